@@ -1,0 +1,1 @@
+"""Prefect blocks: credentials, and what ties them to an environment."""

@@ -1,0 +1,72 @@
+"""The block that ties one environment's credentials together."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, cast
+
+from prefect.blocks.core import Block
+from prefect.blocks.system import Secret
+from prefect_aws import AwsCredentials
+from prefect_docker import DockerHost
+from pydantic import Field
+
+from core.errors import Refused
+from core.settings import EnvironmentSettings, parse_settings
+
+__all__ = ["PROJECT", "ReleaseEnvironment", "load_environment", "read_settings"]
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+class ReleaseEnvironment(Block):
+    """One environment that Pointsman releases to: who may act in it. What it is made of stands in its TOML file."""
+
+    _block_type_name = "Release Environment"
+    _block_type_slug = "release-environment"
+    _description = "Credentials of one environment; everything that is no secret stands in environments/<stage>.toml."
+
+    stage: str = Field(description="The environment's name, and its file's: environments/<stage>.toml.")
+    aws_credentials: AwsCredentials = Field(description="Who acts in the AWS account.")
+    docker_host: DockerHost = Field(description="The engine that builds and pushes images.")
+    webhook_secret: Secret = Field(description="What GitHub signs its deliveries with.")  # type: ignore[type-arg]
+    source_credentials: Secret | None = Field(  # type: ignore[type-arg]
+        default=None, description="A token that may read the source repository, if that is private."
+    )
+
+    PREFIX: ClassVar[str] = "pointsman"
+
+    @cached_property
+    def settings(self) -> EnvironmentSettings:
+        """The environment's settings, from its file."""
+        return read_settings(self.stage)
+
+
+def read_settings(stage: str) -> EnvironmentSettings:
+    """Return the settings of an environment; raise `Refused` for an unknown one, naming those that there are."""
+    folder = PROJECT / "environments"
+    try:
+        text = (folder / f"{stage}.toml").read_text()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.toml"))) or "none"
+        raise Refused(
+            f"There is no environment {stage!r}",
+            why=f"environments/ has: {known}",
+            do="Name one of these, or add its file.",
+        ) from error
+    return parse_settings(stage, text)
+
+
+def load_environment(stage: str) -> ReleaseEnvironment:
+    """Return the block of an environment; raise `Refused` where the file or the block is missing."""
+    read_settings(stage)
+    try:
+        loaded = ReleaseEnvironment.load(f"{ReleaseEnvironment.PREFIX}-{stage}")
+    except ValueError as error:
+        raise Refused(
+            f"The block of environment {stage!r} is missing",
+            why="Prefect's server knows no release-environment block of that name, or one that it refers to is gone",
+            do=f"Run `python -m blocks register {stage}`.",
+        ) from error
+    return cast(ReleaseEnvironment, loaded)

@@ -1,0 +1,104 @@
+"""May this tag be released here, now? Facts in, a decision out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from core.errors import Refused
+from core.record import EnvironmentRecord, State, VersionRecord, Waiter
+from core.version import Version
+
+__all__ = ["Admission", "Turn", "WantedRelease", "admit", "refuse_if_frozen", "whose_turn"]
+
+
+@dataclass(frozen=True)
+class WantedRelease:
+    """What a release run asks for."""
+
+    version: Version
+    commit: str
+    configuration_digest: str
+    flow_run_id: str
+    allow_downgrade: bool = False
+
+
+class Admission(StrEnum):
+    """What to do with the wish."""
+
+    PROCEED = "proceed"
+    ALREADY_LIVE = "already live"
+
+
+class Turn(StrEnum):
+    """A waiting release's place."""
+
+    GO = "go"
+    WAIT = "wait"
+    SUPERSEDED = "superseded"
+
+
+def admit(record: EnvironmentRecord, history: VersionRecord | None, wanted: WantedRelease) -> Admission:
+    """Return whether to proceed or that the release is live already.
+
+    Raises `Refused` for a frozen or unprovisioned environment, a tag that moved to another commit, a version older
+    than the live one (unless `allow_downgrade`), and a run whose version was superseded.
+    """
+    refuse_if_frozen(record)
+    if record.infrastructure is None:
+        raise Refused(
+            f"{record.environment} has no infrastructure yet",
+            why="the record names none",
+            do=f"Run `prefect deployment run provision/{record.environment}` first.",
+        )
+    if history is not None and history.commit not in ("", wanted.commit):
+        raise Refused(
+            f"The tag {wanted.version} moved",
+            why=f"it stood on commit {history.commit[:12]} when it was first seen and stands on {wanted.commit[:12]} now",
+            do="A version never changes: give the new commit a new tag.",
+        )
+    if history is not None and any(
+        a.flow_run_id == wanted.flow_run_id and a.state is State.SUPERSEDED for a in history.attempts
+    ):
+        raise Refused(
+            f"{wanted.version} was superseded",
+            why="a newer version took its place while it waited",
+            do="Push a newer tag, or start a new run with allow_downgrade if this version is really wanted.",
+        )
+    if record.live is None:
+        return Admission.PROCEED
+    live = record.live.release
+    if live.version == wanted.version.tag:
+        same = live.commit == wanted.commit and live.configuration.digest == wanted.configuration_digest
+        return Admission.ALREADY_LIVE if same else Admission.PROCEED
+    if wanted.version < live.semver and not wanted.allow_downgrade:
+        raise Refused(
+            f"{wanted.version} is older than the live {live.version}",
+            why="releasing it would take traffic backwards",
+            do=f"Use `prefect deployment run rollback/{record.environment}`, or set allow_downgrade.",
+        )
+    return Admission.PROCEED
+
+
+def refuse_if_frozen(record: EnvironmentRecord) -> None:
+    """Raise `Refused` while a weight that we did not write waits for a human."""
+    if record.frozen:
+        raise Refused(
+            f"{record.environment} is frozen",
+            why=record.frozen.reason,
+            do=f"Decide with `python -m flows thaw {record.environment} --keep blue|green`.",
+        )
+
+
+def whose_turn(queue: Iterable[Waiter], me: Waiter, *, in_order: bool) -> Turn:
+    """Return what a waiting release does when the environment is free.
+
+    By default only the newest of those that wait is released; `in_order` releases each as it came.
+    """
+    others = [w for w in queue if w.flow_run_id != me.flow_run_id]
+    if in_order:
+        return Turn.WAIT if any(w.queued_at < me.queued_at for w in others) else Turn.GO
+    mine = Version.parse(me.version)
+    newer = [w for w in others if (Version.parse(w.version), w.queued_at) > (mine, me.queued_at)]
+    return Turn.SUPERSEDED if newer else Turn.GO

@@ -1,0 +1,120 @@
+"""What an event from GitHub asks of us: event name, parsed payload and our repository in, a decision out.
+
+No I/O. Whether the sender may ask at all (the signature) is settled before anything here runs.
+Payload fields: https://docs.github.com/en/webhooks/webhook-events-and-payloads#push
+"""
+
+import re
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from core.errors import Refused, cut
+from core.version import Version
+
+TAG_PREFIX = "refs/tags/"
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Release:
+    """A version tag was pushed: release `tag`, which points at `commit`."""
+
+    tag: str
+    commit: str
+
+
+@dataclass(frozen=True)
+class Pong:
+    """GitHub asks whether we listen; `sentence` also says what is wrong with the hook, if anything is."""
+
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Ignore:
+    """A sound delivery that asks nothing of us, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A delivery that we can't follow: HTTP status, and a sentence with what would be right."""
+
+    status: int
+    sentence: str
+
+
+Decision: TypeAlias = Release | Pong | Ignore | Reject
+
+
+def decide(event: str | None, payload: object, *, repository: str) -> Decision:
+    """Decide about one delivery: X-GitHub-Event, the parsed body and the "owner/name" that we release."""
+    if not event:
+        return Reject(400, "The header X-GitHub-Event is missing, so this is no delivery from GitHub.")
+    if not isinstance(payload, dict):
+        return Reject(400, "The body is JSON but no object, so this is no event from GitHub.")
+    if event == "ping":
+        return Pong(_answer_ping(payload, repository))
+    if event != "push":
+        return Ignore(f"Only push events start a release; this is {_quoted(event)}.")
+    return _decide_push(payload, repository)
+
+
+def run_key(environment: str, repository: str, release: Release) -> str:
+    """The idempotency key of a release's flow run: whatever differs in one of the four is another run."""
+    return f"release:{environment}:{repository.casefold()}:{release.tag}:{release.commit}"
+
+
+def _decide_push(payload: dict[str, object], repository: str) -> Decision:
+    sender = _full_name(payload)
+    if sender is None:
+        return _missing("repository.full_name")
+    if sender.casefold() != repository.casefold():
+        return Ignore(f"This receiver releases {repository}; the push is to {_quoted(sender)}.")
+    ref, after = payload.get("ref"), payload.get("after")
+    if not isinstance(ref, str):
+        return _missing("ref")
+    if not ref.startswith(TAG_PREFIX):
+        return Ignore(f"Only tags are released; {_quoted(ref)} is no tag.")
+    tag = ref.removeprefix(TAG_PREFIX)
+    if payload.get("deleted") is True or (isinstance(after, str) and after and not after.strip("0")):
+        return Ignore(f"Tag {_quoted(tag)} was deleted; what it released stays as it is.")
+    if not tag.startswith("v"):
+        return Ignore(f"Only tags vX.Y.Z are released; {_quoted(tag)} is another kind of tag.")
+    try:
+        Version.parse(tag)
+    except Refused as refusal:
+        return Reject(422, cut(str(refusal)))
+    # `after` of an annotated tag is the tag object, so head_commit gives the commit for both kinds of tag.
+    head = payload.get("head_commit")
+    commit = head.get("id") if isinstance(head, dict) else None
+    if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
+        return _missing("head_commit.id")
+    return Release(tag, commit)
+
+
+def _answer_ping(payload: dict[str, object], repository: str) -> str:
+    hook = payload.get("hook")
+    events = hook.get("events") if isinstance(hook, dict) else None
+    sender = _full_name(payload)
+    if sender is not None and sender.casefold() != repository.casefold():
+        return f"Listening, but to {repository}: pushes to {_quoted(sender)} are ignored."
+    if isinstance(events, list) and not {"push", "*"} & {event for event in events if isinstance(event, str)}:
+        return "Listening, but this webhook sends no push events: choose them in its settings."
+    return f"Listening: a pushed tag vX.Y.Z of {repository} is released."
+
+
+def _full_name(payload: dict[str, object]) -> str | None:
+    repository = payload.get("repository")
+    name = repository.get("full_name") if isinstance(repository, dict) else None
+    return name if isinstance(name, str) and name else None
+
+
+def _missing(field: str) -> Reject:
+    return Reject(400, f"The push event has no usable {field}, so nothing can be released from it.")
+
+
+def _quoted(text: str) -> str:
+    """Foreign text for a sentence: on one line and cut."""
+    return repr(text if len(text) <= 100 else f"{text[:100]}…")

@@ -1,0 +1,68 @@
+"""What a release's migrations mean for the versions that could serve beside them or after them.
+
+A migration that older versions can't live with says so in a comment of its SQL:
+
+    -- pointsman: rollback-floor v1.4.0
+
+meaning that no version below v1.4.0 works on the new schema. Without a version it means the release that brings it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.errors import Refused
+from core.record import Live
+from core.version import Version
+
+__all__ = ["MigrationFile", "MigrationPlan", "plan_migrations"]
+
+_MARKER = re.compile(r"^[ \t]*--[ \t]*pointsman:[ \t]*rollback-floor(?:[ \t]+(\S+))?[ \t]*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class MigrationFile:
+    """One migration of the application's repository: its folder's name and its SQL."""
+
+    name: str
+    sql: str
+
+
+@dataclass(frozen=True)
+class MigrationPlan:
+    """What migrating will do: names not yet applied under the live version, in order, and the floor afterwards."""
+
+    names: tuple[str, ...]
+    pending: tuple[str, ...]
+    floor: Version | None
+
+    @property
+    def head(self) -> str | None:
+        """The last migration's name."""
+        return self.names[-1] if self.names else None
+
+
+def plan_migrations(
+    files: Sequence[MigrationFile], version: Version, live: Live | None, floor: Version | None
+) -> MigrationPlan:
+    """Return the plan; raise `Refused` if a pending migration would not let the live version serve.
+
+    `floor` is the environment's rollback floor so far. A migration that the live version knows is never pending.
+    """
+    known = frozenset(live.migrations) if live else frozenset()
+    ordered = sorted(files, key=lambda f: f.name)
+    pending = [f for f in ordered if f.name not in known]
+    for migration in pending:
+        for marked in _MARKER.findall(migration.sql):
+            raised = Version.parse(marked) if marked else version
+            if live is not None and raised > live.release.semver:
+                raise Refused(
+                    f"{version} would raise the rollback floor to {raised}, above the live {live.release.version}",
+                    why=f"migration {migration.name} says that no version below {raised} works on its schema, and "
+                    f"{live.release.version} serves on it while {version} is tested and shifted",
+                    do="Release the code that works with both schemas first, and this migration with a later version.",
+                )
+            floor = raised if floor is None else max(floor, raised)
+    return MigrationPlan(names=tuple(f.name for f in ordered), pending=tuple(f.name for f in pending), floor=floor)

@@ -1,0 +1,310 @@
+"""The release record: what is known of an environment and of each version in it, and which moves are legal.
+
+Two kinds of object in the state bucket: `releases/<environment>/environment.json`, small, says what is live and who
+holds the environment; `releases/<environment>/<version>.json` is the history of one version.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.colour import Colour, Weights
+from core.errors import Permanent
+from core.release import Release
+
+__all__ = [
+    "LEGAL_MOVES",
+    "Attempt",
+    "EnvironmentRecord",
+    "Failure",
+    "Frozen",
+    "Hold",
+    "Infrastructure",
+    "Live",
+    "Owner",
+    "RollbackIntent",
+    "State",
+    "StepRecord",
+    "StopRequest",
+    "VersionRecord",
+    "Waiter",
+    "move",
+]
+
+HEALTHY_KEPT = 20
+
+
+class State(StrEnum):
+    """Where an attempt at a version stands."""
+
+    BUILDING = "BUILDING"
+    PLANNED = "PLANNED"
+    APPLIED = "APPLIED"
+    MIGRATED = "MIGRATED"
+    RUNNING = "RUNNING"
+    VERIFIED = "VERIFIED"
+    AWAITING_APPROVAL = "AWAITING_APPROVAL"
+    SHIFTING = "SHIFTING"
+    BAKING = "BAKING"
+    HEALTHY = "HEALTHY"
+    FAILED = "FAILED"
+    ROLLED_BACK = "ROLLED_BACK"
+    SUPERSEDED = "SUPERSEDED"
+    ABORTED = "ABORTED"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of the attempt is in flight any more."""
+        return self in _ENDED
+
+
+_ENDED = frozenset({State.HEALTHY, State.FAILED, State.ROLLED_BACK, State.SUPERSEDED, State.ABORTED})
+_UNDONE = {State.FAILED, State.ABORTED, State.SUPERSEDED}
+
+LEGAL_MOVES: dict[State, frozenset[State]] = {
+    State.BUILDING: frozenset({State.PLANNED, *_UNDONE}),
+    State.PLANNED: frozenset({State.APPLIED, *_UNDONE}),
+    State.APPLIED: frozenset({State.MIGRATED, *_UNDONE}),
+    State.MIGRATED: frozenset({State.RUNNING, *_UNDONE}),
+    State.RUNNING: frozenset({State.VERIFIED, *_UNDONE}),
+    State.VERIFIED: frozenset({State.AWAITING_APPROVAL, State.SHIFTING, *_UNDONE}),
+    State.AWAITING_APPROVAL: frozenset({State.SHIFTING, *_UNDONE}),
+    State.SHIFTING: frozenset({State.BAKING, State.FAILED, State.ABORTED}),
+    State.BAKING: frozenset({State.HEALTHY, State.FAILED, State.ABORTED}),
+    # from here on a new attempt begins, or a rollback leaves or reaches the version
+    State.HEALTHY: frozenset({State.BUILDING, State.ROLLED_BACK}),
+    State.ROLLED_BACK: frozenset({State.BUILDING, State.HEALTHY}),
+    State.FAILED: frozenset({State.BUILDING}),
+    State.ABORTED: frozenset({State.BUILDING}),
+    State.SUPERSEDED: frozenset({State.BUILDING}),
+}
+
+
+def move(current: State, to: State) -> State:
+    """Return `to` if the table allows the move from `current`; raise `Permanent` otherwise."""
+    if to not in LEGAL_MOVES[current]:
+        allowed = ", ".join(sorted(LEGAL_MOVES[current]))
+        raise Permanent(f"A release cannot go from {current} to {to}", why=f"from {current} it can go to {allowed}")
+    return to
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class StepRecord(_Record):
+    """One step of an attempt: its intent before, its outcome after."""
+
+    name: str
+    intent: str
+    started_at: datetime
+    seconds: float | None = Field(default=None, description="Wall time, once the step has ended.")
+    outcome: Literal["done", "skipped", "failed"] | None = None
+    detail: str = ""
+
+
+class Failure(_Record):
+    """Why an attempt ended without being healthy."""
+
+    step: str
+    reason: str
+    remains: str = Field(default="", description="What is left in the account.")
+
+
+class Attempt(_Record):
+    """One try at one version."""
+
+    id: str
+    flow_run_id: str
+    started_at: datetime
+    ended_at: datetime | None = None
+    state: State = State.BUILDING
+    release: Release | None = None
+    colour: Colour | None = None
+    plan_sha256: str | None = None
+    state_version_before: str | None = Field(default=None, description="S3 version id of the slot's state.")
+    state_version_after: str | None = None
+    migrations: tuple[str, ...] = ()
+    schema_head_before: str | None = None
+    schema_head_after: str | None = None
+    rollback_floor: str | None = None
+    steps: tuple[StepRecord, ...] = ()
+    verdicts: tuple[str, ...] = ()
+    approver: str | None = None
+    failure: Failure | None = None
+
+    def moved(self, to: State) -> Attempt:
+        """Return the attempt in state `to`; raise `Permanent` if that is no legal move."""
+        return self.model_copy(update={"state": move(self.state, to)})
+
+    def done(self, step: str) -> bool:
+        """Whether a step of that name has ended well."""
+        return any(s.name == step and s.outcome in ("done", "skipped") for s in self.steps)
+
+    def begun(self, step: StepRecord) -> Attempt:
+        """Return the attempt with the step's intent written."""
+        kept = tuple(s for s in self.steps if s.name != step.name)
+        return self.model_copy(update={"steps": (*kept, step)})
+
+    def concluded(self, step: StepRecord) -> Attempt:
+        """Return the attempt with the step's outcome in place of its intent."""
+        return self.model_copy(update={"steps": tuple(step if s.name == step.name else s for s in self.steps)})
+
+
+class VersionRecord(_Record):
+    """The history of one version in one environment."""
+
+    record_schema: Literal[1] = Field(default=1, alias="schema")
+    nonce: str = ""
+    environment: str
+    version: str
+    commit: str
+    attempts: tuple[Attempt, ...] = ()
+
+    @property
+    def state(self) -> State | None:
+        """The last attempt's state."""
+        return self.attempts[-1].state if self.attempts else None
+
+    def attempt(self, attempt_id: str) -> Attempt | None:
+        """Return one attempt by its id."""
+        return next((a for a in self.attempts if a.id == attempt_id), None)
+
+    def with_attempt(self, attempt: Attempt) -> VersionRecord:
+        """Return the record with `attempt` replaced, or begun; a begun one must be a legal move from the last."""
+        if self.attempt(attempt.id):
+            changed = tuple(attempt if a.id == attempt.id else a for a in self.attempts)
+            return self.model_copy(update={"attempts": changed})
+        if self.state is not None:
+            move(self.state, State.BUILDING)
+        return self.model_copy(update={"attempts": (*self.attempts, attempt)})
+
+
+class Live(_Record):
+    """A release that baked healthy, and where."""
+
+    release: Release
+    colour: Colour
+    since: datetime
+    migrations: tuple[str, ...] = ()
+
+
+class Owner(_Record):
+    """The process that holds an environment."""
+
+    flow: str
+    flow_run_id: str
+    attempt: str
+    host: str = Field(description="Boot id of the machine, or the container's.")
+    pid: int
+    process_started: str = Field(description="The process's start time in clock ticks, since pids are reused.")
+
+
+class StopRequest(_Record):
+    """Somebody's wish that the holder stop."""
+
+    by: str
+    at: datetime
+    reason: str
+
+
+class Hold(_Record):
+    """Who may change an environment, until when."""
+
+    owner: Owner
+    fence: int
+    version: str | None = None
+    stage: str = "starting"
+    acquired_at: datetime
+    heartbeat_at: datetime
+    expires_at: datetime
+    parked_until: datetime | None = Field(default=None, description="Set while a release waits for approval.")
+    stop: StopRequest | None = None
+
+
+class Waiter(_Record):
+    """A release that waits for its turn."""
+
+    version: str
+    flow_run_id: str
+    queued_at: datetime
+    seen_at: datetime
+
+
+class Frozen(_Record):
+    """Why nobody may write weights."""
+
+    reason: str
+    observed: Weights
+    expected: Weights | None
+    at: datetime
+
+
+class RollbackIntent(_Record):
+    """A rollback's target, written before weights move so that it can be completed."""
+
+    target: Live
+    leaving: Live
+    flow_run_id: str
+    at: datetime
+
+
+class Infrastructure(_Record):
+    """What `provision` made and a release stands on: outputs of the roots `account` and `environment`."""
+
+    ecr_repository_url: str
+    alb_dns_name: str
+    production_listener_arn: str
+    test_listener_arns: dict[Colour, str]
+    target_group_arns: dict[Colour, str]
+    cluster_arn: str
+    private_subnet_ids: tuple[str, ...]
+    task_security_group_id: str
+    execution_role_arn: str
+    task_role_arn: str
+    log_group_name: str
+    secret_arns: dict[str, str] = {}
+
+
+class EnvironmentRecord(_Record):
+    """What is live in an environment, what was, and who holds it."""
+
+    record_schema: Literal[1] = Field(default=1, alias="schema")
+    nonce: str = ""
+    environment: str
+    infrastructure: Infrastructure | None = None
+    live: Live | None = None
+    healthy: tuple[Live, ...] = Field(default=(), description="Releases that were live before, newest last.")
+    left_behind: tuple[str, ...] = Field(default=(), description="Versions rolled back from: no target unless named.")
+    rollback_floor: str | None = None
+    weights: Weights | None = Field(default=None, description="What we last wrote to the production listener.")
+    weights_intent: Weights | None = Field(default=None, description="What we were about to write.")
+    rollback: RollbackIntent | None = None
+    frozen: Frozen | None = None
+    hold: Hold | None = None
+    fence: int = 0
+    queue: tuple[Waiter, ...] = ()
+    last_failure: str | None = None
+
+    def gone_live(self, live: Live) -> EnvironmentRecord:
+        """Return the record with `live` in place of what was live, which becomes a rollback target."""
+        before = (*self.healthy, self.live) if self.live else self.healthy
+        kept = tuple(h for h in before if h.release.revision != live.release.revision)[-HEALTHY_KEPT:]
+        return self.model_copy(
+            update={
+                "live": live,
+                "healthy": kept,
+                "left_behind": tuple(v for v in self.left_behind if v != live.release.version),
+                "rollback": None,
+                "last_failure": None,
+            }
+        )
+
+    def ours(self, observed: Weights) -> bool:
+        """Whether weights seen on the listener are ones that we wrote, were about to write, or the live colour's."""
+        home = Weights.all_on(self.live.colour) if self.live else None
+        return observed in (self.weights, self.weights_intent, home)

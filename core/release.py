@@ -1,0 +1,80 @@
+"""What a release is: version, image digest and configuration, told apart by one short revision."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.settings import EnvironmentSettings
+from core.version import Version
+
+__all__ = ["Configuration", "Release"]
+
+
+class Configuration(BaseModel):
+    """What a release runs with besides its image. Secrets stand here by reference, never by value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    container_port: int
+    cpu: int
+    memory: int
+    variables: dict[str, str] = {}
+    secrets: dict[str, str] = Field(default={}, description="Name to Secrets Manager reference.")
+
+    @classmethod
+    def of(cls, settings: EnvironmentSettings, secret_arns: Mapping[str, str]) -> Configuration:
+        """Return the configuration that `settings` ask for, with secrets' names resolved to ARNs."""
+        service = settings.service
+        return cls(
+            container_port=service.container_port,
+            cpu=service.cpu,
+            memory=service.memory,
+            variables=service.variables,
+            # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/secrets-envvar-secrets-manager.html
+            secrets={
+                name: f"{secret_arns[reference.secret]}:{reference.key}::"
+                for name, reference in service.secrets.items()
+            },
+        )
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the configuration."""
+        return _sha256(self.model_dump(mode="json"))
+
+
+class Release(BaseModel):
+    """One version with one image and one configuration."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: str
+    commit: str
+    image: str = Field(pattern=r"@sha256:[0-9a-f]{64}$", description="Repository and digest.")
+    configuration: Configuration
+
+    @property
+    def image_digest(self) -> str:
+        """The image's `sha256:…`."""
+        return self.image.partition("@")[2]
+
+    @property
+    def revision(self) -> str:
+        """Twelve hex digits that differ whenever version, image or configuration do; `/version` answers them."""
+        return _sha256([self.version, self.image_digest, self.configuration.digest])[:12]
+
+    @property
+    def semver(self) -> Version:
+        """The version, to compare with."""
+        return Version.parse(self.version)
+
+    def __str__(self) -> str:
+        return f"{self.version} ({self.revision})"
+
+
+def _sha256(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,264 @@
+"""What an environment is made of: everything that is not a secret, one TOML file an environment."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from core.colour import Colour
+from core.errors import Refused
+
+__all__ = [
+    "Approval",
+    "Aws",
+    "Docker",
+    "EnvironmentSettings",
+    "Image",
+    "Migration",
+    "Ports",
+    "Provision",
+    "SecretReference",
+    "Service",
+    "Smoke",
+    "SmokeCheck",
+    "Source",
+    "Timing",
+    "Traffic",
+    "parse_settings",
+]
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Aws(_Section):
+    """Which identity is used, and where AWS answers. Keys, if any, are secrets and stand in the block alone."""
+
+    profile: str | None = Field(default=None, description="A profile of the worker's AWS configuration.")
+    role_arn: str | None = Field(default=None, description="A role to assume, as `pipeline_role_arns` names it.")
+    endpoint_url: str | None = Field(default=None, description="Only where AWS is not AWS.")
+
+
+class Docker(_Section):
+    """Which engine builds and pushes."""
+
+    host: str | None = Field(default=None, description="Such as unix:///var/run/docker.sock; the default if unset.")
+
+
+class Source(_Section):
+    """Where an application's versions come from."""
+
+    url: str = Field(min_length=1, description="Any URL that git understands, or a path.")
+    github_repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$", description="owner/name, as GitHub spells it.")
+    main_branch: str = "main"
+
+
+class Image(_Section):
+    """How the image is built."""
+
+    dockerfile: str = "Dockerfile"
+    context: str = "."
+    build_args: dict[str, str] = {}
+
+
+class SecretReference(_Section):
+    """One JSON key of one Secrets Manager secret."""
+
+    secret: str = Field(min_length=1, description="The secret's name.")
+    key: str = Field(min_length=1, description="The JSON key inside the secret.")
+
+
+class Service(_Section):
+    """The shape of one slot's tasks."""
+
+    container_port: int = Field(default=8080, ge=1, le=65_535)
+    cpu: int = Field(default=256, ge=256, le=16_384, description="CPU units a task.")
+    memory: int = Field(default=512, ge=512, le=122_880, description="MiB a task.")
+    desired_count: int = Field(default=2, ge=1, le=1_000, description="The least number of tasks.")
+    variables: dict[str, str] = {}
+    secrets: dict[str, SecretReference] = {}
+
+    @model_validator(mode="after")
+    def _names_stand_once(self) -> Self:
+        both = sorted(self.variables.keys() & self.secrets.keys())
+        if both:
+            raise ValueError(f"{', '.join(both)} stands both in variables and in secrets")
+        ours = sorted(n for n in (*self.variables, *self.secrets) if n.startswith("POINTSMAN_"))
+        if ours:
+            raise ValueError(f"{', '.join(ours)}: names with POINTSMAN_ are set by the release itself")
+        return self
+
+
+class Migration(_Section):
+    """The one-off ECS task that migrates the database."""
+
+    enabled: bool = True
+    entry_point: list[str] = []
+    command: list[str] = ["npx", "prisma", "migrate", "deploy"]
+    directory: str = Field(default="prisma/migrations", description="Migrations in the repository, one folder each.")
+    timeout_seconds: Seconds = 900
+
+
+class SmokeCheck(_Section):
+    """One request to the candidate and what must come back."""
+
+    path: str = Field(pattern=r"^/")
+    method: Literal["GET", "HEAD", "POST", "PUT", "DELETE"] = "GET"
+    body: str | None = None
+    status: int = Field(default=200, ge=100, le=599)
+    contains: str | None = Field(default=None, description="Text that the body must hold.")
+    within_seconds: Seconds = 5
+
+
+class Smoke(_Section):
+    """The deep test of a candidate through its own listener."""
+
+    checks: list[SmokeCheck] = Field(default=[SmokeCheck(path="/readyz")], min_length=1)
+    attempts: int = Field(default=3, ge=1, le=20)
+
+
+class Traffic(_Section):
+    """How the production listener is reached and watched."""
+
+    host: str | None = Field(default=None, description="Name in requests; the load balancer's own by default.")
+    connect_to: str | None = Field(default=None, description="Address to connect to instead of resolving the name.")
+    answers: int = Field(default=10, ge=1, le=1_000, description="Answers in a row that prove a release.")
+    version_path: str = Field(default="/version", pattern=r"^/")
+    https: bool = Field(default=False, description="Whether the production listener speaks HTTPS.")
+
+
+class Ports(_Section):
+    """The load balancer's listeners."""
+
+    production: int = Field(default=80, ge=1, le=65_535)
+    test_blue: int = Field(default=8081, ge=1, le=65_535)
+    test_green: int = Field(default=8082, ge=1, le=65_535)
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Self:
+        if len({self.production, self.test_blue, self.test_green}) != 3:
+            raise ValueError("the production listener and the two test listeners need three different ports")
+        return self
+
+    def test(self, colour: Colour) -> int:
+        """Return the test listener's port of a colour."""
+        return self.test_blue if colour is Colour.BLUE else self.test_green
+
+
+class Approval(_Section):
+    """Whether a human approves before traffic shifts."""
+
+    required: bool = True
+    timeout_seconds: int = Field(default=86_400, ge=60, le=604_800)
+
+
+class Provision(_Section):
+    """What `provision` gives to the roots `account` and `environment` beside the common variables."""
+
+    account: dict[str, object] = {}
+    environment: dict[str, object] = {}
+
+
+class Timing(_Section):
+    """Polls, heartbeats and deadlines, in seconds."""
+
+    poll: Seconds = 2.0
+    heartbeat: Seconds = 10.0
+    hold_expiry: Seconds = 60.0
+    aws_connect_timeout: Seconds = 3.0
+    aws_read_timeout: Seconds = 10.0
+    aws_attempts: int = Field(default=3, ge=1, le=10)
+    vacate: Seconds = 300.0
+    start: Seconds = 600.0
+    terraform: Seconds = 1_200.0
+    build: Seconds = 3_600.0
+    return_to_live: Seconds = 300.0
+    queue_poll: Seconds = 2.0
+    rollback_window: Seconds = 3_600.0
+    reconcile_every: Seconds = 15.0
+
+    @property
+    def longest_call(self) -> float:
+        """The longest that one AWS call can take with its retries."""
+        return self.aws_attempts * (self.aws_connect_timeout + self.aws_read_timeout)
+
+    @model_validator(mode="after")
+    def _hold_outlasts_a_call(self) -> Self:
+        if self.hold_expiry <= self.longest_call + self.heartbeat:
+            raise ValueError(
+                f"hold_expiry ({self.hold_expiry:g} s) must be longer than the longest AWS call and a heartbeat "
+                f"together ({self.longest_call + self.heartbeat:g} s), or a holder could write after its hold ended"
+            )
+        return self
+
+
+class EnvironmentSettings(_Section):
+    """One environment: `environments/<stage>.toml`."""
+
+    region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
+    aws_account_number: str = Field(pattern=r"^\d{12}$")
+    namespace: str = Field(pattern=r"^[a-z][a-z0-9-]{1,30}$")
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{1,30}$")
+    stage: str = Field(pattern=r"^[a-z][a-z0-9-]{1,20}$")
+    state_bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    queue: Literal["newest", "in-order"] = "newest"
+    aws: Aws = Aws()
+    docker: Docker = Docker()
+    source: Source
+    image: Image = Image()
+    service: Service = Service()
+    migration: Migration = Migration()
+    smoke: Smoke = Smoke()
+    traffic: Traffic = Traffic()
+    ports: Ports = Ports()
+    approval: Approval = Approval()
+    provision: Provision = Provision()
+    timing: Timing = Timing()
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Self:
+        # https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateTargetGroup.html
+        longest = f"{self.name}-{self.stage}-green"
+        if len(longest) > 32:
+            raise ValueError(f"target groups are named like {longest!r}: {len(longest)} of at most 32 characters")
+        return self
+
+    @property
+    def cluster(self) -> str:
+        """The ECS cluster's name."""
+        return f"{self.namespace}-{self.name}-{self.stage}"
+
+    def service_name(self, colour: Colour) -> str:
+        """The ECS service's name of one colour."""
+        return f"{self.name}-{self.stage}-{colour}"
+
+    @property
+    def repository(self) -> str:
+        """The ECR repository's name."""
+        return f"{self.namespace}/{self.name}"
+
+
+def parse_settings(stage: str, text: str) -> EnvironmentSettings:
+    """Return the settings in `text` (TOML); raise `Refused` naming each setting that is wrong."""
+    where = f"environments/{stage}.toml"
+    try:
+        settings = EnvironmentSettings.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise Refused(f"{where} is no TOML", why=str(error), do="Correct the file.") from error
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']}" for fault in error.errors()
+        )
+        raise Refused(f"{where} has wrong settings", why=faults, do="Correct the file.") from error
+    if settings.stage != stage:
+        raise Refused(
+            f"{where} is for another environment",
+            why=f"its stage is {settings.stage!r}",
+            do=f"Set stage = {stage!r}, or rename the file.",
+        )
+    return settings

@@ -1,0 +1,73 @@
+"""Verdicts on what a candidate answered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from core.errors import cut
+from core.settings import SmokeCheck
+
+__all__ = ["Answer", "CheckResult", "Identity", "Verdict", "judge_check", "judge_identity"]
+
+
+class Verdict(StrEnum):
+    """What a gate says."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back: a status and a body, or an error in words."""
+
+    status: int | None
+    body: str = ""
+    seconds: float = 0.0
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which release an answer must come from."""
+
+    version: str
+    revision: str
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One check's verdict with what was expected and what came."""
+
+    check: str
+    verdict: Verdict
+    expected: str
+    got: str
+    seconds: float
+
+
+def judge_check(check: SmokeCheck, answer: Answer) -> CheckResult:
+    """Return the verdict on one smoke check."""
+    expected = f"{check.status}" + (f" with {check.contains!r} in the body" if check.contains else "")
+    got = answer.error or f"{answer.status} {cut(answer.body, 200)}".strip()
+    passed = (
+        not answer.error and answer.status == check.status and (check.contains is None or check.contains in answer.body)
+    )
+    if passed and answer.seconds > check.within_seconds:
+        passed, expected = False, f"{expected} within {check.within_seconds:g} s"
+        got = f"{answer.status} after {answer.seconds:.1f} s"
+    verdict = Verdict.PASS if passed else Verdict.FAIL
+    return CheckResult(f"{check.method} {check.path}", verdict, expected, got, answer.seconds)
+
+
+def judge_identity(path: str, identity: Identity, answered: dict[str, object] | None, answer: Answer) -> CheckResult:
+    """Return whether the answer of the version path comes from the release expected."""
+    expected = f"{identity.version} ({identity.revision})"
+    if answered is None:
+        got = answer.error or f"{answer.status} {cut(answer.body, 200)}".strip()
+        return CheckResult(f"GET {path}", Verdict.FAIL, expected, got, answer.seconds)
+    came = Identity(str(answered.get("version")), str(answered.get("revision")))
+    verdict = Verdict.PASS if came == identity else Verdict.FAIL
+    return CheckResult(f"GET {path}", verdict, expected, f"{came.version} ({came.revision})", answer.seconds)

@@ -1,0 +1,55 @@
+"""A version is a tag: strict SemVer 2.0.0 (semver.org) with a leading `v`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import total_ordering
+
+import semver
+
+from core.errors import Refused
+
+__all__ = ["Version"]
+
+# https://docs.docker.com/reference/cli/docker/image/tag/: at most 128 characters
+_TAG_LIMIT = 128
+
+
+@total_ordering
+@dataclass(frozen=True)
+class Version:
+    """One version, ordered by SemVer precedence; `str()` gives the tag."""
+
+    tag: str
+
+    @classmethod
+    def parse(cls, text: str) -> Version:
+        """Return the version that `text` names; raise `Refused` for anything but `vMAJOR.MINOR.PATCH[-pre][+build]`."""
+        if not (text.startswith("v") and text.isascii() and semver.Version.is_valid(text[1:])):
+            raise Refused(
+                f"The tag {text!r} is no version",
+                why="a version is strict SemVer 2.0 with a leading v, such as v1.4.0 or v2.0.0-rc.1",
+                do="Tag the commit with such a name and push that tag.",
+            )
+        if len(text) > _TAG_LIMIT:
+            raise Refused(
+                f"The tag {text[:20]!r}… is too long",
+                why=f"an image tag holds at most {_TAG_LIMIT} characters, this one has {len(text)}",
+                do="Choose a shorter tag.",
+            )
+        return cls(text)
+
+    @property
+    def image_tag(self) -> str:
+        """The tag as a registry can hold it: `+` is not allowed there and becomes `_`."""
+        return self.tag.replace("+", "_")
+
+    @property
+    def _precedence(self) -> semver.Version:
+        return semver.Version.parse(self.tag[1:])
+
+    def __lt__(self, other: Version) -> bool:
+        return self._precedence < other._precedence
+
+    def __str__(self) -> str:
+        return self.tag

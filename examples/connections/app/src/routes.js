@@ -1,0 +1,11 @@
+import { createConnection, listConnections, readConnection } from './connections.js';
+import { healthz, readyz } from './health.js';
+
+/** Path pattern → method → handler; a handler gets { database, release, params, query, body }. */
+export const routes = {
+  '/healthz': { GET: healthz },
+  '/readyz': { GET: ({ database }) => readyz(database) },
+  '/version': { GET: ({ release }) => ({ status: 200, body: release }) },
+  '/connections': { GET: listConnections, POST: createConnection },
+  '/connections/:id': { GET: readConnection },
+};

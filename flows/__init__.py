@@ -1,0 +1,1 @@
+"""Flows: orchestration only, each read from top to bottom like a runbook."""

@@ -1,0 +1,101 @@
+"""The one place where errors end: they become the run's state, its message and its record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from prefect.client.schemas.objects import State as RunState
+from prefect.exceptions import Pause, TerminationSignal
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+from prefect.states import Cancelled, Completed, Failed
+
+from blocks.environment import load_environment
+from core.errors import PointsmanError
+from core.record import State
+from flows.settlement import Ending, settle_attempt
+from tasks.aws import AwsClients
+from tasks.operation import Operation, open_records
+from tasks.process import interrupt_children, owner_of
+
+__all__ = ["Outcome", "conduct"]
+
+Outcome = RunState[None]
+
+
+def conduct(flow: str, stage: str, body: Callable[[Operation], str | Outcome]) -> Outcome:
+    """Open an environment, run `body` on it and return the flow run's final state.
+
+    Whatever ends the body early, the live version gets its traffic back first. `body` returns the sentence of a good
+    end, or a state.
+    """
+    try:
+        operation = open_operation(flow, stage)
+    except PointsmanError as error:
+        get_run_logger().error("%s", error)
+        return Failed(message=str(error))
+    try:
+        ended = body(operation)
+        return ended if isinstance(ended, RunState) else Completed(message=ended)
+    except Pause:
+        operation.stop_heartbeat()
+        raise
+    except PointsmanError as error:
+        return _end_badly(operation, error)
+    except TerminationSignal:
+        if operation.has_attempt and not operation.tracked:
+            get_run_logger().warning("A rollback is completed, never undone: `reconcile` takes it from here")
+        else:
+            _settle(operation, State.ABORTED, "the run was cancelled")
+        raise
+    except BaseException as error:
+        get_run_logger().exception("An error that Pointsman did not foresee")
+        _settle(operation, State.FAILED, f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        operation.stop_heartbeat()
+
+
+def open_operation(flow: str, stage: str) -> Operation:
+    """Return an operation on an environment that this flow run does not hold yet."""
+    block = load_environment(stage)
+    aws = AwsClients(block)
+    run_id = str(flow_run.id or "local")
+    owner = owner_of(flow, run_id, f"{run_id}-{flow_run.run_count or 1}")
+    return Operation(block, aws, open_records(block, aws), owner)
+
+
+def _end_badly(operation: Operation, error: PointsmanError) -> Outcome:
+    logger = get_run_logger()
+    stopped = operation.asked_to_stop
+    step = operation.stage
+    traffic = _settle(operation, State.ABORTED if stopped else State.FAILED, str(error))
+    subject = f"{operation.version or operation.owner.flow} → {operation.environment}"
+    message = f"{subject} {'stopped' if stopped else 'failed'} at {step}: {error}"
+    if traffic:
+        message += f" Traffic: {traffic}"
+    logger.error("%s", message)
+    return Cancelled(message=message) if stopped else Failed(message=message)
+
+
+def _settle(operation: Operation, state: State, reason: str) -> str:
+    """Settle what is ours to settle and give the environment back; return what traffic does now."""
+    step = operation.stage
+    interrupt_children()
+    if not operation.holds or operation.lost:
+        _close_unheld(operation, Ending(state, step, reason))
+        return ""
+    attempt = operation.attempt if operation.has_attempt else None
+    traffic = settle_attempt(operation, attempt, Ending(state, step, reason))
+    with suppress(PointsmanError):
+        operation.free()
+    return traffic
+
+
+def _close_unheld(operation: Operation, ending: Ending) -> None:
+    """Write down a failure that came before the environment was ours."""
+    if operation.version is None or operation.lost:
+        return
+    with suppress(PointsmanError):
+        operation.record_early_failure(ending.state, ending.step, ending.reason)

@@ -1,0 +1,116 @@
+"""`provision`: what a release stands on, from the account's registry to the environment's load balancer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+
+from core.colour import Colour, Weights
+from core.record import EnvironmentRecord, Infrastructure
+from flows.boundary import Outcome, conduct
+from tasks.operation import Operation
+from tasks.records import ensure_state_bucket
+from tasks.terraform import apply_root, describe, make_plan, open_root, read_outputs
+
+__all__ = ["provision"]
+
+
+@flow(name="provision", flow_run_name="provision {environment}")
+def provision(environment: str) -> Outcome:
+    """Make or update what releases stand on, with Terraform: the roots `account` and `environment`.
+
+    Takes the environment's hold, so it never runs beside a release.
+
+    Args:
+        environment: Which environment: the name of a file in environments/, such as production.
+    """
+    return conduct("provision", environment, provision_environment)
+
+
+def provision_environment(operation: Operation) -> str:
+    """Apply both roots and write their outputs into the record; return the sentence of the good end."""
+    make_state_bucket(operation)
+    record = operation.take_if_free()
+    account = provision_root(operation, "account", "terraform/account.tfstate", account_variables(operation))
+    outputs = provision_root(
+        operation,
+        "environment",
+        f"terraform/{operation.environment}/environment.tfstate",
+        environment_variables(operation, record),
+    )
+    record_infrastructure(operation, account | outputs)
+    operation.free()
+    return f"{operation.environment} is provisioned; its load balancer is {outputs['alb_dns_name']}."
+
+
+@task(name="state bucket", cache_policy=NO_CACHE)
+def make_state_bucket(operation: Operation) -> None:
+    """Make the bucket of state and records, where it is missing."""
+    settings = operation.settings
+    with operation.step("state bucket", f"see that {settings.state_bucket} exists", writes=False) as step:
+        made = ensure_state_bucket(operation.aws("s3"), settings.state_bucket, settings.region)
+        step.done("made it" if made else "it is there")
+
+
+@task(name="terraform root", task_run_name="{name}", cache_policy=NO_CACHE)
+def provision_root(operation: Operation, name: str, state_key: str, variables: dict[str, Any]) -> dict[str, Any]:
+    """Plan and apply one root; return its outputs."""
+    with operation.step(name, f"bring the root {name} up to date") as step:
+        root = open_root(operation, name, state_key)
+        plan = make_plan(root, variables)
+        if plan.empty:
+            step.skip("nothing to change")
+        else:
+            operation.ensure_ours()
+            apply_root(plan)
+            step.done(describe(plan))
+        return read_outputs(root)
+
+
+@task(name="record", cache_policy=NO_CACHE)
+def record_infrastructure(operation: Operation, outputs: dict[str, Any]) -> None:
+    """Write what releases need to know into the environment's record."""
+    found = Infrastructure(**{name: outputs[name] for name in Infrastructure.model_fields})
+    with operation.step("record", "write what was provisioned into the record") as step:
+        operation.store.change_environment(
+            lambda r: r.model_copy(update={"infrastructure": found, "weights": r.weights or initial_weights(r)})
+        )
+        step.done(f"cluster {found.cluster_arn.rsplit('/', 1)[-1]}, load balancer {found.alb_dns_name}")
+
+
+def initial_weights(record: EnvironmentRecord) -> Weights:
+    """Return the weights that a new listener starts with: the live colour's; before any, blue is the empty one."""
+    return Weights.all_on(record.live.colour if record.live else Colour.GREEN)
+
+
+def _common(operation: Operation) -> dict[str, Any]:
+    settings = operation.settings
+    return {
+        "region": settings.region,
+        "aws_account_number": settings.aws_account_number,
+        "namespace": settings.namespace,
+        "name": settings.name,
+    }
+
+
+def account_variables(operation: Operation) -> dict[str, Any]:
+    """Return the variables of the root `account`."""
+    settings = operation.settings
+    return {**_common(operation), "state_bucket": settings.state_bucket, **settings.provision.account}
+
+
+def environment_variables(operation: Operation, record: EnvironmentRecord) -> dict[str, Any]:
+    """Return the variables of the root `environment`."""
+    settings = operation.settings
+    return {
+        **_common(operation),
+        "stage": settings.stage,
+        "container_port": settings.service.container_port,
+        "production_listener_port": settings.ports.production,
+        "test_listener_ports": {c.value: settings.ports.test(c) for c in Colour},
+        "listener_weights": (record.weights or initial_weights(record)).model_dump(),
+        "secret_names": sorted({reference.secret for reference in settings.service.secrets.values()}),
+        **settings.provision.environment,
+    }

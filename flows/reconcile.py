@@ -1,0 +1,162 @@
+"""`reconcile`: brings an environment whose release died to a settled state, with nobody pressing anything.
+
+`python -m flows.reconcile` serves it in a process of its own, which a dead worker does not take along. That process
+looks at the records every few seconds, which costs one read each, and runs the flow only where there is something to
+settle.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from contextlib import suppress
+from datetime import timedelta
+from uuid import UUID
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
+from prefect.logging import get_run_logger
+from prefect.states import Crashed
+
+from blocks.environment import load_environment, read_settings
+from core.errors import PointsmanError
+from core.hold import HoldVerdict, judge_hold
+from core.record import EnvironmentRecord, Hold, Owner
+from flows.boundary import Outcome, conduct
+from flows.orphan import settle_orphan
+from tasks.aws import AwsClients
+from tasks.load_balancer import read_weights, refuse_foreign_weights
+from tasks.operation import Operation, now, open_records
+from tasks.process import process_is_dead
+from tasks.records import RecordStore
+
+__all__ = ["reconcile"]
+
+_NOBODY = Owner(flow="reconcile", flow_run_id="", attempt="", host="", pid=0, process_started="")
+
+
+@flow(name="reconcile", flow_run_name="reconcile {environment}")
+def reconcile(environment: str) -> Outcome:
+    """Settle what a dead run left: weights to the live colour, its candidate stopped, its record closed.
+
+    An interrupted rollback is completed. A run that still heartbeats is left alone. A weight that Pointsman did not
+    write freezes the environment.
+
+    Args:
+        environment: Which environment: the name of a file in environments/, such as production.
+    """
+    return conduct("reconcile", environment, reconcile_environment)
+
+
+def reconcile_environment(operation: Operation) -> str:
+    """Settle the environment if its holder is gone; return what was found or done, in a sentence."""
+    record = operation.store.environment()
+    hold = record.hold
+    if hold is None:
+        watch_weights(operation, record)
+        return f"{operation.environment} is settled; nobody holds it."
+    verdict = judge_hold(record, operation.owner, now(), owner_dead=process_is_dead(hold.owner))
+    parked_for_nothing = verdict is HoldVerdict.PARKED and _is_over(hold)
+    if verdict is not HoldVerdict.ABANDONED and not parked_for_nothing:
+        return f"{operation.environment} is {verdict} by {hold.version or hold.owner.flow}, at {hold.stage}."
+    done = settle(operation, parked_for_nothing)
+    if done is None:
+        return f"{operation.environment} was settled by somebody else."
+    close_run(hold, done)
+    return done
+
+
+@task(name="settle", cache_policy=NO_CACHE)
+def settle(operation: Operation, parked: bool) -> str | None:
+    """Take over what the dead run held and settle it."""
+    return settle_orphan(operation, even_parked=parked)
+
+
+@task(name="weights", cache_policy=NO_CACHE)
+def watch_weights(operation: Operation, record: EnvironmentRecord) -> None:
+    """Freeze the environment if the listener carries weights that we did not write."""
+    if record.infrastructure is None or record.weights is None:
+        return
+    operation.last_seen = record
+    refuse_foreign_weights(operation, record, read_weights(operation.aws, record.infrastructure))
+
+
+@task(name="close run", cache_policy=NO_CACHE)
+def close_run(hold: Hold, done: str) -> None:
+    """Give the dead run a state that says so, where Prefect still believes that it runs."""
+    with suppress(ValueError, ObjectNotFound), get_client(sync_client=True) as client:
+        run_id = UUID(hold.owner.flow_run_id)
+        run = client.read_flow_run(run_id)
+        if run.state is None or not run.state.is_final():
+            client.set_flow_run_state(run_id, Crashed(message=f"Its process died. {done}"), force=True)
+            get_run_logger().info("Run %s was still %s: it is Crashed now", run_id, run.state and run.state.name)
+
+
+def _is_over(hold: Hold) -> bool:
+    """Whether a run that waits for approval has ended in Prefect: timed out, cancelled, or deleted."""
+    try:
+        with get_client(sync_client=True) as client:
+            run = client.read_flow_run(UUID(hold.owner.flow_run_id))
+    except ObjectNotFound:
+        return True
+    except ValueError:
+        return False
+    return run.state is not None and run.state.is_final()
+
+
+class Watch(threading.Thread):
+    """Looks at one environment's record again and again, and runs the flow when its holder is gone."""
+
+    def __init__(self, environment: str) -> None:
+        super().__init__(name=f"watch {environment}", daemon=True)
+        self.environment = environment
+        self._log = logging.getLogger("pointsman.reconcile")
+        self._store: RecordStore | None = None
+
+    def run(self) -> None:
+        """Look for ever; an error of one round is logged and the next round comes."""
+        every = read_settings(self.environment).timing.reconcile_every
+        while True:
+            try:
+                if self._abandoned():
+                    reconcile(self.environment)
+            except Exception:  # noqa: BLE001 - a boundary: whatever happened, the watch goes on
+                self._log.exception("A look at %s failed", self.environment)
+            time.sleep(every)
+
+    def _abandoned(self) -> bool:
+        if self._store is None:
+            block = load_environment(self.environment)
+            self._store = open_records(block, AwsClients(block))
+        record = self._store.environment()
+        hold = record.hold
+        if hold is None:
+            return False
+        verdict = judge_hold(record, _NOBODY, now(), owner_dead=process_is_dead(hold.owner))
+        return verdict is HoldVerdict.ABANDONED or (verdict is HoldVerdict.PARKED and _is_over(hold))
+
+
+def main() -> None:
+    """Serve the flow for the environment that POINTSMAN_ENVIRONMENT names, and watch it."""
+    environment = os.environ.get("POINTSMAN_ENVIRONMENT", "sandbox")
+    try:
+        read_settings(environment)
+    except PointsmanError as error:
+        sys.exit(str(error))
+    Watch(environment).start()
+    reconcile.serve(
+        name=environment,
+        parameters={"environment": environment},
+        interval=timedelta(minutes=5),
+        description="Brings an environment whose release died to a settled state.",
+        tags=[environment],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""`release`: a tag becomes live traffic, or live traffic is as it was."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.states import Completed
+
+from core.migration import plan_migrations
+from core.version import Version
+from flows.boundary import Outcome, conduct
+from flows.entry import enter
+from flows.summary import summarise
+from tasks.database import migrate_database
+from tasks.docker import build_image
+from tasks.ecs import start_candidate, vacate_slot
+from tasks.git import check_out
+from tasks.operation import Operation
+from tasks.smoke import confirm_release, smoke_test
+from tasks.terraform import apply_plan, check_plan, init_slot, plan_slot
+from tasks.traffic import finish_release, shift_traffic
+
+__all__ = ["release"]
+
+
+@flow(name="release", flow_run_name="{tag} → {environment}")
+def release(tag: str, environment: str, allow_downgrade: bool = False) -> Outcome:
+    """Take a git tag to live traffic.
+
+    Builds and pushes the image, plans and applies the candidate's slot, migrates the database, starts and smoke-tests
+    the candidate, and shifts the production listener to it. On any failure the live version keeps all traffic.
+
+    Args:
+        tag: The version to release: a tag of the source repository such as v1.4.0.
+        environment: Where to: the name of a file in environments/, such as production.
+        allow_downgrade: Release a version that is older than the live one.
+    """
+    return conduct("release", environment, lambda op: release_version(op, tag, allow_downgrade))
+
+
+def release_version(operation: Operation, tag: str, allow_downgrade: bool) -> str | Outcome:
+    """Take one version through all steps; return the sentence of its good end."""
+    version = operation.name_version(Version.parse(tag))
+    source = check_out(operation, version)
+    entered = enter(operation, source, allow_downgrade=allow_downgrade)
+    if entered is not None:
+        return entered
+    migrations = plan_migrations(source.migrations, version, operation.last_seen.live, operation.rollback_floor)
+
+    terraform = init_slot.submit(operation)
+    operation.fix_release(build_image(operation, source))
+    plan = plan_slot(operation, terraform.result())
+    check_plan(operation, plan)
+    vacate_slot(operation)
+    apply_plan(operation, plan)
+    migrate_database(operation, migrations)
+    start_candidate(operation)
+    smoke_test(operation)
+    shift_traffic(operation)
+    confirm_release(operation)
+    finish_release(operation)
+    operation.free()
+    return Completed(message=summarise(operation))

@@ -1,0 +1,62 @@
+"""`retire`: the old colour stays warm for the rollback window; then its tasks are stopped."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+
+from core.colour import Colour
+from core.errors import Refused
+from flows.boundary import Outcome, conduct
+from tasks.ecs import empty_slot
+from tasks.load_balancer import read_weights
+from tasks.operation import Operation, now
+
+__all__ = ["retire"]
+
+
+@flow(name="retire", flow_run_name="retire {environment}")
+def retire(environment: str, at_once: bool = False) -> Outcome:
+    """Stop the tasks of the colour that is not live, once the rollback window has passed.
+
+    A later rollback is then a cold one. Never touches the live colour, and never runs beside a release.
+
+    Args:
+        environment: Which environment: the name of a file in environments/, such as production.
+        at_once: Do not wait for the rollback window to pass.
+    """
+    return conduct("retire", environment, lambda op: retire_old_colour(op, at_once))
+
+
+def retire_old_colour(operation: Operation, at_once: bool) -> str:
+    """Stop the old colour's tasks if their time has come; return what was done, in a sentence."""
+    record = operation.store.environment()
+    live = record.live
+    if live is None:
+        return f"Nothing is live in {operation.environment}, so nothing is old."
+    due = live.since + timedelta(seconds=operation.settings.timing.rollback_window)
+    if not at_once and now() < due:
+        return f"{live.colour.other} stays warm until {due:%Y-%m-%d %H:%M:%S %Z}."
+    operation.take_if_free()
+    stopped = empty_old_slot(operation, live.colour.other)
+    operation.free()
+    return (
+        f"{live.colour.other} is empty; {stopped} tasks were stopped." if stopped else f"{live.colour.other} was empty."
+    )
+
+
+@task(name="retire", cache_policy=NO_CACHE)
+def empty_old_slot(operation: Operation, colour: Colour) -> int:
+    """Empty a slot that carries no weight; return how many tasks ran."""
+    with operation.step("retire", f"stop the tasks of {colour}") as step:
+        record = operation.last_seen
+        weights = read_weights(operation.aws, operation.infrastructure)
+        if (record.live is not None and record.live.colour is colour) or weights.of(colour) > 0:
+            raise Refused(
+                f"The {colour} slot carries traffic", why=f"the listener has {weights}", do="Nothing was stopped."
+            )
+        stopped = empty_slot(operation, colour) or 0
+        step.done(f"{stopped} tasks stopped")
+        return stopped

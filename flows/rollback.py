@@ -1,0 +1,172 @@
+"""`rollback`: traffic back on the last healthy version. Warm, only weights move; cold, its release is started again."""
+
+from __future__ import annotations
+
+import time
+
+from prefect import flow
+from prefect.logging import get_run_logger
+from prefect.states import Completed
+
+from core import hold as holding
+from core.colour import Colour, Weights
+from core.errors import Refused, Transient
+from core.hold import HoldVerdict, judge_hold
+from core.record import EnvironmentRecord, Live, RollbackIntent, State
+from core.rollback import choose_target, may_interrupt
+from flows.boundary import Outcome, conduct
+from flows.orphan import settle_orphan
+from tasks.ecr import image_exists
+from tasks.ecs import read_service, runs_release, start_candidate, vacate_slot
+from tasks.load_balancer import read_target_health
+from tasks.operation import Operation, now
+from tasks.process import process_is_dead
+from tasks.smoke import confirm_release, smoke_test
+from tasks.terraform import apply_plan, check_plan, init_slot, plan_slot
+from tasks.traffic import finish_rollback, return_traffic
+
+__all__ = ["rollback"]
+
+
+@flow(name="rollback", flow_run_name="rollback {environment}")
+def rollback(environment: str, to_version: str | None = None, abort_in_flight: bool | None = None) -> Outcome:
+    """Return traffic to the last healthy version.
+
+    Warm, where that version still runs: only the load balancer's weights move. Cold: its recorded image and
+    configuration are started in the other slot, smoke-tested, and get the traffic. The database is never migrated
+    down.
+
+    Args:
+        environment: Which environment: the name of a file in environments/, such as production.
+        to_version: A version that was healthy here before; the last one if left out.
+        abort_in_flight: Ask a release that is in flight to stop, and wait for it. Left out, that is done while it
+            shifts or bakes, and refused before.
+    """
+    return conduct("rollback", environment, lambda op: roll_back(op, to_version, abort_in_flight))
+
+
+def roll_back(operation: Operation, to_version: str | None, abort_in_flight: bool | None) -> str | Outcome:
+    """Choose the target, hold the environment, and take traffic there; return the sentence of the good end."""
+    stopped = _take_hold(operation, to_version, abort_in_flight)
+    if stopped is not None:
+        return stopped
+    intent = _state_intent(operation, choose_target(operation.last_seen, to_version))
+    return complete_rollback(operation, intent)
+
+
+def complete_rollback(operation: Operation, intent: RollbackIntent) -> str:
+    """Take traffic to the target of a rollback whose intent stands in the record; return the closing sentence."""
+    target = intent.target
+    colour = intent.leaving.colour.other
+    operation.begin_rollback(target.release, colour)
+    warm = is_warm(operation, target, colour)
+    if not warm:
+        start_cold(operation)
+    return_traffic(operation)
+    confirm_release(operation)
+    finish_rollback(operation, intent)
+    operation.free()
+    kind = "warm" if warm else "cold"
+    return f"{operation.environment} is back on {target.release.version} ({colour}, {kind}), away from {intent.leaving.release.version}."
+
+
+def start_cold(operation: Operation) -> None:
+    """Put the target's recorded release into the empty slot and prove it; the database is left as it is."""
+    plan = plan_slot(operation, init_slot(operation))
+    check_plan(operation, plan)
+    vacate_slot(operation)
+    apply_plan(operation, plan)
+    start_candidate(operation)
+    smoke_test(operation)
+
+
+def is_warm(operation: Operation, target: Live, colour: Colour) -> bool:
+    """Whether the slot runs that very release with enough healthy targets."""
+    service = read_service(operation, colour)
+    if service is None or service.running == 0 or not runs_release(operation, service, target.release):
+        return False
+    healthy = read_target_health(operation.aws, operation.infrastructure, colour).healthy
+    return healthy >= operation.settings.service.desired_count
+
+
+def _take_hold(operation: Operation, to_version: str | None, abort_in_flight: bool | None) -> Outcome | None:
+    timing = operation.settings.timing
+    deadline: float | None = None
+    while True:
+        record = operation.store.environment()
+        hold = record.hold
+        dead = hold is not None and process_is_dead(hold.owner)
+        verdict = judge_hold(record, operation.owner, now(), owner_dead=dead)
+        if verdict in (HoldVerdict.FREE, HoldVerdict.OURS, HoldVerdict.RESUMED):
+            choose_target(record, to_version)
+            try:
+                operation.take_hold(to_version, _judge_free(operation, to_version))
+            except Transient:
+                continue
+            return None
+        assert hold is not None
+        if verdict in (HoldVerdict.ABANDONED, HoldVerdict.PARKED):
+            settle_orphan(operation, even_parked=True)
+            continue
+        history = operation.store.version(hold.version) if hold.version else None
+        state = history.state if history else None
+        may_interrupt(operation.environment, hold, state, abort_in_flight)
+        if deadline is None:
+            deadline = time.monotonic() + timing.hold_expiry + timing.vacate
+            get_run_logger().info("Asking %s to stop", hold.version)
+            operation.store.change_environment(
+                lambda r: holding.ask_to_stop(r, f"rollback run {operation.owner.flow_run_id}", "a rollback", now())
+            )
+            interrupted = hold.version
+        elif time.monotonic() > deadline:
+            raise Refused(
+                f"{hold.version} did not stop",
+                why=f"it was asked to and still holds {operation.environment}",
+                do="`reconcile` settles it once its heartbeat ends; then roll back again.",
+            )
+        if to_version is None and _has_stopped(operation, interrupted):
+            live = operation.store.environment().live
+            name = live.release.version if live else "nothing"
+            return Completed(
+                message=f"{interrupted} was stopped; {name} was live all along and carries {operation.environment}."
+            )
+        time.sleep(timing.poll)
+
+
+def _has_stopped(operation: Operation, version: str | None) -> bool:
+    if operation.store.environment().hold is not None or version is None:
+        return False
+    history = operation.store.version(version)
+    return history is not None and history.state in (State.ABORTED, State.FAILED)
+
+
+def _judge_free(operation: Operation, to_version: str | None):  # type: ignore[no-untyped-def]
+    def judged(record: EnvironmentRecord) -> None:
+        dead = record.hold is not None and process_is_dead(record.hold.owner)
+        if judge_hold(record, operation.owner, now(), owner_dead=dead) not in (
+            HoldVerdict.FREE,
+            HoldVerdict.OURS,
+            HoldVerdict.RESUMED,
+        ):
+            raise Transient("Somebody else took the environment a moment ago")
+        choose_target(record, to_version)
+
+    return judged
+
+
+def _state_intent(operation: Operation, target: Live) -> RollbackIntent:
+    """Write the target before anything moves, so that whoever finds this run dead completes it."""
+    leaving = operation.last_seen.live
+    assert leaving is not None
+    operation.weights_at_start = Weights.all_on(leaving.colour)
+    if not image_exists(operation.aws, operation.settings.repository, target.release.image_digest):
+        warm = is_warm(operation, target, leaving.colour.other)
+        if not warm:
+            raise Refused(
+                f"The image of {target.release.version} is gone from ECR",
+                why=f"{operation.settings.repository} has no {target.release.image_digest}",
+                do="Release the version's commit under a new tag, or roll back to another version.",
+            )
+    intent = RollbackIntent(target=target, leaving=leaving, flow_run_id=operation.owner.flow_run_id, at=now())
+    operation.last_seen = operation.store.change_environment(lambda r: r.model_copy(update={"rollback": intent}))
+    return intent

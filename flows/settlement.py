@@ -1,0 +1,156 @@
+"""How an operation that did not end well ends: the old version first, then the candidate, then the record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from prefect.logging import get_run_logger
+
+from core.colour import Colour, Weights
+from core.errors import Permanent, PointsmanError, Transient, UnknownOutcome
+from core.record import Attempt, Failure, State
+from tasks.ecs import empty_slot, start_slot, stop_one_offs
+from tasks.load_balancer import move_weights, read_target_health, read_weights
+from tasks.operation import Operation, now
+
+__all__ = ["Ending", "settle_attempt"]
+
+_PATIENCE = 4
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How an attempt ended."""
+
+    state: State
+    step: str
+    reason: str
+
+
+def settle_attempt(operation: Operation, attempt: Attempt | None, ending: Ending) -> str:
+    """Give traffic back to the live colour, stop the candidate, write the record; return what traffic does now.
+
+    Each part is tried though another failed; what could not be done is said in the record.
+    """
+    logger = get_run_logger()
+    remains: list[str] = []
+    operation.disregard_stop()
+    operation.stage = "settling"
+
+    home_again = _tried("traffic", remains, lambda: _return_to_live(operation))
+    if attempt is not None:
+        _tried("one-off tasks", remains, lambda: _stop_one_offs(operation, attempt))
+        if attempt.colour is not None and home_again:
+            colour = attempt.colour
+            _tried(f"the {colour} slot", remains, lambda: _stop_candidate(operation, colour))
+    traffic = _traffic_now(operation)
+    if attempt is not None:
+        _tried("the record", remains, lambda: _write_ending(operation, attempt, ending, "; ".join(remains)))
+    logger.info("Traffic: %s", traffic)
+    return traffic + (f" Not done: {'; '.join(remains)}." if remains else "")
+
+
+def _tried(what: str, remains: list[str], action: Callable[[], None]) -> bool:
+    """Run `action` with patience for passing errors; note in `remains` what did not work. Return whether it did."""
+    for attempt in range(_PATIENCE):
+        try:
+            action()
+            return True
+        except (Transient, UnknownOutcome) as error:
+            failure: PointsmanError = error
+            time.sleep(0.5 * 2**attempt)
+        except PointsmanError as error:
+            failure = error
+            break
+    get_run_logger().error("Settling %s failed: %s", what, failure)
+    remains.append(f"{what} ({failure})")
+    return False
+
+
+def _return_to_live(operation: Operation) -> None:
+    """Weights go back before anything is diagnosed, after one look at whether the live colour can serve."""
+    record = operation.last_seen
+    if record.infrastructure is None:
+        return
+    home = Weights.all_on(record.live.colour) if record.live else operation.weights_at_start
+    if home is None or read_weights(operation.aws, record.infrastructure) == home:
+        # Nothing to move; but an intent that was written must not stay open.
+        if record.weights_intent is not None and home is not None:
+            operation.store.change_environment(lambda r: r.model_copy(update={"weights": home, "weights_intent": None}))
+        return
+    if record.live is not None:
+        _ensure_serving(operation, record.live.colour)
+    move_weights(operation, home, homeward=True)
+
+
+def _ensure_serving(operation: Operation, colour: Colour) -> None:
+    """Start the old colour if it has no healthy target, and hold the weights until it has one."""
+    if read_target_health(operation.aws, operation.infrastructure, colour).healthy > 0:
+        return
+    get_run_logger().warning("The live %s slot has no healthy target: starting it before traffic returns", colour)
+    try:
+        start_slot(
+            operation,
+            colour,
+            operation.settings.service.desired_count,
+            deadline=operation.settings.timing.return_to_live,
+        )
+    except Permanent as error:
+        raise Permanent(
+            f"The live {colour} slot cannot serve, so traffic was left where it is",
+            why=str(error),
+            do="A human is needed now: neither colour is known to be good.",
+        ) from error
+
+
+def _stop_one_offs(operation: Operation, attempt: Attempt) -> None:
+    if any(step.name == "migrate" for step in attempt.steps):
+        stop_one_offs(operation, attempt.id)
+
+
+def _stop_candidate(operation: Operation, colour: Colour) -> None:
+    record = operation.last_seen
+    if record.live is not None and record.live.colour is colour:
+        return
+    if read_weights(operation.aws, operation.infrastructure).of(colour) == 0:
+        empty_slot(operation, colour)
+
+
+def _traffic_now(operation: Operation) -> str:
+    record = operation.last_seen
+    if record.infrastructure is None:
+        return "no traffic is served."
+    try:
+        weights = read_weights(operation.aws, record.infrastructure)
+    except PointsmanError as error:
+        return f"unknown ({error})"
+    if record.live is None:
+        return "nothing was live before, and the listener is as it was."
+    live = record.live
+    share = f"{live.release.version} ({live.colour})"
+    return f"{share} carries all of it." if weights == Weights.all_on(live.colour) else f"{weights}; live is {share}."
+
+
+def _write_ending(operation: Operation, attempt: Attempt, ending: Ending, remains: str) -> None:
+    failure = Failure(step=ending.step, reason=ending.reason, remains=remains)
+
+    def close(current: Attempt) -> Attempt:
+        ended = current if current.state.ended else current.moved(ending.state)
+        return ended.model_copy(update={"ended_at": now(), "failure": failure})
+
+    version = operation.version
+    if version is None or not operation.tracked:
+        operation.store.change_environment(lambda r: r.model_copy(update={"rollback": None}))
+        return
+    operation.store.change_version(
+        version, operation.commit, lambda r: r.with_attempt(close(r.attempt(attempt.id) or attempt))
+    )
+    with suppress(PointsmanError):
+        operation.store.change_environment(
+            lambda r: r.model_copy(
+                update={"last_failure": f"{version} {ending.state} at {ending.step}: {ending.reason}"}
+            )
+        )

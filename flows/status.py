@@ -1,0 +1,91 @@
+"""`status`: what is live, what was, what is in flight, what is warm, and why the last attempt failed."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+
+from core.errors import PointsmanError
+from core.record import EnvironmentRecord
+from flows.boundary import Outcome, conduct
+from tasks.ecs import read_service
+from tasks.load_balancer import read_target_health, read_weights
+from tasks.operation import Operation, now
+
+__all__ = ["describe_environment", "status"]
+
+
+@flow(name="status", flow_run_name="status {environment}")
+def status(environment: str) -> Outcome:
+    """Show what an environment is doing; changes nothing.
+
+    Args:
+        environment: Which environment: the name of a file in environments/, such as production.
+    """
+    return conduct("status", environment, show_status)
+
+
+def show_status(operation: Operation) -> str:
+    """Publish the environment's state as an artifact; return it in a sentence."""
+    rows = describe_environment(operation)
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
+    create_markdown_artifact(
+        key=f"status-{operation.environment}",
+        markdown=f"# {operation.environment}\n\n| | |\n|---|---|\n{table}\n",
+        description=f"Status of {operation.environment}",
+    )
+    return "; ".join(f"{name}: {value}" for name, value in rows)
+
+
+def describe_environment(operation: Operation) -> list[tuple[str, str]]:
+    """Return what is known of an environment as name and value, the most urgent first."""
+    record = operation.last_seen = operation.store.environment()
+    rows: list[tuple[str, str]] = []
+    if record.frozen:
+        rows.append(("frozen", record.frozen.reason))
+    live = record.live
+    rows.append(("live", f"{live.release} in {live.colour} since {live.since:%Y-%m-%d %H:%M}" if live else "nothing"))
+    rows.append(("was", ", ".join(h.release.version for h in reversed(record.healthy)) or "nothing"))
+    rows.append(("in flight", _in_flight(record)))
+    rows.append(("queue", ", ".join(w.version for w in record.queue) or "empty"))
+    rows.append(("warm", _warm(operation, record)))
+    rows.append(("traffic", _traffic(operation, record)))
+    rows.append(("rollback floor", record.rollback_floor or "none"))
+    rows.append(("left behind", ", ".join(record.left_behind) or "none"))
+    rows.append(("last failure", record.last_failure or "none"))
+    return rows
+
+
+def _in_flight(record: EnvironmentRecord) -> str:
+    hold = record.hold
+    if hold is None:
+        return "nothing"
+    subject = f"{hold.owner.flow} {hold.version or ''}".strip()
+    if hold.parked_until:
+        return f"{subject} waits for approval until {hold.parked_until:%Y-%m-%d %H:%M}"
+    silent = (now() - hold.heartbeat_at).total_seconds()
+    return f"{subject} at {hold.stage}, heartbeat {silent:.0f} s ago (run {hold.owner.flow_run_id})"
+
+
+def _warm(operation: Operation, record: EnvironmentRecord) -> str:
+    if record.live is None or record.infrastructure is None:
+        return "nothing"
+    colour = record.live.colour.other
+    try:
+        service = read_service(operation, colour)
+        if service is None or service.running == 0:
+            return f"nothing ({colour} is empty)"
+        health = read_target_health(operation.aws, record.infrastructure, colour)
+    except PointsmanError as error:
+        return f"unknown ({error})"
+    last = next((h.release.version for h in reversed(record.healthy) if h.colour is colour), "an unknown release")
+    return f"{last} in {colour}: {health}"
+
+
+def _traffic(operation: Operation, record: EnvironmentRecord) -> str:
+    if record.infrastructure is None:
+        return "not provisioned"
+    try:
+        return str(read_weights(operation.aws, record.infrastructure))
+    except PointsmanError as error:
+        return f"unknown ({error})"

@@ -1,0 +1,55 @@
+"""The AWS emulator as a part, and the removal of the containers that it leaves."""
+
+from __future__ import annotations
+
+from sandbox.docker_engine import Engine
+from sandbox.part import Listener, Part, answers, python
+from sandbox.settings import ACCOUNT, REGION, Settings
+
+__all__ = ["containers", "part", "remove_containers"]
+
+
+def part(settings: Settings) -> Part:
+    """The emulator; the load balancer's own ports are checked before its start, since it opens them later."""
+    ports, kept = settings.ports, settings.directories.aws
+    opened = {
+        "AWS": ports.aws,
+        "PRODUCTION": ports.production,
+        "TEST_BLUE": ports.test_blue,
+        "TEST_GREEN": ports.test_green,
+    }
+    return Part(
+        name="aws",
+        address=settings.aws_url,
+        needs=("docker",),
+        listeners=tuple(Listener("127.0.0.1", port, f"POINTSMAN_SANDBOX_{name}_PORT") for name, port in opened.items()),
+        prepare=lambda: kept.mkdir(parents=True, exist_ok=True),
+        command=lambda: python("sandbox.emulator"),
+        environment=lambda: {
+            "GATEWAY_PORT": str(ports.aws),
+            "BIND_HOST": "127.0.0.1",
+            "MINISTACK_REGION": REGION,
+            "MINISTACK_ACCOUNT_ID": ACCOUNT,
+            "STATE_DIR": str(kept / "state"),
+            "S3_DATA_DIR": str(kept / "s3"),
+            # Its pid file and scratch files: beside ours, not in the machine's /tmp.
+            "TMPDIR": str(kept),
+        },
+        healthy=lambda: answers(f"{settings.aws_url}/_ministack/health"),
+        start_seconds=60.0,
+        stop_seconds=15.0,
+    )
+
+
+def containers(settings: Settings, engine: Engine) -> list[str]:
+    """Ids of the containers that this sandbox's emulator made, whatever became of the emulator since."""
+    from sandbox.emulator.cleanup import INSTANCE_LABEL, instance
+
+    return engine.containers(f"{INSTANCE_LABEL}={instance(settings.ports.aws)}")
+
+
+def remove_containers(settings: Settings) -> int:
+    """Stop and remove those containers; return how many there were."""
+    from sandbox.emulator.cleanup import remove_leftovers
+
+    return remove_leftovers(settings.ports.aws)

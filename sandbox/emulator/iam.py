@@ -1,0 +1,185 @@
+"""Authorization that MiniStack leaves out or checks against the wrong resource, in force with AUTH=true.
+
+Resource types per action: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerservice.html
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from typing import Any
+
+from sandbox.emulator.upstream import app, ecs, iam_actions, iam_evaluator, replace, responses, router
+
+__all__ = ["install"]
+
+Body = dict[str, Any]
+_ON_SERVICE = {"CreateService", "UpdateService", "DeleteService", "DescribeServices"}
+_ON_TASK = {"StopTask", "DescribeTasks", "ExecuteCommand", "UpdateTaskProtection", "GetTaskProtection"}
+_ON_CLUSTER = {
+    "DescribeClusters",
+    "DeleteCluster",
+    "UpdateCluster",
+    "UpdateClusterSettings",
+    "PutClusterCapacityProviders",
+}
+_ON_ANYTHING = {
+    "CreateCluster",
+    "DeregisterTaskDefinition",
+    "DescribeTaskDefinition",
+    "ListClusters",
+    "ListServices",
+    "ListTaskDefinitionFamilies",
+    "ListTaskDefinitions",
+    "ListTasks",
+    "RegisterTaskDefinition",
+}
+_ON_ARN = {"TagResource", "UntagResource", "ListTagsForResource"}
+_IN_CLUSTER = _ON_SERVICE | _ON_TASK | {"RunTask", "ListTasks", "ListServices"}
+
+
+def install() -> None:
+    """Put the additions in MiniStack's place."""
+    extract: Callable[..., str] = iam_actions.extract_resource_arn
+    context: Callable[..., dict[str, Any]] = iam_actions.request_tag_context
+
+    @functools.wraps(extract)
+    def extract_resource_arn(
+        service: str,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        body: bytes,
+        query: dict[str, Any],
+        region: str,
+        account: str,
+    ) -> str:
+        if service == "ecs":
+            action = headers.get("x-amz-target", "").rpartition(".")[2]
+            resource = _ecs_resource(action, _parsed(body), region, account)
+            if resource is not None:
+                return resource
+        if service == "elasticloadbalancing":
+            action = query.get("Action", "")
+            if str(action[0] if isinstance(action, list) else action).startswith("Describe"):
+                return "*"
+        return extract(service, method, path, headers, body, query, region, account)
+
+    @functools.wraps(context)
+    def request_context(service: str, iam_action: str, body: bytes, params: dict[str, Any]) -> dict[str, Any]:
+        keys = context(service, iam_action, body, params)
+        if service == "ecs" and iam_action.removeprefix("ecs:") in _IN_CLUSTER:
+            cluster = _cluster_arn(_parsed(body), responses.get_region(), responses.get_account_id())
+            keys = {**keys, "ecs:cluster": cluster}
+        return keys
+
+    replace(iam_actions, "extract_resource_arn", extract_resource_arn)
+    replace(iam_actions, "request_tag_context", request_context)
+    _install_pass_role()
+
+
+def _ecs_resource(action: str, body: Body, region: str, account: str) -> str | None:
+    """The ARN that ECS authorizes `action` on; None where MiniStack's own answer stands."""
+    prefix = f"arn:aws:ecs:{region}:{account}"
+    if action in _ON_ANYTHING:
+        return "*"
+    if action in _ON_ARN:
+        return str(body.get("resourceArn", "*"))
+    if action in _ON_CLUSTER:
+        named = body.get("clusters")
+        return _cluster_arn({"cluster": named[0]} if named else body, region, account)
+    if action == "RunTask":
+        return _task_definition_arn(str(body.get("taskDefinition", "")), prefix)
+    cluster = _cluster_arn(body, region, account).rpartition("/")[2]
+    if action in _ON_SERVICE:
+        name = body.get("service") or body.get("serviceName") or next(iter(body.get("services") or []), "*")
+        return name if name.startswith("arn:") else f"{prefix}:service/{cluster}/{name}"
+    if action in _ON_TASK:
+        task = body.get("task") or next(iter(body.get("tasks") or []), "*")
+        return task if task.startswith("arn:") else f"{prefix}:task/{cluster}/{task}"
+    return None
+
+
+def _task_definition_arn(reference: str, prefix: str) -> str:
+    if reference.startswith("arn:"):
+        return reference
+    key = ecs._resolve_td_key(reference) if reference else None
+    return f"{prefix}:task-definition/{key or reference}"
+
+
+def _cluster_arn(body: Body, region: str, account: str) -> str:
+    cluster = str(body.get("cluster") or "default")
+    return cluster if cluster.startswith("arn:") else f"arn:aws:ecs:{region}:{account}:cluster/{cluster}"
+
+
+def _install_pass_role() -> None:
+    handle: Callable[..., Any] = ecs.handle_request
+
+    @functools.wraps(handle)
+    async def handle_request(
+        method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
+    ) -> Any:
+        if app.AUTH:
+            action = headers.get("x-amz-target", "").rpartition(".")[2]
+            denial = _denied_roles(action, _parsed(body), headers, query)
+            if denial is not None:
+                return denial
+        return await handle(method, path, headers, body, query)
+
+    replace(ecs, "handle_request", handle_request)
+
+
+def _denied_roles(action: str, body: Body, headers: dict[str, str], query: dict[str, Any]) -> Any:
+    """The refusal when the caller may not pass a role that this call hands to tasks or to the service."""
+    access_key = router.extract_access_key_id(headers, query)
+    region = responses.get_region()
+    for role, recipient in _passed_roles(action, body):
+        denied = iam_evaluator.enforce(
+            access_key,
+            "iam:PassRole",
+            "iam",
+            region,
+            resource_arn=role,
+            service_context={"iam:PassedToService": recipient},
+        )
+        if denied is not None and not isinstance(denied, iam_evaluator.AuthError):
+            return iam_actions.access_denied_response(
+                "ecs",
+                "iam:PassRole",
+                denied.principal_arn,
+                responses.new_uuid(),
+                headers=headers,
+                resource_arn=role,
+                message=iam_actions.identity_denial_message(
+                    "iam:PassRole", denied.principal_arn, role, denied.decision == "Deny"
+                ),
+            )
+    return None
+
+
+def _passed_roles(action: str, body: Body) -> list[tuple[str, str]]:
+    tasks = "ecs-tasks.amazonaws.com"
+    if action == "RegisterTaskDefinition":
+        return _roles(body, tasks)
+    if action not in ("CreateService", "RunTask"):
+        return []
+    key = ecs._resolve_td_key(str(body.get("taskDefinition", "")))
+    definition = ecs._task_defs.get(key) or {}
+    overrides = {name: role for name, role in (body.get("overrides") or {}).items() if role}
+    passed = _roles({**definition, **overrides}, tasks)
+    if action == "CreateService" and body.get("role"):
+        passed.append((body["role"], "ecs.amazonaws.com"))
+    return passed
+
+
+def _roles(source: Body, recipient: str) -> list[tuple[str, str]]:
+    return [(source[name], recipient) for name in ("executionRoleArn", "taskRoleArn") if source.get(name)]
+
+
+def _parsed(body: bytes) -> Body:
+    try:
+        parsed = json.loads(body or b"{}")
+    except ValueError:
+        return {}
+    return parsed if isinstance(parsed, dict) else {}

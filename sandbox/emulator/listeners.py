@@ -1,0 +1,111 @@
+"""One real socket for each ALB listener, on the listener's own port."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import socket
+import ssl
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from sandbox.emulator.data_plane import DataPlane
+from sandbox.emulator.proxy import MAX_LINE, Proxy
+from sandbox.emulator.settings import Settings
+from sandbox.emulator.upstream import tls
+
+__all__ = ["ListenerSockets", "PortUnavailableError"]
+
+logger = logging.getLogger("pointsman.listeners")
+_GOODBYE = 5.0
+_IDLE = 60.0
+
+
+class PortUnavailableError(Exception):
+    """A listener's port can't be opened on this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    socket: socket.socket
+    server: asyncio.Server
+    http: web.Server
+
+
+class ListenerSockets:
+    """Opens, swaps and closes sockets; called from MiniStack's handlers."""
+
+    def __init__(self, plane: DataPlane, proxy: Proxy, settings: Settings) -> None:
+        self._plane = plane
+        self._proxy = proxy
+        self._host = settings.listener_host
+        self._open: dict[str, _Open] = {}
+
+    def bind(self, port: int) -> socket.socket:
+        """Bind and listen on the port, so that a failure is known before the listener exists."""
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((self._host, port))
+            sock.listen(512)
+            sock.setblocking(False)
+        except OSError as error:
+            sock.close()
+            raise PortUnavailableError(
+                f"the sandbox opens each listener's port on {self._host}, but port {port} can't be opened there: "
+                f"{error.strerror}. Stop what uses it, or choose another listener port."
+            ) from error
+        return sock
+
+    def serve(self, listener_arn: str, sock: socket.socket, protocol: str) -> None:
+        """Answer on a bound socket; a socket that this listener had before is closed."""
+        before = self._open.get(listener_arn)
+        self._open[listener_arn] = self._plane.call(self._start(listener_arn, sock, protocol))
+        logger.info("listener %s open on %s:%d", listener_arn.rsplit("/", 1)[-1], *sock.getsockname()[:2])
+        if before is not None:
+            self._plane.submit(self._stop(before))
+
+    def close(self, listener_arn: str) -> None:
+        """Stop listening at once; requests in flight may finish."""
+        opened = self._open.pop(listener_arn, None)
+        if opened is None:
+            return
+        self._plane.call(self._stop_listening(opened))
+        self._plane.submit(self._stop(opened))
+        logger.info("listener %s closed", listener_arn.rsplit("/", 1)[-1])
+
+    def close_all(self) -> None:
+        """Close every socket."""
+        for listener_arn in list(self._open):
+            self.close(listener_arn)
+
+    async def _start(self, listener_arn: str, sock: socket.socket, protocol: str) -> _Open:
+        http: web.Server = web.Server(
+            functools.partial(self._proxy.handle, listener_arn),
+            keepalive_timeout=_IDLE,
+            access_log=None,
+            max_line_size=MAX_LINE,
+            max_field_size=MAX_LINE,
+        )
+        context = _self_signed() if protocol == "HTTPS" else None
+        server = await self._plane.loop.create_server(http, sock=sock, ssl=context)
+        return _Open(sock, server, http)
+
+    async def _stop_listening(self, opened: _Open) -> None:
+        opened.server.close()
+
+    async def _stop(self, opened: _Open) -> None:
+        opened.server.close()
+        opened.http.pre_shutdown()
+        await opened.http.shutdown(_GOODBYE)
+
+
+@functools.cache
+def _self_signed() -> ssl.SSLContext:
+    """The emulated ACM holds no private key to serve with: MiniStack's own self-signed certificate stands in."""
+    certificate, key = tls.resolve_tls_material()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context

@@ -1,0 +1,98 @@
+"""MiniStack, imported in one place and in one version only.
+
+The additions replace private functions, so any other version is refused at start instead of failing later.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from sandbox.emulator.settings import prepare_environment
+
+__all__ = [
+    "MINISTACK_VERSION",
+    "WrongMiniStackError",
+    "alb",
+    "app",
+    "cloudwatch",
+    "concurrency",
+    "ec2",
+    "ecr",
+    "ecs",
+    "ecs_metadata",
+    "iam_actions",
+    "iam_evaluator",
+    "replace",
+    "responses",
+    "router",
+    "tls",
+]
+
+MINISTACK_VERSION = "1.5.33"
+
+
+class WrongMiniStackError(RuntimeError):
+    """The installed MiniStack is not the one that the additions were written against."""
+
+
+def _check_version() -> None:
+    try:
+        found = version("ministack")
+    except PackageNotFoundError as error:
+        raise WrongMiniStackError(
+            f"ministack is not installed; install ministack[docker]=={MINISTACK_VERSION}"
+        ) from error
+    if found != MINISTACK_VERSION:
+        raise WrongMiniStackError(
+            f"ministack {found} is installed, but the emulator's additions replace private functions of "
+            f"{MINISTACK_VERSION}; install ministack=={MINISTACK_VERSION}, or port sandbox/emulator to {found}"
+        )
+
+
+_check_version()
+prepare_environment()
+
+import ministack.app as _app  # noqa: E402
+import ministack.core.concurrency as _concurrency  # noqa: E402
+import ministack.core.iam_actions as _iam_actions  # noqa: E402
+import ministack.core.iam_evaluator as _iam_evaluator  # noqa: E402
+import ministack.core.responses as _responses  # noqa: E402
+import ministack.core.router as _router  # noqa: E402
+import ministack.core.tls as _tls  # noqa: E402
+import ministack.services.alb as _alb  # noqa: E402
+import ministack.services.cloudwatch as _cloudwatch  # noqa: E402
+import ministack.services.ec2 as _ec2  # noqa: E402
+import ministack.services.ecr as _ecr  # noqa: E402
+import ministack.services.ecs as _ecs  # noqa: E402
+import ministack.services.ecs_metadata as _ecs_metadata  # noqa: E402
+
+alb: Any = _alb
+app: Any = _app
+cloudwatch: Any = _cloudwatch
+concurrency: Any = _concurrency
+ec2: Any = _ec2
+ecr: Any = _ecr
+ecs: Any = _ecs
+ecs_metadata: Any = _ecs_metadata
+iam_actions: Any = _iam_actions
+iam_evaluator: Any = _iam_evaluator
+responses: Any = _responses
+router: Any = _router
+tls: Any = _tls
+
+
+def replace(module: Any, name: str, replacement: Any) -> Any:
+    """Put `replacement` in the place of `module.name` and return what stood there.
+
+    A handler that MiniStack also keeps in `_ACTION_MAP` is replaced there too.
+    """
+    if not hasattr(module, name):
+        raise WrongMiniStackError(f"{module.__name__} has no {name}: this is not MiniStack {MINISTACK_VERSION}")
+    original = getattr(module, name)
+    setattr(module, name, replacement)
+    actions = getattr(module, "_ACTION_MAP", {})
+    for action, handler in actions.items():
+        if handler is original:
+            actions[action] = replacement
+    return original

@@ -1,0 +1,80 @@
+"""The blocks of the environment ``sandbox``, registered at each `up`, which changes nothing that fits."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import subprocess
+from collections.abc import Mapping
+
+from core.errors import Permanent
+from sandbox.part import answers, python
+from sandbox.settings import CODE, Settings
+
+__all__ = ["STAGE", "exists", "register", "webhook_secret"]
+
+STAGE = "sandbox"
+
+
+def exists() -> bool:
+    """Whether this checkout has an environment to register, and the command for it."""
+    return (CODE / "blocks" / "__main__.py").exists() and (CODE / "environments" / f"{STAGE}.toml").exists()
+
+
+def webhook_secret(settings: Settings) -> str:
+    """What deliveries to this sandbox's receiver are signed with, made when first asked for."""
+    path = settings.directories.secrets / "webhook-secret"
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        made = secrets.token_hex(32)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(made)
+        return made
+
+
+def register(settings: Settings, environment: Mapping[str, str]) -> None:
+    """Create or update the blocks, unless those that are there were made from this very input."""
+    secret = webhook_secret(settings)
+    given = {
+        "POINTSMAN_WEBHOOK_SECRET": secret,
+        "POINTSMAN_AWS_ACCESS_KEY_ID": environment["AWS_ACCESS_KEY_ID"],
+        "POINTSMAN_AWS_SECRET_ACCESS_KEY": environment["AWS_SECRET_ACCESS_KEY"],
+    }
+    stamp, input_now = settings.directories.run / "blocks.stamp", _fingerprint(given)
+    if stamp.exists() and stamp.read_text() == input_now and _on_server(settings):
+        return
+    stamp.unlink(missing_ok=True)
+    done = subprocess.run(
+        python("blocks", "register", STAGE),
+        env={**environment, **given},
+        cwd=CODE,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    log = settings.directories.logs / "blocks.log"
+    log.write_text(done.stdout + done.stderr)
+    if done.returncode != 0:
+        raise Permanent(
+            f"The blocks of {STAGE} could not be registered",
+            why=(done.stderr or done.stdout).strip(),
+            do=f"Its log: {log}",
+        )
+    stamp.write_text(input_now)
+
+
+def _fingerprint(given: Mapping[str, str]) -> str:
+    files = (*sorted((CODE / "blocks").glob("*.py")), CODE / "environments" / f"{STAGE}.toml")
+    read = hashlib.sha256(repr(sorted(given.items())).encode())
+    for file in files:
+        read.update(file.read_bytes())
+    return read.hexdigest()
+
+
+def _on_server(settings: Settings) -> bool:
+    place = f"block_types/slug/release-environment/block_documents/name/pointsman-{STAGE}"
+    return answers(f"{settings.prefect_url}/api/{place}")

@@ -1,0 +1,37 @@
+"""Prefect's server with its UI, on the sandbox's Postgres; nothing of it calls out of the machine."""
+
+from __future__ import annotations
+
+from sandbox.part import Listener, Part, answers, python
+from sandbox.postgres import PREFECT_DATABASE, database_url
+from sandbox.settings import Settings
+
+__all__ = ["part"]
+
+
+def part(settings: Settings) -> Part:
+    """The server as a part: API under ``/api``, the UI at the root."""
+    port, home = settings.ports.prefect, settings.directories.prefect
+    return Part(
+        name="prefect",
+        address=settings.prefect_url,
+        needs=("postgres",),
+        listeners=(Listener("127.0.0.1", port, "POINTSMAN_SANDBOX_PREFECT_PORT"),),
+        prepare=lambda: home.mkdir(parents=True, exist_ok=True),
+        command=lambda: python("prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)),
+        environment=lambda: {
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": database_url(
+                settings, PREFECT_DATABASE, scheme="postgresql+asyncpg"
+            ),
+            "PREFECT_SERVER_UI_ENABLED": "true",
+            "PREFECT_SERVER_UI_API_URL": f"{settings.prefect_url}/api",
+            "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(home / "ui"),
+            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            # How long a queued run waits before it looks again whether it may start.
+            "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "2",
+        },
+        healthy=lambda: answers(f"{settings.prefect_url}/api/ready"),
+        start_seconds=90.0,
+        stop_seconds=8.0,
+    )

@@ -1,0 +1,77 @@
+"""What the sandbox's AWS account holds before the first flow: the state bucket and the application's secret.
+
+On AWS a person makes both once, with own credentials; here `up` does, and changes nothing that fits.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from core.errors import Permanent
+from sandbox.postgres import APPLICATION_DATABASE, database_url
+from sandbox.settings import REGION, SECRET_NAME, STATE_BUCKET, Settings
+
+__all__ = ["seed"]
+
+
+def seed(settings: Settings) -> None:
+    """Create the state bucket and the secret in the emulator, or set right those that are there."""
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    session = boto3.session.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
+    options = {
+        "endpoint_url": settings.aws_url,
+        "config": Config(s3={"addressing_style": "path"}, retries={"max_attempts": 3}, proxies={}),
+    }
+    url = database_url(settings, APPLICATION_DATABASE, host=settings.bridge)
+    try:
+        create_state_bucket(session.client("s3", **options), STATE_BUCKET)
+        put_secret(session.client("secretsmanager", **options), SECRET_NAME, {"SECRET_DATABASE_URL": url})
+    except (BotoCoreError, ClientError) as error:
+        raise Permanent(
+            f"The state bucket and the secret can't be made in the emulator at {settings.aws_url}",
+            why=str(error),
+            do=f"Its log: {settings.directories.logs / 'aws.log'}",
+        ) from error
+
+
+def create_state_bucket(s3: Any, name: str) -> None:
+    """A versioned, encrypted, private bucket of that name: made if missing, set right if there."""
+    from botocore.exceptions import ClientError
+
+    try:
+        s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+            raise
+    s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    s3.put_bucket_encryption(
+        Bucket=name,
+        ServerSideEncryptionConfiguration={
+            "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
+        },
+    )
+    s3.put_public_access_block(
+        Bucket=name,
+        PublicAccessBlockConfiguration={
+            "BlockPublicAcls": True,
+            "IgnorePublicAcls": True,
+            "BlockPublicPolicy": True,
+            "RestrictPublicBuckets": True,
+        },
+    )
+
+
+def put_secret(secrets: Any, name: str, content: dict[str, str]) -> None:
+    """A secret of that name with that JSON object: a version is written only where the content differs."""
+    wanted = json.dumps(content)
+    try:
+        there = secrets.get_secret_value(SecretId=name)["SecretString"]
+    except secrets.exceptions.ResourceNotFoundException:
+        secrets.create_secret(Name=name, SecretString=wanted)
+        return
+    if there != wanted:
+        secrets.put_secret_value(SecretId=name, SecretString=wanted)

@@ -1,0 +1,367 @@
+"""ECS: a slot's service vacated and started, one-off tasks run, and why tasks stopped.
+
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/Welcome.html
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+
+from core.colour import Colour
+from core.errors import Permanent, PointsmanError, Refused, Transient, UnknownOutcome
+from core.record import Infrastructure, State
+from core.release import Release
+from tasks.aws import AwsClients, aws_errors
+from tasks.load_balancer import read_target_health, read_weights
+from tasks.operation import Operation
+
+__all__ = [
+    "SlotService",
+    "empty_slot",
+    "read_service",
+    "run_one_off",
+    "runs_release",
+    "start_candidate",
+    "start_slot",
+    "stop_one_offs",
+    "vacate_slot",
+]
+
+_LOG_LINES = 20
+_STOPPED_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class SlotService:
+    """What ECS says of one slot's service."""
+
+    task_definition: str
+    desired: int
+    running: int
+    pending: int
+    rollout: str
+    rollout_reason: str
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing runs, is to run, or is about to."""
+        return self.desired == self.running == self.pending == 0
+
+
+def read_service(operation: Operation, colour: Colour) -> SlotService | None:
+    """Return a slot's service, or None where no release made it yet."""
+    name = operation.settings.service_name(colour)
+    with aws_errors(f"reading the service {name}"):
+        found = operation.aws("ecs").describe_services(cluster=operation.infrastructure.cluster_arn, services=[name])
+    service = next((s for s in found["services"] if s["status"] == "ACTIVE"), None)
+    if service is None:
+        return None
+    primary: dict[str, Any] = next((d for d in service["deployments"] if d["status"] == "PRIMARY"), {})
+    return SlotService(
+        task_definition=service["taskDefinition"],
+        desired=service["desiredCount"],
+        running=service["runningCount"],
+        pending=service["pendingCount"],
+        rollout=primary.get("rolloutState", ""),
+        rollout_reason=primary.get("rolloutStateReason", ""),
+    )
+
+
+def runs_release(operation: Operation, service: SlotService, release: Release) -> bool:
+    """Whether a service's task definition is that very release: its image, version and revision."""
+    with aws_errors(f"reading the task definition {service.task_definition}"):
+        found = operation.aws("ecs").describe_task_definition(taskDefinition=service.task_definition)
+    container = found["taskDefinition"]["containerDefinitions"][0]
+    named = {v["name"]: v["value"] for v in container.get("environment", [])}
+    return bool(
+        container["image"] == release.image
+        and named.get("POINTSMAN_VERSION") == release.version
+        and named.get("POINTSMAN_REVISION") == release.revision
+    )
+
+
+@task(name="vacate", cache_policy=NO_CACHE)
+def vacate_slot(operation: Operation) -> None:
+    """Make the candidate's slot empty: weight 0 seen, nothing desired, nothing running."""
+    colour = operation.candidate
+    with operation.step("vacate", f"empty the {colour} slot") as step:
+        if read_weights(operation.aws, operation.infrastructure).of(colour) > 0:
+            raise Refused(
+                f"The {colour} slot carries traffic",
+                why="only a slot at weight 0 may be changed",
+                do="Let `reconcile` settle the environment, then release again.",
+            )
+        was = empty_slot(operation, colour)
+        if was is None:
+            step.skip(f"the {colour} slot was empty")
+        else:
+            step.done(f"stopped {was} tasks of {colour}")
+
+
+def empty_slot(operation: Operation, colour: Colour) -> int | None:
+    """Scale a slot to nothing and wait until nothing runs; return how many tasks ran, or None if it was empty.
+
+    The caller has seen that the slot carries no weight.
+    """
+    service = read_service(operation, colour)
+    if service is None or service.empty:
+        return None
+    _scale(operation, colour, 0, force=False)
+    deadline = time.monotonic() + operation.settings.timing.vacate
+    while True:
+        now = read_service(operation, colour)
+        if now is None or now.empty:
+            return service.running
+        if time.monotonic() > deadline:
+            raise Permanent(
+                f"The {colour} slot did not empty within {operation.settings.timing.vacate:g} s",
+                why=f"{now.running} tasks still run",
+                do="Look at the service's events in ECS.",
+            )
+        time.sleep(operation.settings.timing.poll)
+
+
+@task(name="start", cache_policy=NO_CACHE)
+def start_candidate(operation: Operation) -> None:
+    """Start the candidate and wait for healthy targets; tell each stopped task's reason."""
+    colour = operation.candidate
+    with operation.step("start", f"start {operation.release} in the {colour} slot") as step:
+        live = operation.last_seen.live
+        serving = read_service(operation, live.colour) if live else None
+        wanted = max(operation.settings.service.desired_count, serving.running if serving else 0)
+        service = read_service(operation, colour)
+        healthy = read_target_health(operation.aws, operation.infrastructure, colour).healthy
+        if service and service.desired >= wanted <= healthy and runs_release(operation, service, operation.release):
+            step.skip(f"{healthy} healthy tasks of {operation.release} run already")
+        else:
+            healthy = start_slot(operation, colour, wanted)
+            step.done(f"{healthy} healthy targets in {colour}")
+    operation.advance(State.RUNNING)
+
+
+def start_slot(operation: Operation, colour: Colour, wanted: int, *, deadline: float | None = None) -> int:
+    """Scale a slot's service up with a new deployment; return how many targets are healthy once `wanted` are.
+
+    Raises `Permanent` with the stopped tasks' reasons and last log lines if ECS gives the deployment up, or time is up.
+    """
+    timing = operation.settings.timing
+    _scale(operation, colour, wanted, force=True)
+    logger = get_run_logger()
+    told: dict[str, str] = {}
+    end = time.monotonic() + (deadline or timing.start)
+    while True:
+        operation.check()
+        health = read_target_health(operation.aws, operation.infrastructure, colour)
+        service = read_service(operation, colour)
+        if health.healthy >= wanted and service is not None and service.running >= wanted:
+            return health.healthy
+        for arn, reason in _stopped_tasks(operation, colour):
+            if arn not in told:
+                told[arn] = reason
+                logger.warning("Task %s stopped: %s", arn.rsplit("/", 1)[-1], reason)
+        failed = service is not None and service.rollout == "FAILED"
+        if failed or time.monotonic() > end:
+            raise Permanent(
+                f"{operation.version} did not become healthy in the {colour} slot",
+                why=_why_not_healthy(operation, colour, service, str(health), told),
+                do="Correct the application or its configuration and release again.",
+            )
+        time.sleep(timing.poll)
+
+
+def _why_not_healthy(
+    operation: Operation, colour: Colour, service: SlotService | None, health: str, told: dict[str, str]
+) -> str:
+    said = [service.rollout_reason if service and service.rollout == "FAILED" else f"targets: {health}"]
+    for arn, reason in list(told.items())[-_STOPPED_SHOWN:]:
+        said.append(f"task {arn.rsplit('/', 1)[-1]} stopped: {reason}")
+    last = list(told)[-1:] or _tasks(operation, colour, "RUNNING")[-1:]
+    for arn in last:
+        lines = read_log(operation, colour.value, arn)[-_LOG_LINES:]
+        if lines:
+            said.append("its last log lines:\n" + "\n".join(lines))
+    return "; ".join(part.rstrip(".") for part in said if part)
+
+
+def _scale(operation: Operation, colour: Colour, count: int, *, force: bool) -> None:
+    """Set a service's desired count. Setting it twice is setting it once, so a lost answer is asked again."""
+    name = operation.settings.service_name(colour)
+    arguments: dict[str, Any] = {
+        "cluster": operation.infrastructure.cluster_arn,
+        "service": name,
+        "desiredCount": count,
+    }
+    for last in (False, False, True):
+        operation.ensure_ours()
+        try:
+            with aws_errors(f"scaling {name} to {count}", writes=True):
+                # A mere change of desiredCount makes no deployment, so nothing to watch and no breaker that counts.
+                operation.aws("ecs").update_service(**arguments, **({"forceNewDeployment": True} if force else {}))
+            return
+        except (Transient, UnknownOutcome):
+            if last:
+                raise
+            time.sleep(operation.settings.timing.poll)
+            found = read_service(operation, colour)
+            if found and found.desired == count:
+                return
+
+
+def _tasks(operation: Operation, colour: Colour, status: str) -> list[str]:
+    with aws_errors("listing tasks"):
+        found = operation.aws("ecs").list_tasks(
+            cluster=operation.infrastructure.cluster_arn,
+            serviceName=operation.settings.service_name(colour),
+            desiredStatus=status,
+        )
+    return list(found["taskArns"])
+
+
+def _describe(aws: AwsClients, infrastructure: Infrastructure, arns: list[str]) -> list[dict[str, Any]]:
+    if not arns:
+        return []
+    with aws_errors("reading tasks"):
+        found: list[dict[str, Any]] = aws("ecs").describe_tasks(cluster=infrastructure.cluster_arn, tasks=arns)["tasks"]
+    return found
+
+
+def _stopped_tasks(operation: Operation, colour: Colour) -> Iterator[tuple[str, str]]:
+    arns = _tasks(operation, colour, "STOPPED")[:100]
+    for described in _describe(operation.aws, operation.infrastructure, arns):
+        if described.get("stopCode") != "ServiceSchedulerInitiated":
+            yield described["taskArn"], _reason(described)
+
+
+def _reason(described: dict[str, Any]) -> str:
+    container = (described.get("containers") or [{}])[0]
+    parts = [described.get("stoppedReason") or "no reason given"]
+    if container.get("exitCode") is not None:
+        parts.append(f"exit code {container['exitCode']}")
+    if container.get("reason"):
+        parts.append(container["reason"])
+    return ", ".join(parts)
+
+
+def read_log(operation: Operation, prefix: str, task_arn: str) -> list[str]:
+    """Return the last lines that a task logged; none where it logged none."""
+    logs = operation.aws("logs")
+    try:
+        with aws_errors("reading a task's log"):
+            found = logs.get_log_events(
+                logGroupName=operation.infrastructure.log_group_name,
+                logStreamName=f"{prefix}/{operation.settings.name}/{task_arn.rsplit('/', 1)[-1]}",
+                startFromHead=False,
+                limit=100,
+            )
+    except PointsmanError:
+        return []
+    return [event["message"] for event in found["events"]]
+
+
+@dataclass(frozen=True)
+class OneOff:
+    """How a one-off task ended."""
+
+    exit_code: int | None
+    reason: str
+    lines: tuple[str, ...]
+
+
+def run_one_off(
+    operation: Operation,
+    *,
+    task_definition: str,
+    prefix: str,
+    started_by: str,
+    command: list[str] | None,
+    timeout: float,
+) -> OneOff:
+    """Run a task to its end with its log lines in the run's log.
+
+    `started_by` marks the task and makes a repeated call the same task: a lost answer is asked again with the same
+    token. https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ECS_Idempotency.html
+    """
+    infrastructure = operation.infrastructure
+    arn = _run_task(operation, task_definition, started_by, command)
+    logger = get_run_logger()
+    end = time.monotonic() + timeout
+    told = 0
+    while True:
+        operation.check()
+        described = _describe(operation.aws, infrastructure, [arn])
+        lines = read_log(operation, prefix, arn)
+        for line in lines[told:]:
+            logger.info(line)
+        told = max(told, len(lines))
+        if described and described[0]["lastStatus"] == "STOPPED":
+            container = (described[0].get("containers") or [{}])[0]
+            return OneOff(container.get("exitCode"), _reason(described[0]), tuple(read_log(operation, prefix, arn)))
+        if time.monotonic() > end:
+            stop_one_offs(operation, started_by)
+            raise Permanent(f"The task {arn.rsplit('/', 1)[-1]} took longer than {timeout:g} s", why="it was stopped")
+        time.sleep(operation.settings.timing.poll)
+
+
+def _run_task(operation: Operation, task_definition: str, started_by: str, command: list[str] | None) -> str:
+    infrastructure = operation.infrastructure
+    overrides = {"containerOverrides": [{"name": operation.settings.name, "command": command}]} if command else {}
+    for last in (False, False, True):
+        operation.ensure_ours()
+        try:
+            with aws_errors(f"starting a task of {task_definition}", writes=True):
+                answer = operation.aws("ecs").run_task(
+                    cluster=infrastructure.cluster_arn,
+                    taskDefinition=task_definition,
+                    launchType="FARGATE",
+                    count=1,
+                    startedBy=started_by,
+                    clientToken=started_by,
+                    overrides=overrides,
+                    networkConfiguration={
+                        "awsvpcConfiguration": {
+                            "subnets": list(infrastructure.private_subnet_ids),
+                            "securityGroups": [infrastructure.task_security_group_id],
+                            "assignPublicIp": "DISABLED",
+                        }
+                    },
+                )
+        except (Transient, UnknownOutcome):
+            if last:
+                raise
+            continue
+        if answer["tasks"]:
+            return str(answer["tasks"][0]["taskArn"])
+        failures = "; ".join(f"{f.get('reason')} {f.get('detail', '')}".strip() for f in answer["failures"])
+        raise Permanent("ECS started no task", why=failures or "it gave no reason")
+    raise AssertionError("unreachable")
+
+
+def stop_one_offs(operation: Operation, started_by: str) -> int:
+    """Stop every task so marked and wait until each is seen STOPPED; return how many there were."""
+    ecs, infrastructure = operation.aws("ecs"), operation.infrastructure
+    end = time.monotonic() + operation.settings.timing.vacate
+    stopped: set[str] = set()
+    while True:
+        with aws_errors("listing one-off tasks"):
+            arns = ecs.list_tasks(cluster=infrastructure.cluster_arn, startedBy=started_by)["taskArns"]
+        described = _describe(operation.aws, infrastructure, sorted({*arns, *stopped}))
+        alive = [t["taskArn"] for t in described if t["lastStatus"] != "STOPPED"]
+        if not alive:
+            return len(stopped)
+        for arn in alive:
+            if arn not in stopped:
+                with aws_errors(f"stopping task {arn}", writes=True):
+                    ecs.stop_task(cluster=infrastructure.cluster_arn, task=arn, reason="Pointsman: its release ended")
+                stopped.add(arn)
+        if time.monotonic() > end:
+            raise UnknownOutcome(
+                f"{len(alive)} one-off tasks did not stop", why=", ".join(alive), do="Stop them in ECS."
+            )
+        time.sleep(operation.settings.timing.poll)

@@ -1,0 +1,405 @@
+"""One flow run's work on an environment: the hold kept alive, and each step's intent and outcome in the record."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+
+from prefect.logging import get_run_logger
+
+from blocks.environment import ReleaseEnvironment
+from core import hold as holding
+from core.admission import refuse_if_frozen
+from core.colour import Colour, Weights
+from core.errors import Permanent, PointsmanError, Refused
+from core.record import (
+    Attempt,
+    EnvironmentRecord,
+    Failure,
+    Infrastructure,
+    Owner,
+    State,
+    StepRecord,
+    VersionRecord,
+)
+from core.release import Configuration, Release
+from core.settings import EnvironmentSettings
+from core.version import Version
+from tasks.aws import AwsClients
+from tasks.records import RecordStore
+
+__all__ = ["Operation", "Step", "now", "open_records"]
+
+
+def now() -> datetime:
+    """Return the time, with its zone."""
+    return datetime.now(UTC)
+
+
+def open_records(environment: ReleaseEnvironment, aws: AwsClients) -> RecordStore:
+    """Return the store of an environment's records."""
+    return RecordStore(aws("s3"), environment.settings.state_bucket, environment.stage)
+
+
+class Step:
+    """A step under way; what it says ends up in the record, the log and the summary."""
+
+    def __init__(self, record: StepRecord) -> None:
+        self.record = record
+        self.skipped = False
+        self.detail = ""
+
+    def done(self, detail: str) -> None:
+        """Say in a sentence what happened."""
+        self.detail = detail
+
+    def skip(self, reason: str) -> None:
+        """Say why there was nothing to do."""
+        self.skipped, self.detail = True, reason
+
+
+class Operation:
+    """An environment in our hands. Made by `flows.boundary`; passed to every task that reads or changes it."""
+
+    def __init__(self, block: ReleaseEnvironment, aws: AwsClients, store: RecordStore, owner: Owner) -> None:
+        self.block, self.aws, self.store, self.owner = block, aws, store, owner
+        self.fence = 0
+        self.stage = "starting"
+        self.version: str | None = None
+        self.commit = ""
+        self.steps: list[StepRecord] = []
+        self.last_seen = EnvironmentRecord(environment=block.stage)
+        self._attempt: Attempt | None = None
+        self.weights_at_start: Weights | None = None
+        self.holds = False
+        self._tracked = True
+        self._stop: str | None = None
+        self._lost: str | None = None
+        self._ended = threading.Event()
+        self._steps_lock = threading.Lock()
+        self._heart: threading.Thread | None = None
+
+    @property
+    def settings(self) -> EnvironmentSettings:
+        """The environment's settings."""
+        return self.block.settings
+
+    @property
+    def environment(self) -> str:
+        """The environment's name."""
+        return self.block.stage
+
+    @property
+    def infrastructure(self) -> Infrastructure:
+        """What `provision` made; raises `Refused` before it did."""
+        found = self.last_seen.infrastructure
+        if found is None:
+            raise Refused(
+                f"{self.environment} has no infrastructure yet",
+                do=f"Run `prefect deployment run provision/{self.environment}` first.",
+            )
+        return found
+
+    # --- the hold
+
+    def take_hold(self, version: str | None, judged: Callable[[EnvironmentRecord], None]) -> EnvironmentRecord:
+        """Take the environment in one conditional write, once `judged` raises nothing on the record at hand."""
+
+        def change(record: EnvironmentRecord) -> EnvironmentRecord:
+            judged(record)
+            return holding.take(record, self.owner, now(), expiry=self.settings.timing.hold_expiry, version=version)
+
+        record = self.last_seen = self.store.change_environment(change)
+        self.fence = record.fence
+        self.holds = True
+        self._stop = self._lost = None
+        self._ended.clear()
+        self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._heart.start()
+        return record
+
+    def take_if_free(self) -> EnvironmentRecord:
+        """Take the environment if nobody holds it and it is not frozen; raise `Refused` otherwise."""
+
+        def judged(record: EnvironmentRecord) -> None:
+            refuse_if_frozen(record)
+            hold = record.hold
+            if hold is not None and hold.owner != self.owner:
+                holder = f"{hold.owner.flow} {hold.version or ''}".strip()
+                raise Refused(
+                    f"{self.environment} is held by {holder}",
+                    why=f"it is at {hold.stage}",
+                    do="Wait until it ends; if it died, `reconcile` settles it.",
+                )
+
+        return self.take_hold(None, judged)
+
+    def _beat(self) -> None:
+        timing = self.settings.timing
+        while not self._ended.wait(timing.heartbeat):
+            try:
+                self._prolong()
+            except Refused as error:
+                self._lost = str(error)
+                return
+            except PointsmanError:
+                continue  # the next beat may get through; `check` watches the time that is left
+
+    def _prolong(self) -> EnvironmentRecord:
+        expiry = self.settings.timing.hold_expiry
+        record = self.store.change_environment(
+            lambda r: holding.beat(r, self.owner, self.fence, now(), expiry=expiry, stage=self.stage)
+        )
+        self.last_seen = record
+        if record.hold and record.hold.stop:
+            self._stop = f"{record.hold.stop.by} asked it to: {record.hold.stop.reason}"
+        return record
+
+    def ensure_ours(self) -> EnvironmentRecord:
+        """Prolong the hold and return the record: the last look before a side effect.
+
+        AWS cannot compare our fencing number. The conditional write proves that the environment is ours now, and its
+        new end outlasts the longest AWS call (settings refuse anything else), so no write of ours lands after it.
+        """
+        record = self._prolong()
+        self.check()
+        return record
+
+    def check(self) -> None:
+        """Raise `Refused` if the hold was lost or somebody asked us to stop; costs nothing, for use in waits."""
+        if self._lost:
+            raise Refused(f"The hold on {self.environment} was lost", why=self._lost)
+        if self._stop:
+            raise Refused(f"{self.version or 'The run'} was asked to stop", why=self._stop)
+
+    @property
+    def asked_to_stop(self) -> bool:
+        """Whether somebody wants this run to end."""
+        return self._stop is not None
+
+    @property
+    def lost(self) -> bool:
+        """Whether somebody else took the environment over: then nothing more may be written."""
+        return self._lost is not None
+
+    def disregard_stop(self) -> None:
+        """Go on in spite of a wish to stop, since what is left to do is what was wished for."""
+        self._stop = None
+
+    def park(self, until: datetime) -> None:
+        """Park the hold while no process works, until an approval's deadline."""
+        self._end_heartbeat()
+        self.store.change_environment(lambda r: holding.park(r, self.owner, self.fence, until))
+        self.holds = False
+
+    def free(self) -> None:
+        """Give the environment back, if it is still ours."""
+        self._end_heartbeat()
+        self.last_seen = self.store.change_environment(lambda r: holding.free(r, self.owner, self.fence))
+        self.holds = False
+
+    def _end_heartbeat(self) -> None:
+        self._ended.set()
+        if self._heart is not None and self._heart is not threading.current_thread():
+            self._heart.join(self.settings.timing.longest_call)
+
+    # --- the attempt
+
+    def name_version(self, version: Version) -> Version:
+        """Say which version this run is about, before anything of it is known; return it."""
+        self.version = version.tag
+        return version
+
+    @property
+    def rollback_floor(self) -> Version | None:
+        """The lowest version that the database's schema serves."""
+        floor = self.last_seen.rollback_floor
+        return Version.parse(floor) if floor else None
+
+    @property
+    def attempt(self) -> Attempt:
+        """The attempt's record as last written."""
+        if self._attempt is None:
+            raise Permanent("This run has no attempt", why="it is no release")
+        return self._attempt
+
+    @property
+    def has_attempt(self) -> bool:
+        """Whether this run is an attempt at a version, or takes one up again."""
+        return self._attempt is not None
+
+    @property
+    def tracked(self) -> bool:
+        """Whether the attempt is written into its version's history; a rollback's is not."""
+        return self._tracked
+
+    def begin_attempt(self, version: str, commit: str, colour: Colour) -> Attempt:
+        """Write that an attempt begins, or take up the one that this very run began before it was suspended."""
+        self.version, self.commit = version, commit
+        fresh = Attempt(
+            id=self.owner.attempt,
+            flow_run_id=self.owner.flow_run_id,
+            started_at=now(),
+            colour=colour,
+            steps=tuple(self.steps),
+        )
+        record = self.store.change_version(
+            version, commit, lambda r: r if r.attempt(fresh.id) else _close_open(r).with_attempt(fresh)
+        )
+        found = record.attempt(fresh.id)
+        assert found is not None
+        self._attempt = found
+        self.steps = list(found.steps)
+        return found
+
+    def begin_rollback(self, release: Release, colour: Colour) -> None:
+        """Take up a release that was healthy before. It is no attempt at a version, so no history is written."""
+        self.version, self.commit = release.version, release.commit
+        self._tracked = False
+        self._attempt = Attempt(
+            id=self.owner.attempt,
+            flow_run_id=self.owner.flow_run_id,
+            started_at=now(),
+            release=release,
+            colour=colour,
+        )
+
+    def note(self, **facts: object) -> None:
+        """Write facts of the attempt, by its fields' names."""
+        self._change_attempt(lambda a: a.model_copy(update=facts))
+
+    def advance(self, to: State) -> None:
+        """Move the attempt on; nothing where it is there already, or where a rollback has no states to go through."""
+        if self._tracked:
+            self._change_attempt(lambda a: a if a.state is to else a.moved(to))
+
+    def _change_attempt(self, change: Callable[[Attempt], Attempt]) -> None:
+        if not self._tracked:
+            self._attempt = change(self.attempt)
+            return
+        attempt_id = self.attempt.id
+
+        def change_record(record: VersionRecord) -> VersionRecord:
+            current = record.attempt(attempt_id) or self.attempt
+            return record.with_attempt(change(current))
+
+        assert self.version is not None
+        record = self.store.change_version(self.version, self.commit, change_record)
+        self._attempt = record.attempt(attempt_id)
+
+    def record_early_failure(self, state: State, step: str, reason: str) -> None:
+        """Write an attempt that ended before the environment was ours: its tag was wrong, or it was refused."""
+        assert self.version is not None
+        failure = Failure(step=step, reason=reason)
+        attempt = Attempt(
+            id=self.owner.attempt,
+            flow_run_id=self.owner.flow_run_id,
+            started_at=now(),
+            ended_at=now(),
+            steps=tuple(self.steps),
+            state=state,
+            failure=failure,
+        )
+
+        def close(record: VersionRecord) -> VersionRecord:
+            # A refusal says nothing about a release that is live, or that another run works on.
+            settled = record.state is None or (record.state.ended and record.state is not State.HEALTHY)
+            return record.with_attempt(attempt) if settled and not record.attempt(attempt.id) else record
+
+        self.store.change_version(self.version, self.commit, close)
+
+    def fix_release(self, image: str) -> Release:
+        """Write which release this attempt is, now that its image is known; return it."""
+        release = Release(
+            version=self.attempt_version,
+            commit=self.commit,
+            image=image,
+            configuration=Configuration.of(self.settings, self.infrastructure.secret_arns),
+        )
+        self.note(release=release)
+        return release
+
+    @property
+    def attempt_version(self) -> str:
+        """The tag of this attempt."""
+        assert self.version is not None
+        return self.version
+
+    @property
+    def release(self) -> Release:
+        """The release of this attempt, known once its image is."""
+        if self.attempt.release is None:
+            raise Permanent("The release is not known yet", why="its image has not been built")
+        return self.attempt.release
+
+    @property
+    def candidate(self) -> Colour:
+        """The slot that this attempt may touch."""
+        assert self.attempt.colour is not None
+        return self.attempt.colour
+
+    # --- steps
+
+    @contextmanager
+    def step(self, name: str, intent: str, *, writes: bool = True) -> Iterator[Step]:
+        """A step: its intent in the record and the environment seen to be ours before, its outcome after.
+
+        With `writes=False` the step changes nothing in the account, and the look at the hold is left out.
+        """
+        logger = get_run_logger()
+        began = time.monotonic()
+        step = Step(StepRecord(name=name, intent=intent, started_at=now()))
+        self.stage = name
+        if writes:
+            self.ensure_ours()
+        else:
+            self.check()
+        self._write_step(step.record, begin=True)
+        logger.info("%s: %s", name, intent)
+        try:
+            yield step
+        except BaseException as error:
+            ended = self._ended_step(step, began, "failed", str(error) or type(error).__name__)
+            with suppress(PointsmanError):  # the cause counts, not that it could not be written down
+                self._write_step(ended, begin=False)
+            raise
+        ended = self._ended_step(step, began, "skipped" if step.skipped else "done", step.detail)
+        self._write_step(ended, begin=False)
+        logger.info("%s: %s (%.1f s)", name, step.detail or "done", ended.seconds or 0.0)
+
+    def _ended_step(self, step: Step, began: float, outcome: str, detail: str) -> StepRecord:
+        return step.record.model_copy(
+            update={
+                "seconds": round(time.monotonic() - began, 3),
+                "outcome": outcome,
+                "detail": detail[:1_000],
+            }
+        )
+
+    def _write_step(self, record: StepRecord, *, begin: bool) -> None:
+        with self._steps_lock:
+            self.steps = [*(s for s in self.steps if s.name != record.name), record]
+        if not self.has_attempt:
+            return
+        self._change_attempt(lambda a: a.begun(record) if begin else a.concluded(record))
+
+    def stop_heartbeat(self) -> None:
+        """End the heartbeat without touching the record: for a process that is about to go."""
+        self._end_heartbeat()
+
+
+def _close_open(record: VersionRecord) -> VersionRecord:
+    """Return the history with an attempt that never ended closed, since its run is known to be gone."""
+    last = record.attempts[-1] if record.attempts else None
+    if last is None or last.state.ended:
+        return record
+    to = State.FAILED if last.state in (State.SHIFTING, State.BAKING) else State.ABORTED
+    return record.with_attempt(last.moved(to).model_copy(update={"ended_at": now()}))
+
+
+def _known(record: VersionRecord, commit: str) -> VersionRecord:
+    """Return the history with its commit, where a first attempt failed before that was known."""
+    return record if record.commit else record.model_copy(update={"commit": commit})

@@ -1,0 +1,139 @@
+"""Child processes and process identity: run one with its lines streamed, interrupt it once, prove one dead."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from core.errors import Permanent
+from core.record import Owner
+
+__all__ = ["interrupt_children", "owner_of", "process_is_dead", "run_streamed"]
+
+_children: set[subprocess.Popen[str]] = set()
+_lock = threading.Lock()
+
+
+def run_streamed(
+    command: Sequence[str],
+    *,
+    on_line: Callable[[str], None],
+    environment: Mapping[str, str],
+    directory: Path | None = None,
+    timeout: float,
+) -> int:
+    """Run `command` in a process group of its own, hand each line of its output to `on_line`, return its exit code.
+
+    If this thread is interrupted, or `timeout` seconds pass, the child gets one SIGINT and is waited for: Terraform
+    then stops in order and saves its state. Raises `Permanent` for a command that is not there or took too long.
+    """
+    try:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=dict(environment),
+            cwd=directory,
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        raise Permanent(
+            f"The command {command[0]!r} is not there", why=str(error), do="Install it on the worker."
+        ) from error
+    with _lock:
+        _children.add(child)
+    overdue = threading.Event()
+
+    def stop() -> None:
+        overdue.set()
+        _interrupt(child)
+
+    watchdog = threading.Timer(timeout, stop)
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        assert child.stdout is not None
+        for line in child.stdout:
+            on_line(line.rstrip("\n"))
+        code = child.wait()
+    except BaseException:
+        _interrupt(child)
+        _wait_or_kill(child)
+        raise
+    finally:
+        watchdog.cancel()
+        with _lock:
+            _children.discard(child)
+    if overdue.is_set():
+        raise Permanent(f"{command[0]} took longer than {timeout:g} s", why="it was interrupted and has ended")
+    return code
+
+
+def interrupt_children() -> None:
+    """Interrupt every child that other threads still run, once, and wait for their ends."""
+    with _lock:
+        running = list(_children)
+    for child in running:
+        _interrupt(child)
+    for child in running:
+        _wait_or_kill(child)
+
+
+def _interrupt(child: subprocess.Popen[str]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGINT)
+
+
+def _wait_or_kill(child: subprocess.Popen[str], grace: float = 15.0) -> None:
+    try:
+        child.wait(grace)
+    except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def owner_of(flow: str, flow_run_id: str, attempt: str) -> Owner:
+    """Return this process as a hold's owner."""
+    return Owner(
+        flow=flow,
+        flow_run_id=flow_run_id,
+        attempt=attempt,
+        host=_boot_id(),
+        pid=os.getpid(),
+        process_started=_started(os.getpid()) or "",
+    )
+
+
+def process_is_dead(owner: Owner) -> bool:
+    """Whether the owner's process is proven gone: same machine and boot, and no such process any more."""
+    if owner.host != _boot_id():
+        return False
+    started = _started(owner.pid)
+    return started is None or started != owner.process_started
+
+
+def _boot_id() -> str:
+    # A container shares its machine's boot id but not its pids: the pid namespace tells them apart.
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
+    return os.uname().nodename
+
+
+def _started(pid: int) -> str | None:
+    """Return a process's start time (proc(5), field 22), or None if it is gone or a zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else fields[19]

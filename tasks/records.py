@@ -1,0 +1,185 @@
+"""The release record in S3: conditional writes with a nonce, so that a lost answer can be told from a lost race.
+
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import ValidationError
+
+from core.errors import Permanent, Refused, Transient, UnknownOutcome
+from core.record import EnvironmentRecord, VersionRecord
+from tasks.aws import aws_errors, classify
+
+__all__ = ["RecordStore", "ensure_state_bucket"]
+
+R = TypeVar("R", EnvironmentRecord, VersionRecord)
+
+# A lost race or a lost answer is read again and written again at most so often.
+_ROUNDS = 12
+
+
+@dataclass
+class _Cached(Generic[R]):
+    record: R
+    etag: str | None
+
+
+class RecordStore:
+    """The records of one environment. Safe to use from several threads of one process."""
+
+    def __init__(self, s3: Any, bucket: str, environment: str) -> None:
+        self._s3, self._bucket, self._environment = s3, bucket, environment
+        self._lock = threading.RLock()
+        self._cache: dict[str, _Cached[Any]] = {}
+
+    def environment(self) -> EnvironmentRecord:
+        """Return what is live and who holds it, read now; an empty record where there is none yet."""
+        with self._lock:
+            return self._read(self._environment_key, self._empty_environment).record
+
+    def change_environment(self, change: Callable[[EnvironmentRecord], EnvironmentRecord]) -> EnvironmentRecord:
+        """Apply `change` to the record and write it; `change` runs again on the newer record after a lost race.
+
+        Raises `UnknownOutcome` if S3 stays silent, and whatever `change` raises.
+        """
+        return self._change(self._environment_key, self._empty_environment, change)
+
+    def version(self, version: str) -> VersionRecord | None:
+        """Return a version's history, read now, or None if it was never attempted here."""
+        with self._lock:
+            found = self._read(self._version_key(version), lambda: self._empty_version(version, ""))
+            return found.record if found.etag else None
+
+    def change_version(
+        self, version: str, commit: str, change: Callable[[VersionRecord], VersionRecord]
+    ) -> VersionRecord:
+        """Apply `change` to a version's history, begun with `commit` if there is none, and write it."""
+        return self._change(self._version_key(version), lambda: self._empty_version(version, commit), change)
+
+    @property
+    def _environment_key(self) -> str:
+        return f"releases/{self._environment}/environment.json"
+
+    def _version_key(self, version: str) -> str:
+        return f"releases/{self._environment}/{version}.json"
+
+    def _empty_environment(self) -> EnvironmentRecord:
+        return EnvironmentRecord(environment=self._environment)
+
+    def _empty_version(self, version: str, commit: str) -> VersionRecord:
+        return VersionRecord(environment=self._environment, version=version, commit=commit)
+
+    def _read(self, key: str, empty: Callable[[], R]) -> _Cached[R]:
+        try:
+            with aws_errors(f"reading s3://{self._bucket}/{key}"):
+                answer = self._s3.get_object(Bucket=self._bucket, Key=key)
+                body = answer["Body"].read()
+        except Permanent as error:
+            cause = error.__cause__
+            if isinstance(cause, ClientError) and cause.response["Error"]["Code"] == "NoSuchKey":
+                cached = _Cached(empty(), None)
+                self._cache[key] = cached
+                return cached
+            raise
+        kind = type(empty())
+        try:
+            record = kind.model_validate_json(body)
+        except ValidationError as error:
+            raise Refused(
+                f"The record s3://{self._bucket}/{key} cannot be read",
+                why=f"it was written by another version of Pointsman, or by hand: {error.errors()[0]['msg']}",
+                do="Use the Pointsman that wrote it, or restore the object's last good version in S3.",
+            ) from error
+        cached = _Cached(record, answer["ETag"])
+        self._cache[key] = cached
+        return cached
+
+    def _change(self, key: str, empty: Callable[[], R], change: Callable[[R], R]) -> R:
+        with self._lock:
+            current: _Cached[R] = self._cache.get(key) or self._read(key, empty)
+            failure: Exception | None = None
+            for round_ in range(_ROUNDS):
+                wanted = change(current.record)
+                if wanted == current.record:
+                    return wanted
+                nonce = uuid.uuid4().hex
+                wanted = wanted.model_copy(update={"nonce": nonce})
+                try:
+                    etag = self._put(key, wanted, current.etag)
+                except (ClientError, BotoCoreError) as error:
+                    failure = error
+                    if not _worth_another_look(error):
+                        raise classify(error, f"writing s3://{self._bucket}/{key}", writes=True) from error
+                    time.sleep(min(1.0, 0.02 * 2**round_) * random.random())
+                    try:
+                        current = self._read(key, empty)
+                    except (Transient, UnknownOutcome):
+                        continue
+                    # Our write arrived although its answer did not, or a repeat of it met the first.
+                    if current.record.nonce == nonce:
+                        return current.record
+                    continue
+                self._cache[key] = _Cached(wanted, etag)
+                return wanted
+            raise UnknownOutcome(
+                f"The record s3://{self._bucket}/{key} could not be written",
+                why=str(failure),
+                do="The last write may or may not have arrived; `status` shows what stands.",
+            ) from failure
+
+    def _put(self, key: str, record: R, etag: str | None) -> str:
+        condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
+        answer = self._s3.put_object(
+            Bucket=self._bucket,
+            Key=key,
+            Body=record.model_dump_json(by_alias=True, indent=1).encode(),
+            ContentType="application/json",
+            **condition,
+        )
+        return str(answer["ETag"])
+
+
+def _worth_another_look(error: Exception) -> bool:
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        # 412: the object is another; 409: another conditional write is under way
+        return status in (409, 412, 429) or status >= 500
+    return True
+
+
+def ensure_state_bucket(s3: Any, bucket: str, region: str) -> bool:
+    """Create the state bucket if it is missing: versioned, encrypted, closed to the public; return whether it was."""
+    with aws_errors(f"looking at the state bucket {bucket}"):
+        names = {b["Name"] for b in s3.list_buckets()["Buckets"]}
+    if bucket in names:
+        return False
+    with aws_errors(f"creating the state bucket {bucket}", writes=True):
+        where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        s3.create_bucket(Bucket=bucket, **where)
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        s3.put_bucket_encryption(
+            Bucket=bucket,
+            ServerSideEncryptionConfiguration={
+                "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
+            },
+        )
+        s3.put_public_access_block(
+            Bucket=bucket,
+            PublicAccessBlockConfiguration={
+                "BlockPublicAcls": True,
+                "IgnorePublicAcls": True,
+                "BlockPublicPolicy": True,
+                "RestrictPublicBuckets": True,
+            },
+        )
+    return True

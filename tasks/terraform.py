@@ -1,0 +1,309 @@
+"""Terraform through python-terraform: one adapter, its JSON lines in the log, its diagnostics in the error."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import python_terraform
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+
+from blocks.aws import environment_variables
+from blocks.environment import PROJECT
+from core.colour import Colour
+from core.errors import Permanent
+from core.plan_guard import SlotPlan, guard_slot_plan
+from core.record import Infrastructure, State
+from core.release import Release
+from core.settings import EnvironmentSettings
+from tasks.aws import aws_errors
+from tasks.operation import Operation
+from tasks.process import run_streamed
+
+__all__ = [
+    "Plan",
+    "Root",
+    "Terraform",
+    "apply_plan",
+    "apply_root",
+    "check_plan",
+    "describe",
+    "init_slot",
+    "make_plan",
+    "open_root",
+    "plan_slot",
+    "read_outputs",
+    "slot_variables",
+]
+
+ATTEMPT_VARIABLE = "POINTSMAN_ATTEMPT"
+
+
+class Terraform(python_terraform.Terraform):
+    """python-terraform with a process group of its own, streamed output and today's Terraform's options.
+
+    Its own `cmd` holds output back until the end, and passes options of its own on to the command line.
+    """
+
+    def __init__(self, directory: Path, environment: Mapping[str, str], timeout: float) -> None:
+        super().__init__(working_dir=str(directory))
+        self.directory, self._environment, self._timeout = directory, environment, timeout
+
+    def read_state_file(self, file_path: str | None = None) -> None:
+        """Read nothing: state is remote, and the library would look for a file."""
+
+    def run(self, command: str, *arguments: str, quiet: bool = False, **options: Any) -> list[str]:
+        """Run `terraform <command>` and return its output's lines; raise `Permanent` with its diagnostics.
+
+        With `quiet` the lines are a value for the caller and no news for the log.
+        """
+        lines: list[str] = []
+        line = self.generate_cmd_string(command, *arguments, no_color=python_terraform.IsFlagged, **options)
+        logger = get_run_logger()
+
+        def on_line(text: str) -> None:
+            lines.append(text)
+            if not quiet and (said := _sentence(text)):
+                logger.info(said)
+
+        code = run_streamed(
+            line,
+            on_line=on_line,
+            environment=self._environment,
+            directory=self.directory,
+            timeout=self._timeout,
+        )
+        if code != 0:
+            raise Permanent(
+                f"terraform {command} failed",
+                why=diagnostics(lines),
+                do="Correct the cause; nothing is repeated blindly.",
+            )
+        return lines
+
+
+def _sentence(line: str) -> str | None:
+    """Return what one JSON line of Terraform says to a person, if anything."""
+    if not line.startswith("{"):
+        return line.strip() or None
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return line
+    if event.get("type") in ("version", "refresh_start", "refresh_complete", "apply_progress", "outputs"):
+        return None
+    message = event.get("@message")
+    return str(message) if message else None
+
+
+def diagnostics(lines: Iterable[str]) -> str:
+    """Return Terraform's error diagnostics as sentences, from JSON lines or from plain output."""
+    found: list[str] = []
+    plain: list[str] = []
+    for line in lines:
+        if not line.startswith("{"):
+            plain.append(line.strip(" │╷╵"))
+            continue
+        try:
+            event = json.loads(line)
+        except ValueError:
+            plain.append(line)
+            continue
+        diagnostic = event.get("diagnostic", {})
+        if diagnostic.get("severity") == "error":
+            at = f" ({diagnostic['address']})" if diagnostic.get("address") else ""
+            found.append(f"{diagnostic['summary']}{at}: {diagnostic.get('detail', '').strip()}".rstrip(": "))
+    return "; ".join(found) or "\n".join(text for text in plain if text)[-1_500:]
+
+
+@dataclass(frozen=True)
+class Root:
+    """A Terraform root that has been initialised in a folder of its own."""
+
+    name: str
+    terraform: Terraform
+    state_key: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A saved plan and what it would do."""
+
+    root: Root
+    file: Path
+    sha256: str
+    content: dict[str, Any]
+
+    @property
+    def empty(self) -> bool:
+        """Whether it would change nothing."""
+        return all(c["change"]["actions"] == ["no-op"] for c in self.content.get("resource_changes", []))
+
+
+def open_root(operation: Operation, name: str, state_key: str) -> Root:
+    """Copy a root, so that runs side by side share nothing, and initialise it."""
+    settings = operation.settings
+    directory = Path(mkdtemp(prefix=f"pointsman-{name}-")) / name
+    shutil.copytree(
+        PROJECT / "terraform" / name,
+        directory,
+        ignore=shutil.ignore_patterns(".terraform*", "tests", "*.tfstate*"),
+    )
+    environment = {
+        **os.environ,
+        **environment_variables(operation.block.aws_credentials),
+        "TF_IN_AUTOMATION": "1",
+        "TF_INPUT": "0",
+        ATTEMPT_VARIABLE: operation.owner.attempt,
+    }
+    terraform = Terraform(directory, environment, settings.timing.terraform)
+    backend = {
+        "bucket": settings.state_bucket,
+        "key": state_key,
+        "region": settings.region,
+        "use_lockfile": "true",
+        "encrypt": "true",
+    }
+    terraform.run("init", backend_config=backend, input=False)
+    return Root(name, terraform, state_key)
+
+
+def slot_state_key(stage: str, colour: Colour) -> str:
+    """Return the state key of one slot."""
+    return f"terraform/{stage}/slot-{colour}.tfstate"
+
+
+@task(name="terraform init", cache_policy=NO_CACHE)
+def init_slot(operation: Operation) -> Root:
+    """Return the candidate slot's root, initialised."""
+    with operation.step("init", f"initialise Terraform for the {operation.candidate} slot", writes=False) as step:
+        root = open_root(operation, "slot", slot_state_key(operation.environment, operation.candidate))
+        step.done(f"state is s3://{operation.settings.state_bucket}/{root.state_key}")
+        return root
+
+
+def slot_variables(
+    settings: EnvironmentSettings, infrastructure: Infrastructure, colour: Colour, release: Release
+) -> dict[str, Any]:
+    """Return the slot root's variables for one release in one colour."""
+    configuration = release.configuration
+    return {
+        "region": settings.region,
+        "aws_account_number": settings.aws_account_number,
+        "namespace": settings.namespace,
+        "name": settings.name,
+        "stage": settings.stage,
+        "colour": colour.value,
+        "image": release.image,
+        "release_version": release.version,
+        "release_revision": release.revision,
+        "container_port": configuration.container_port,
+        "cpu": configuration.cpu,
+        "memory": configuration.memory,
+        "cluster_arn": infrastructure.cluster_arn,
+        "subnet_ids": list(infrastructure.private_subnet_ids),
+        "security_group_id": infrastructure.task_security_group_id,
+        "target_group_arn": infrastructure.target_group_arns[colour],
+        "execution_role_arn": infrastructure.execution_role_arn,
+        "task_role_arn": infrastructure.task_role_arn,
+        "log_group_name": infrastructure.log_group_name,
+        "environment_variables": configuration.variables,
+        "secrets": configuration.secrets,
+        "migration_command": settings.migration.command,
+        "migration_entry_point": settings.migration.entry_point,
+    }
+
+
+def make_plan(root: Root, variables: Mapping[str, Any]) -> Plan:
+    """Plan to a file and return it with its content and checksum."""
+    directory = root.terraform.directory
+    (directory / "release.auto.tfvars.json").write_text(json.dumps(dict(variables), indent=1))
+    file = directory / "release.tfplan"
+    root.terraform.run("plan", out=str(file), input=False, json=python_terraform.IsFlagged, lock_timeout="30s")
+    shown = root.terraform.run("show", str(file), quiet=True, json=python_terraform.IsFlagged)
+    content = json.loads(next(line for line in shown if line.startswith("{")))
+    return Plan(root, file, hashlib.sha256(file.read_bytes()).hexdigest(), content)
+
+
+@task(name="plan", cache_policy=NO_CACHE)
+def plan_slot(operation: Operation, root: Root) -> Plan:
+    """Return the plan that puts this attempt's release into the candidate slot."""
+    release = operation.release
+    with operation.step("plan", f"plan {release} into the {operation.candidate} slot", writes=False) as step:
+        before = state_version(operation, root)
+        variables = slot_variables(operation.settings, operation.infrastructure, operation.candidate, release)
+        plan = make_plan(root, variables)
+        operation.note(plan_sha256=plan.sha256, state_version_before=before)
+        step.done(describe(plan))
+        return plan
+
+
+@task(name="guard", cache_policy=NO_CACHE)
+def check_plan(operation: Operation, plan: Plan) -> None:
+    """Raise `Refused` if the plan would change anything but the candidate's slot."""
+    with operation.step("guard", "check what the plan would change", writes=False) as step:
+        infrastructure = operation.infrastructure
+        guard_slot_plan(
+            plan.content,
+            SlotPlan(
+                service=operation.settings.service_name(operation.candidate),
+                container=operation.settings.name,
+                target_group_arn=infrastructure.target_group_arns[operation.candidate],
+                release=operation.release,
+            ),
+        )
+        step.done(f"it changes the {operation.candidate} slot and nothing else")
+    operation.advance(State.PLANNED)
+
+
+@task(name="apply", cache_policy=NO_CACHE)
+def apply_plan(operation: Operation, plan: Plan) -> None:
+    """Apply that very plan file; nothing if it is empty."""
+    with operation.step("apply", f"apply plan {plan.sha256[:12]} to the {operation.candidate} slot") as step:
+        if plan.empty:
+            step.skip("the plan changes nothing")
+        else:
+            apply_root(plan)
+            step.done(describe(plan))
+        operation.note(state_version_after=state_version(operation, plan.root))
+    operation.advance(State.APPLIED)
+
+
+def apply_root(plan: Plan) -> None:
+    """Apply that very plan file."""
+    plan.root.terraform.run("apply", str(plan.file), input=False, json=python_terraform.IsFlagged, lock_timeout="30s")
+
+
+def read_outputs(root: Root) -> dict[str, Any]:
+    """Return a root's outputs by name."""
+    shown = "".join(root.terraform.run("output", quiet=True, json=python_terraform.IsFlagged))
+    return {name: output["value"] for name, output in json.loads(shown).items()}
+
+
+def state_version(operation: Operation, root: Root) -> str | None:
+    """Return the S3 version id of a root's state, or None before its first apply."""
+    s3 = operation.aws("s3")
+    with aws_errors("reading the state's version"):
+        found = s3.list_object_versions(Bucket=operation.settings.state_bucket, Prefix=root.state_key)
+    newest = (v for v in found.get("Versions", []) if v["IsLatest"] and v["Key"] == root.state_key)
+    return next((str(v["VersionId"]) for v in newest), None)
+
+
+def describe(plan: Plan) -> str:
+    """Return the plan in a few words."""
+    counted: dict[str, int] = {}
+    for change in plan.content.get("resource_changes", []):
+        actions = change["change"]["actions"]
+        kind = "replace" if len(actions) > 1 else actions[0]
+        counted[kind] = counted.get(kind, 0) + 1
+    said = ", ".join(f"{n} to {kind}" for kind, n in sorted(counted.items()) if kind not in ("no-op", "read"))
+    return said or "nothing to change"

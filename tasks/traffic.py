@@ -1,0 +1,91 @@
+"""Traffic as steps of a release: shifted once the candidate proved itself, and the record says who is live."""
+
+from __future__ import annotations
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from core.colour import Weights
+from core.errors import Permanent
+from core.record import EnvironmentRecord, Live, RollbackIntent, State, VersionRecord
+from tasks.load_balancer import move_weights, read_target_health
+from tasks.operation import Operation, now
+
+__all__ = ["finish_release", "finish_rollback", "return_traffic", "shift_traffic"]
+
+
+@task(name="shift", cache_policy=NO_CACHE)
+def shift_traffic(operation: Operation) -> None:
+    """Give all weight to the candidate, whose targets are healthy, and read the weights back."""
+    colour = operation.candidate
+    with operation.step("shift", f"give all traffic to {operation.release} in {colour}") as step:
+        health = read_target_health(operation.aws, operation.infrastructure, colour)
+        if health.healthy < operation.settings.service.desired_count:
+            raise Permanent(
+                f"{operation.version} has too few healthy targets to take traffic",
+                why=f"{health}; wanted {operation.settings.service.desired_count}",
+                do="Look at the service's tasks in ECS.",
+            )
+        operation.advance(State.SHIFTING)
+        to = Weights.all_on(colour)
+        move_weights(operation, to)
+        step.done(f"the production listener carries {to}")
+    operation.advance(State.BAKING)
+
+
+@task(name="record", cache_policy=NO_CACHE)
+def finish_release(operation: Operation) -> None:
+    """Write that the release is live and healthy; what was live stays warm and becomes the rollback target."""
+    with operation.step("record", f"record {operation.release} as live") as step:
+        attempt = operation.attempt
+        live = Live(release=operation.release, colour=operation.candidate, since=now(), migrations=attempt.migrations)
+
+        def go_live(record: EnvironmentRecord) -> EnvironmentRecord:
+            return record.gone_live(live)
+
+        before = operation.last_seen.live
+        operation.last_seen = operation.store.change_environment(go_live)
+        operation.advance(State.HEALTHY)
+        warm = f"; {before.release.version} stays warm in {before.colour}" if before else ""
+        step.done(f"{operation.release} is live in {operation.candidate}{warm}")
+    operation.note(ended_at=now())
+
+
+@task(name="return traffic", cache_policy=NO_CACHE)
+def return_traffic(operation: Operation) -> None:
+    """Give all weight to the release that a rollback returns to, and read the weights back."""
+    colour = operation.candidate
+    with operation.step("return", f"give all traffic to {operation.release} in {colour}") as step:
+        to = Weights.all_on(colour)
+        move_weights(operation, to)
+        step.done(f"the production listener carries {to}")
+
+
+@task(name="record", cache_policy=NO_CACHE)
+def finish_rollback(operation: Operation, intent: RollbackIntent) -> None:
+    """Write that the target is live again; the version left behind is no target any more unless it is named."""
+    target, leaving = intent.target, intent.leaving
+    with operation.step("record", f"record {target.release} as live") as step:
+        live = target.model_copy(update={"colour": operation.candidate, "since": now()})
+
+        def go_back(record: EnvironmentRecord) -> EnvironmentRecord:
+            if record.live and record.live.release.revision == target.release.revision:
+                return record
+            left = (*(v for v in record.left_behind if v != leaving.release.version), leaving.release.version)
+            gone = record.gone_live(live)
+            return gone.model_copy(update={"left_behind": tuple(v for v in left if v != target.release.version)})
+
+        operation.last_seen = operation.store.change_environment(go_back)
+        _set_last_state(operation, leaving.release.version, State.HEALTHY, State.ROLLED_BACK)
+        _set_last_state(operation, target.release.version, State.ROLLED_BACK, State.HEALTHY)
+        step.done(f"{target.release} is live in {operation.candidate}; {leaving.release.version} was left")
+
+
+def _set_last_state(operation: Operation, version: str, current: State, to: State) -> None:
+    """Move the last attempt that stands at `current` on; nothing where there is none."""
+
+    def change(record: VersionRecord) -> VersionRecord:
+        last = next((a for a in reversed(record.attempts) if a.state is current), None)
+        return record.with_attempt(last.moved(to)) if last else record
+
+    operation.store.change_version(version, "", change)

@@ -1,0 +1,197 @@
+# A stage's pipeline role can make one release: its images, its two slots, its weights, its records. It writes no
+# network and no IAM, and reads no secret: ECS does that with the execution role.
+
+locals {
+  pipelines = {
+    for stage in var.stages : stage => {
+      prefix   = "${local.shared}-${stage}"
+      cluster  = "arn:${local.partition}:ecs:${local.scope}:cluster/${local.shared}-${stage}"
+      services = [for colour in ["blue", "green"] : "arn:${local.partition}:ecs:${local.scope}:service/${local.shared}-${stage}/${var.name}-${stage}-${colour}"]
+      tasks    = "arn:${local.partition}:ecs:${local.scope}:task/${local.shared}-${stage}/*"
+      definitions = [for family in ["blue", "green", "blue-migration", "green-migration"] :
+        "arn:${local.partition}:ecs:${local.scope}:task-definition/${local.shared}-${stage}-${family}:*"
+      ]
+      migrations = [for colour in ["blue", "green"] :
+        "arn:${local.partition}:ecs:${local.scope}:task-definition/${local.shared}-${stage}-${colour}-migration:*"
+      ]
+      states = [for colour in ["blue", "green"] : "${local.bucket}/terraform/${stage}/slot-${colour}.tfstate"]
+    }
+  }
+}
+
+resource "aws_iam_role" "pipeline" {
+  for_each = local.pipelines
+
+  name        = "${each.value.prefix}-pipeline"
+  description = "Releases into ${each.value.prefix}"
+
+  # A release that waits for approval or bakes may outlast an hour; sessions are refreshed, and this spares most of it.
+  max_session_duration = 43200
+
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Principal = { AWS = sort(var.pipeline_principal_arns) }
+      Action    = "sts:AssumeRole"
+    }]
+  })
+}
+
+resource "aws_iam_role_policy" "pipeline_images" {
+  for_each = local.pipelines
+
+  name   = "images"
+  role   = aws_iam_role.pipeline[each.key].id
+  policy = jsonencode({ Version = "2012-10-17", Statement = local.push_statements })
+}
+
+resource "aws_iam_role_policy" "pipeline_slots" {
+  for_each = local.pipelines
+
+  name = "slots"
+  role = aws_iam_role.pipeline[each.key].id
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        # Not limited by resource: what a definition can do is bounded by PassTaskRoles, and what can be run by
+        # MoveSlots and RunMigrations.
+        Sid      = "RegisterAndReadTaskDefinitions"
+        Effect   = "Allow"
+        Action   = ["ecs:DescribeTaskDefinition", "ecs:RegisterTaskDefinition"]
+        Resource = ["*"]
+      },
+      {
+        Sid       = "MoveSlots"
+        Effect    = "Allow"
+        Action    = ["ecs:CreateService", "ecs:DescribeServices", "ecs:UpdateService"]
+        Resource  = each.value.services
+        Condition = { ArnEquals = { "ecs:cluster" = each.value.cluster } }
+      },
+      {
+        Sid       = "RunMigrations"
+        Effect    = "Allow"
+        Action    = ["ecs:RunTask"]
+        Resource  = each.value.migrations
+        Condition = { ArnEquals = { "ecs:cluster" = each.value.cluster } }
+      },
+      {
+        Sid       = "StopAndSeeTasks"
+        Effect    = "Allow"
+        Action    = ["ecs:DescribeTasks", "ecs:StopTask"]
+        Resource  = [each.value.tasks]
+        Condition = { ArnEquals = { "ecs:cluster" = each.value.cluster } }
+      },
+      {
+        Sid       = "ListTasks"
+        Effect    = "Allow"
+        Action    = ["ecs:ListTasks"]
+        Resource  = ["*"]
+        Condition = { ArnEquals = { "ecs:cluster" = each.value.cluster } }
+      },
+      {
+        Sid       = "TagWhatIsMade"
+        Effect    = "Allow"
+        Action    = ["ecs:TagResource"]
+        Resource  = concat(each.value.services, each.value.definitions, [each.value.tasks])
+        Condition = { StringEquals = { "ecs:CreateAction" = ["CreateService", "RegisterTaskDefinition", "RunTask"] } }
+      },
+      {
+        Sid    = "PassTaskRoles"
+        Effect = "Allow"
+        Action = ["iam:PassRole"]
+        Resource = [
+          "arn:${local.partition}:iam::${var.aws_account_number}:role/${each.value.prefix}-execution",
+          "arn:${local.partition}:iam::${var.aws_account_number}:role/${each.value.prefix}-task",
+        ]
+        Condition = { StringEquals = { "iam:PassedToService" = "ecs-tasks.amazonaws.com" } }
+      },
+      {
+        Sid      = "ReadTaskLogs"
+        Effect   = "Allow"
+        Action   = ["logs:DescribeLogStreams", "logs:FilterLogEvents", "logs:GetLogEvents"]
+        Resource = ["arn:${local.partition}:logs:${local.scope}:log-group:${each.value.prefix}:*"]
+      },
+    ]
+  })
+}
+
+resource "aws_iam_role_policy" "pipeline_traffic" {
+  for_each = local.pipelines
+
+  name = "traffic"
+  role = aws_iam_role.pipeline[each.key].id
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid      = "MoveWeights"
+        Effect   = "Allow"
+        Action   = ["elasticloadbalancing:ModifyListener"]
+        Resource = ["arn:${local.partition}:elasticloadbalancing:${local.scope}:listener/app/${var.name}-${each.key}/*/*"]
+      },
+      {
+        # None of these can be limited to a resource.
+        Sid    = "SeeLoadBalancers"
+        Effect = "Allow"
+        Action = [
+          "elasticloadbalancing:DescribeListeners",
+          "elasticloadbalancing:DescribeLoadBalancers",
+          "elasticloadbalancing:DescribeTargetGroupAttributes",
+          "elasticloadbalancing:DescribeTargetGroups",
+          "elasticloadbalancing:DescribeTargetHealth",
+        ]
+        Resource = ["*"]
+      },
+    ]
+  })
+}
+
+resource "aws_iam_role_policy" "pipeline_state" {
+  for_each = local.pipelines
+
+  name = "state-and-records"
+  role = aws_iam_role.pipeline[each.key].id
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid      = "WriteSlotStates"
+        Effect   = "Allow"
+        Action   = ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"]
+        Resource = each.value.states
+      },
+      {
+        Sid      = "LockSlotStates"
+        Effect   = "Allow"
+        Action   = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
+        Resource = [for state in each.value.states : "${state}.tflock"]
+      },
+      {
+        Sid      = "ReadEnvironmentState"
+        Effect   = "Allow"
+        Action   = ["s3:GetObject"]
+        Resource = ["${local.bucket}/terraform/${each.key}/environment.tfstate"]
+      },
+      {
+        Sid      = "WriteReleaseRecords"
+        Effect   = "Allow"
+        Action   = ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"]
+        Resource = ["${local.bucket}/releases/${each.key}/*"]
+      },
+      {
+        # env:/ because terraform init lists workspaces there; without the right to list, S3 answers 403 for an
+        # object that doesn't exist yet, where Terraform and the records need its 404.
+        Sid       = "ListStatesAndRecords"
+        Effect    = "Allow"
+        Action    = ["s3:ListBucket", "s3:ListBucketVersions"]
+        Resource  = [local.bucket]
+        Condition = { StringLike = { "s3:prefix" = ["env:/*", "terraform/${each.key}/*", "releases/${each.key}/*"] } }
+      },
+    ]
+  })
+}

@@ -1,0 +1,12 @@
+provider "aws" {
+  region              = var.region
+  allowed_account_ids = [var.aws_account_number]
+
+  default_tags {
+    tags = {
+      Namespace   = var.namespace
+      Application = var.name
+      ManagedBy   = "terraform/account"
+    }
+  }
+}

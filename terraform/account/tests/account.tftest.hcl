@@ -1,0 +1,206 @@
+# Plans on a mocked provider: who may do what. No AWS, no network.
+
+mock_provider "aws" {
+  mock_data "aws_partition" {
+    defaults = {
+      partition = "aws"
+    }
+  }
+}
+
+variables {
+  region                   = "ap-southeast-1"
+  aws_account_number       = "123456789012"
+  namespace                = "cursive-team"
+  name                     = "connections"
+  stages                   = ["production", "staging"]
+  state_bucket             = "cursive-team-connections-state"
+  github_repository        = "cursive-team/connections"
+  github_oidc_provider_arn = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com"
+  operator_principal_arns  = ["arn:aws:iam::123456789012:role/people"]
+  pipeline_principal_arns  = ["arn:aws:iam::123456789012:role/worker"]
+}
+
+run "repository_keeps_what_a_tag_meant" {
+  command = plan
+
+  assert {
+    condition     = aws_ecr_repository.application.name == "cursive-team/connections" && aws_ecr_repository.application.image_tag_mutability == "IMMUTABLE"
+    error_message = "A tag of the repository must not move to another image."
+  }
+
+  assert {
+    condition     = aws_ecr_repository.application.image_scanning_configuration[0].scan_on_push
+    error_message = "Images must be scanned when pushed."
+  }
+
+  assert {
+    condition     = [for rule in jsondecode(aws_ecr_lifecycle_policy.application.policy).rules : rule.selection.countNumber if rule.selection.tagStatus == "tagged"] == [200]
+    error_message = "The newest 200 versions must stay."
+  }
+}
+
+run "github_comes_in_by_version_tags_of_one_repository" {
+  command = plan
+
+  assert {
+    condition = jsondecode(aws_iam_role.github_actions.assume_role_policy).Statement == [{
+      Effect    = "Allow"
+      Principal = { Federated = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com" }
+      Action    = "sts:AssumeRoleWithWebIdentity"
+      Condition = {
+        StringEquals = { "token.actions.githubusercontent.com:aud" = "sts.amazonaws.com" }
+        StringLike   = { "token.actions.githubusercontent.com:sub" = "repo:cursive-team/connections:ref:refs/tags/v*" }
+      }
+    }]
+    error_message = "Only workflows of the repository that run on a version tag may take the role."
+  }
+
+  assert {
+    condition     = toset([for action in flatten([for statement in jsondecode(aws_iam_role_policy.github_actions.policy).Statement : statement.Action]) : split(":", action)[0]]) == toset(["ecr"])
+    error_message = "GitHub may push images and nothing else."
+  }
+
+  assert {
+    condition     = [for statement in jsondecode(aws_iam_role_policy.github_actions.policy).Statement : statement.Resource] == [["*"], ["arn:aws:ecr:ap-southeast-1:123456789012:repository/cursive-team/connections"]]
+    error_message = "GitHub may push to one repository."
+  }
+
+  assert {
+    condition     = length(aws_iam_openid_connect_provider.github) == 0
+    error_message = "An OIDC provider that exists must not be made again."
+  }
+}
+
+run "github_provider_is_made_where_there_is_none" {
+  command = plan
+
+  variables {
+    github_oidc_provider_arn = null
+  }
+
+  assert {
+    condition     = aws_iam_openid_connect_provider.github[0].url == "https://token.actions.githubusercontent.com" && aws_iam_openid_connect_provider.github[0].client_id_list == toset(["sts.amazonaws.com"])
+    error_message = "Without a given provider, GitHub's must be made."
+  }
+}
+
+run "operator_only_reads" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for action in flatten([for statement in jsondecode(aws_iam_role_policy.operator.policy).Statement : statement.Action]) : can(regex(":(Describe|Get|List|Filter)", action))])
+    error_message = "Each right of the operator must be a read."
+  }
+
+  assert {
+    condition     = !strcontains(aws_iam_role_policy.operator.policy, "secretsmanager") && !strcontains(aws_iam_role_policy.operator.policy, "tfstate")
+    error_message = "The operator reads neither secrets nor state."
+  }
+}
+
+run "each_stage_has_a_pipeline_role" {
+  command = plan
+
+  assert {
+    condition = { for stage, role in aws_iam_role.pipeline : stage => role.name } == {
+      production = "cursive-team-connections-production-pipeline"
+      staging    = "cursive-team-connections-staging-pipeline"
+    }
+    error_message = "Each stage must have its own pipeline role."
+  }
+
+  assert {
+    condition     = alltrue([for role in aws_iam_role.pipeline : jsondecode(role.assume_role_policy).Statement[0].Principal == { AWS = ["arn:aws:iam::123456789012:role/worker"] }])
+    error_message = "Only the named principals may take it."
+  }
+}
+
+run "pipeline_writes_no_network_no_iam_and_reads_no_secret" {
+  command = plan
+
+  assert {
+    condition = toset([
+      for action in flatten([for policy in [
+        aws_iam_role_policy.pipeline_images["staging"].policy, aws_iam_role_policy.pipeline_slots["staging"].policy,
+        aws_iam_role_policy.pipeline_state["staging"].policy, aws_iam_role_policy.pipeline_traffic["staging"].policy,
+      ] : [for statement in jsondecode(policy).Statement : statement.Action]]) : action if !can(regex(":(Describe|Get|List|Filter|Batch)", action))
+      ]) == toset([
+      "ecr:CompleteLayerUpload", "ecr:InitiateLayerUpload", "ecr:PutImage", "ecr:UploadLayerPart",
+      "ecs:CreateService", "ecs:RegisterTaskDefinition", "ecs:RunTask", "ecs:StopTask", "ecs:TagResource", "ecs:UpdateService",
+      "elasticloadbalancing:ModifyListener", "iam:PassRole", "s3:DeleteObject", "s3:PutObject",
+    ])
+    error_message = "The pipeline's writes must be exactly those that a release needs."
+  }
+
+  assert {
+    condition = !anytrue([for policy in [
+      aws_iam_role_policy.pipeline_images["staging"].policy, aws_iam_role_policy.pipeline_slots["staging"].policy,
+      aws_iam_role_policy.pipeline_state["staging"].policy, aws_iam_role_policy.pipeline_traffic["staging"].policy,
+    ] : strcontains(policy, "secretsmanager") || strcontains(policy, "\"ec2:") || can(regex("\"[a-z0-9]*:?\\*\"", replace(policy, "\"Resource\":[\"*\"]", "")))])
+    error_message = "The pipeline must have no right on secrets or on the network, and no action by wildcard."
+  }
+}
+
+run "pipeline_passes_its_own_stages_roles_to_tasks_only" {
+  command = plan
+
+  assert {
+    condition = [for statement in jsondecode(aws_iam_role_policy.pipeline_slots["staging"].policy).Statement : [statement.Resource, statement.Condition] if contains(statement.Action, "iam:PassRole")] == [[
+      ["arn:aws:iam::123456789012:role/cursive-team-connections-staging-execution", "arn:aws:iam::123456789012:role/cursive-team-connections-staging-task"],
+      { StringEquals = { "iam:PassedToService" = "ecs-tasks.amazonaws.com" } },
+    ]]
+    error_message = "The pipeline may pass the stage's two task roles to tasks and to nothing else."
+  }
+}
+
+run "pipeline_of_one_stage_cannot_reach_another" {
+  command = plan
+
+  # Every resource but "*" names the stage, save the one repository that all stages share and the bucket, which the
+  # prefix condition narrows.
+  assert {
+    condition = alltrue([
+      for resource in flatten([for policy in [
+        aws_iam_role_policy.pipeline_slots["staging"].policy, aws_iam_role_policy.pipeline_state["staging"].policy, aws_iam_role_policy.pipeline_traffic["staging"].policy,
+      ] : [for statement in jsondecode(policy).Statement : statement.Resource]]) : strcontains(resource, "staging") if !contains(["*", "arn:aws:s3:::cursive-team-connections-state"], resource)
+    ])
+    error_message = "Each resource of a pipeline must be its stage's."
+  }
+
+  assert {
+    condition = alltrue([for statement in jsondecode(aws_iam_role_policy.pipeline_slots["staging"].policy).Statement :
+    try(statement.Condition.ArnEquals["ecs:cluster"], null) == "arn:aws:ecs:ap-southeast-1:123456789012:cluster/cursive-team-connections-staging" if length(setintersection(statement.Action, ["ecs:CreateService", "ecs:UpdateService", "ecs:RunTask", "ecs:StopTask", "ecs:ListTasks"])) > 0])
+    error_message = "What the pipeline does to services and tasks must be bound to the stage's cluster."
+  }
+
+  assert {
+    condition     = toset(flatten([for statement in jsondecode(aws_iam_role_policy.pipeline_slots["staging"].policy).Statement : statement.Resource if contains(statement.Action, "ecs:RunTask")])) == toset(["arn:aws:ecs:ap-southeast-1:123456789012:task-definition/cursive-team-connections-staging-blue-migration:*", "arn:aws:ecs:ap-southeast-1:123456789012:task-definition/cursive-team-connections-staging-green-migration:*"])
+    error_message = "Of one-off tasks the pipeline may run migrations only."
+  }
+
+  assert {
+    condition     = flatten([for statement in jsondecode(aws_iam_role_policy.pipeline_traffic["staging"].policy).Statement : statement.Resource if contains(statement.Action, "elasticloadbalancing:ModifyListener")]) == ["arn:aws:elasticloadbalancing:ap-southeast-1:123456789012:listener/app/connections-staging/*/*"]
+    error_message = "The pipeline may move the weights of its stage's load balancer only."
+  }
+}
+
+run "pipeline_writes_its_slots_states_and_records" {
+  command = plan
+
+  assert {
+    condition = toset(flatten([for statement in jsondecode(aws_iam_role_policy.pipeline_state["staging"].policy).Statement : statement.Resource if contains(statement.Action, "s3:PutObject")])) == toset([
+      "arn:aws:s3:::cursive-team-connections-state/terraform/staging/slot-blue.tfstate",
+      "arn:aws:s3:::cursive-team-connections-state/terraform/staging/slot-blue.tfstate.tflock",
+      "arn:aws:s3:::cursive-team-connections-state/terraform/staging/slot-green.tfstate",
+      "arn:aws:s3:::cursive-team-connections-state/terraform/staging/slot-green.tfstate.tflock",
+      "arn:aws:s3:::cursive-team-connections-state/releases/staging/*",
+    ])
+    error_message = "The pipeline may write its slots' states, their locks and its records; the environment's state it reads."
+  }
+
+  assert {
+    condition     = alltrue(flatten([for statement in jsondecode(aws_iam_role_policy.pipeline_state["staging"].policy).Statement : [for resource in statement.Resource : endswith(resource, ".tflock")] if contains(statement.Action, "s3:DeleteObject")]))
+    error_message = "The pipeline may delete locks, never a state or a record."
+  }
+}

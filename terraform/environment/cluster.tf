@@ -1,0 +1,13 @@
+resource "aws_ecs_cluster" "main" {
+  name = local.prefix
+
+  setting {
+    name  = "containerInsights"
+    value = var.container_insights ? "enabled" : "disabled"
+  }
+}
+
+resource "aws_cloudwatch_log_group" "tasks" {
+  name              = local.prefix
+  retention_in_days = var.log_retention_days
+}

@@ -1,0 +1,143 @@
+resource "aws_lb" "main" {
+  name                       = local.short_name
+  load_balancer_type         = "application"
+  internal                   = false
+  subnets                    = [for subnet in aws_subnet.public : subnet.id]
+  security_groups            = [aws_security_group.load_balancer.id]
+  drop_invalid_header_fields = true
+  enable_deletion_protection = var.deletion_protection
+}
+
+resource "aws_lb_target_group" "colour" {
+  for_each = local.colours
+
+  name                 = "${local.short_name}-${each.key}"
+  vpc_id               = aws_vpc.main.id
+  target_type          = "ip"
+  protocol             = "HTTP"
+  port                 = var.container_port
+  deregistration_delay = var.deregistration_delay_seconds
+
+  health_check {
+    protocol            = "HTTP"
+    port                = "traffic-port"
+    path                = var.health_check_path
+    matcher             = "200"
+    interval            = var.health_check.interval
+    timeout             = var.health_check.timeout
+    healthy_threshold   = var.health_check.healthy_threshold
+    unhealthy_threshold = var.health_check.unhealthy_threshold
+  }
+}
+
+# ---- Production: releases move the weights, hence ignore_changes; one resource a kind of listener, since what is
+# ---- ignored would also keep a listener from becoming another kind
+
+# Port 80 can't belong to two listeners, and Terraform doesn't order one resource's end before another's beginning.
+# Both depend on this: it goes after the one has gone, and comes back before the other comes.
+resource "terraform_data" "http_listener_kind" {
+  triggers_replace = var.http_redirect ? "redirect" : "forward"
+}
+
+resource "aws_lb_listener" "http_forward" {
+  count = var.http_redirect ? 0 : 1
+
+  load_balancer_arn = aws_lb.main.arn
+  port              = var.production_listener_port
+  protocol          = "HTTP"
+
+  default_action {
+    type = "forward"
+
+    forward {
+      dynamic "target_group" {
+        for_each = local.colours
+
+        content {
+          arn    = aws_lb_target_group.colour[target_group.key].arn
+          weight = var.listener_weights[target_group.key]
+        }
+      }
+
+      stickiness {
+        enabled  = false
+        duration = 1
+      }
+    }
+  }
+
+  depends_on = [terraform_data.http_listener_kind]
+
+  lifecycle {
+    ignore_changes = [default_action]
+  }
+}
+
+resource "aws_lb_listener" "http_redirect" {
+  count = var.http_redirect ? 1 : 0
+
+  load_balancer_arn = aws_lb.main.arn
+  port              = var.production_listener_port
+  protocol          = "HTTP"
+
+  default_action {
+    type = "redirect"
+
+    redirect {
+      protocol    = "HTTPS"
+      port        = "443"
+      status_code = "HTTP_301"
+    }
+  }
+
+  depends_on = [aws_lb_listener.https, terraform_data.http_listener_kind]
+}
+
+resource "aws_lb_listener" "https" {
+  count = var.certificate_arn == null ? 0 : 1
+
+  load_balancer_arn = aws_lb.main.arn
+  port              = 443
+  protocol          = "HTTPS"
+  ssl_policy        = "ELBSecurityPolicy-TLS13-1-2-2021-06"
+  certificate_arn   = var.certificate_arn
+
+  default_action {
+    type = "forward"
+
+    forward {
+      dynamic "target_group" {
+        for_each = local.colours
+
+        content {
+          arn    = aws_lb_target_group.colour[target_group.key].arn
+          weight = var.listener_weights[target_group.key]
+        }
+      }
+
+      stickiness {
+        enabled  = false
+        duration = 1
+      }
+    }
+  }
+
+  lifecycle {
+    ignore_changes = [default_action]
+  }
+}
+
+# ---- Test: one listener a colour, so that both target groups are always attached and nothing moves for a test ----
+
+resource "aws_lb_listener" "test" {
+  for_each = local.colours
+
+  load_balancer_arn = aws_lb.main.arn
+  port              = var.test_listener_ports[each.key]
+  protocol          = "HTTP"
+
+  default_action {
+    type             = "forward"
+    target_group_arn = aws_lb_target_group.colour[each.key].arn
+  }
+}

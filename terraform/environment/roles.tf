@@ -1,0 +1,78 @@
+# Only the addresses: this data source doesn't read a secret's value, so none reaches the state.
+data "aws_secretsmanager_secret" "task" {
+  for_each = var.secret_names
+
+  name = each.key
+}
+
+locals {
+  secret_arns = { for name, secret in data.aws_secretsmanager_secret.task : name => secret.arn }
+
+  # Against a confused deputy: ECS acts for this account's tasks only.
+  tasks_trust = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Principal = { Service = "ecs-tasks.amazonaws.com" }
+      Action    = "sts:AssumeRole"
+      Condition = {
+        StringEquals = { "aws:SourceAccount" = var.aws_account_number }
+        ArnLike      = { "aws:SourceArn" = "arn:${data.aws_partition.current.partition}:ecs:${local.arn_suffix}:*" }
+      }
+    }]
+  })
+}
+
+# ---- Execution role: what ECS needs to start a task ----
+
+resource "aws_iam_role" "execution" {
+  name               = "${local.prefix}-execution"
+  description        = "Pulls the image, reads the named secrets and writes the logs of ${local.prefix}"
+  assume_role_policy = local.tasks_trust
+}
+
+resource "aws_iam_role_policy" "execution" {
+  name = "start-tasks"
+  role = aws_iam_role.execution.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = concat(
+      [
+        {
+          Sid      = "RegistryLogin"
+          Effect   = "Allow"
+          Action   = ["ecr:GetAuthorizationToken"]
+          Resource = ["*"]
+        },
+        {
+          Sid      = "PullImage"
+          Effect   = "Allow"
+          Action   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+          Resource = ["arn:${data.aws_partition.current.partition}:ecr:${local.arn_suffix}:repository/${var.namespace}/${var.name}"]
+        },
+        {
+          Sid      = "WriteLogs"
+          Effect   = "Allow"
+          Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+          Resource = ["arn:${data.aws_partition.current.partition}:logs:${local.arn_suffix}:log-group:${local.prefix}:*"]
+        },
+      ],
+      length(local.secret_arns) == 0 ? [] : [
+        {
+          Sid      = "ReadSecrets"
+          Effect   = "Allow"
+          Action   = ["secretsmanager:GetSecretValue"]
+          Resource = values(local.secret_arns)
+        },
+      ],
+    )
+  })
+}
+
+# ---- Task role: the application's own; it may do nothing until it is given something ----
+
+resource "aws_iam_role" "task" {
+  name               = "${local.prefix}-task"
+  description        = "The application in ${local.prefix}"
+  assume_role_policy = local.tasks_trust
+}

@@ -1,0 +1,215 @@
+# Plans on a mocked provider: what an environment is made of. No AWS, no network.
+
+mock_provider "aws" {
+  mock_data "aws_partition" {
+    defaults = {
+      partition = "aws"
+    }
+  }
+
+  mock_data "aws_secretsmanager_secret" {
+    defaults = {
+      arn = "arn:aws:secretsmanager:ap-southeast-1:123456789012:secret:cursive-team/connections/staging-AbCdEf"
+    }
+  }
+}
+
+variables {
+  region              = "ap-southeast-1"
+  aws_account_number  = "123456789012"
+  namespace           = "cursive-team"
+  name                = "connections"
+  stage               = "staging"
+  test_listener_cidrs = ["203.0.113.7/32", "198.51.100.0/24"]
+  listener_weights    = { blue = 0, green = 100 }
+}
+
+run "network_spans_three_zones_with_one_way_out" {
+  command = plan
+
+  assert {
+    condition     = aws_vpc.main.cidr_block == "10.0.0.0/16"
+    error_message = "The VPC must be 10.0.0.0/16 unless told otherwise."
+  }
+
+  assert {
+    condition = { for zone, subnet in aws_subnet.public : zone => subnet.cidr_block } == {
+      ap-southeast-1a = "10.0.0.0/20"
+      ap-southeast-1b = "10.0.16.0/20"
+      ap-southeast-1c = "10.0.32.0/20"
+    }
+    error_message = "There must be a public subnet in each of the three zones."
+  }
+
+  assert {
+    condition = { for zone, subnet in aws_subnet.private : zone => subnet.cidr_block } == {
+      ap-southeast-1a = "10.0.128.0/20"
+      ap-southeast-1b = "10.0.144.0/20"
+      ap-southeast-1c = "10.0.160.0/20"
+    }
+    error_message = "There must be a private subnet in each of the three zones."
+  }
+
+  assert {
+    condition     = alltrue([for subnet in aws_subnet.public : subnet.map_public_ip_on_launch != true])
+    error_message = "No subnet may hand out public addresses."
+  }
+
+  assert {
+    condition     = length(aws_route_table_association.public) == 3 && length(aws_route_table_association.private) == 3
+    error_message = "Each subnet must have its route table."
+  }
+}
+
+run "load_balancer_is_open_on_production_and_closed_on_test" {
+  command = plan
+
+  assert {
+    condition     = { for key, rule in aws_vpc_security_group_ingress_rule.production : key => [rule.from_port, rule.to_port, rule.cidr_ipv4] } == { "80" = [80, 80, "0.0.0.0/0"] }
+    error_message = "Of the load balancer's ports only the production one may be open to the internet."
+  }
+
+  assert {
+    condition = toset([for rule in aws_vpc_security_group_ingress_rule.test : "${rule.from_port}-${rule.to_port} ${rule.cidr_ipv4}"]) == toset([
+      "8081-8081 203.0.113.7/32", "8081-8081 198.51.100.0/24", "8082-8082 203.0.113.7/32", "8082-8082 198.51.100.0/24",
+    ])
+    error_message = "Each test port must be open to the named ranges and to nobody else."
+  }
+}
+
+run "tasks_answer_the_load_balancer_only" {
+  command = plan
+
+  variables {
+    container_port = 9000
+  }
+
+  assert {
+    condition     = aws_vpc_security_group_ingress_rule.tasks_from_load_balancer.from_port == 9000 && aws_vpc_security_group_ingress_rule.tasks_from_load_balancer.to_port == 9000
+    error_message = "Tasks must be open on the container's port only."
+  }
+
+  assert {
+    condition     = aws_vpc_security_group_ingress_rule.tasks_from_load_balancer.cidr_ipv4 == null && aws_vpc_security_group_ingress_rule.tasks_from_load_balancer.cidr_ipv6 == null
+    error_message = "Tasks must be open to a security group, not to addresses."
+  }
+}
+
+run "target_groups_have_shallow_checks_and_a_short_drain" {
+  command = plan
+
+  assert {
+    condition     = { for colour, group in aws_lb_target_group.colour : colour => [group.name, group.target_type, group.port] } == { blue = ["connections-staging-blue", "ip", 8080], green = ["connections-staging-green", "ip", 8080] }
+    error_message = "There must be a target group of addresses for each colour, named after name, stage and colour."
+  }
+
+  assert {
+    condition     = alltrue([for group in aws_lb_target_group.colour : group.health_check[0].path == "/healthz" && group.health_check[0].matcher == "200" && group.health_check[0].interval == 15 && group.health_check[0].timeout == 5])
+    error_message = "Health checks must ask the shallow path every 15 seconds."
+  }
+
+  assert {
+    condition     = alltrue([for group in aws_lb_target_group.colour : group.deregistration_delay == "30"])
+    error_message = "A target that goes must be drained for 30 seconds, not for AWS's 300."
+  }
+}
+
+run "names_stay_within_aws_limits" {
+  command = plan
+
+  variables {
+    name  = "abcdefghijklm"
+    stage = "abcdefghijkl"
+  }
+
+  assert {
+    condition     = alltrue([for group in aws_lb_target_group.colour : length(group.name) <= 32]) && length(aws_lb_target_group.colour["green"].name) == 32
+    error_message = "The longest names allowed must still fit a target group."
+  }
+
+  assert {
+    condition     = length(aws_lb.main.name) <= 32 && length(aws_iam_role.execution.name) <= 64 && length(aws_iam_role.task.name) <= 64
+    error_message = "The load balancer's and the roles' names must fit their limits."
+  }
+}
+
+run "names_carry_the_stage" {
+  command = plan
+
+  assert {
+    condition = alltrue([for name in [
+      aws_lb.main.name, aws_lb_target_group.colour["blue"].name, aws_ecs_cluster.main.name, aws_cloudwatch_log_group.tasks.name, aws_iam_role.execution.name,
+      aws_iam_role.task.name, aws_security_group.tasks.name, aws_security_group.load_balancer.name, aws_cloudwatch_metric_alarm.target_5xx["blue"].alarm_name,
+    ] : strcontains(name, "staging")])
+    error_message = "Two environments of one account must not meet in a name."
+  }
+}
+
+run "execution_role_reads_the_named_secrets_only" {
+  command = plan
+
+  variables {
+    secret_names = ["cursive-team/connections/staging"]
+  }
+
+  assert {
+    condition     = [for statement in jsondecode(aws_iam_role_policy.execution.policy).Statement : statement.Resource if contains(statement.Action, "secretsmanager:GetSecretValue")] == [["arn:aws:secretsmanager:ap-southeast-1:123456789012:secret:cursive-team/connections/staging-AbCdEf"]]
+    error_message = "The execution role must read exactly the named secrets."
+  }
+
+  assert {
+    condition     = [for statement in jsondecode(aws_iam_role_policy.execution.policy).Statement : statement.Sid if contains(statement.Resource, "*")] == ["RegistryLogin"]
+    error_message = "Nothing but the registry's login may be allowed on every resource."
+  }
+
+  assert {
+    condition     = alltrue([for role in [aws_iam_role.execution, aws_iam_role.task] : jsondecode(role.assume_role_policy).Statement[0].Condition.StringEquals["aws:SourceAccount"] == "123456789012"])
+    error_message = "Only this account's tasks may take the roles."
+  }
+}
+
+run "execution_role_without_secrets_reads_none" {
+  command = plan
+
+  assert {
+    condition     = !strcontains(aws_iam_role_policy.execution.policy, "secretsmanager")
+    error_message = "Where no secret is named, none may be read."
+  }
+}
+
+run "alarms_watch_each_colour" {
+  command = plan
+
+  variables {
+    alarm_target_5xx_count = 7
+    alarm_action_arns      = ["arn:aws:sns:ap-southeast-1:123456789012:releases"]
+  }
+
+  assert {
+    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.target_5xx : alarm.metric_name == "HTTPCode_Target_5XX_Count" && alarm.threshold == 7]) && toset(keys(aws_cloudwatch_metric_alarm.target_5xx)) == toset(["blue", "green"])
+    error_message = "Each colour's 5xx answers must be watched."
+  }
+
+  assert {
+    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.unhealthy_hosts : alarm.metric_name == "UnHealthyHostCount"]) && toset(keys(aws_cloudwatch_metric_alarm.unhealthy_hosts)) == toset(["blue", "green"])
+    error_message = "Each colour's unhealthy tasks must be watched."
+  }
+
+  assert {
+    condition     = alltrue([for alarm in concat(values(aws_cloudwatch_metric_alarm.target_5xx), values(aws_cloudwatch_metric_alarm.unhealthy_hosts)) : alarm.treat_missing_data == "notBreaching" && alarm.alarm_actions == toset(["arn:aws:sns:ap-southeast-1:123456789012:releases"])])
+    error_message = "Alarms must notify, and an empty slot must not raise one."
+  }
+}
+
+run "container_insights_can_be_switched_off" {
+  command = plan
+
+  variables {
+    container_insights = false
+  }
+
+  assert {
+    condition     = one(aws_ecs_cluster.main.setting).value == "disabled"
+    error_message = "The variable must decide."
+  }
+}

@@ -1,0 +1,308 @@
+# ---- Which environment ----
+
+variable "region" {
+  description = "AWS region of the environment, for example ap-southeast-1."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
+    error_message = "region must be an AWS region's name, such as ap-southeast-1."
+  }
+}
+
+variable "aws_account_number" {
+  description = "The 12 digits of the only account that this root may touch."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[0-9]{12}$", var.aws_account_number))
+    error_message = "aws_account_number must have exactly 12 digits."
+  }
+}
+
+variable "namespace" {
+  description = "Owner of the application; first part of every shared name."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]*[a-z0-9]$", var.namespace))
+    error_message = "namespace must be lower-case letters, digits and hyphens, starting with a letter and not ending with a hyphen."
+  }
+}
+
+variable "name" {
+  description = "Name of the application."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]*[a-z0-9]$", var.name)) && !startswith(var.name, "internal-")
+    error_message = "name must be lower-case letters, digits and hyphens, starting with a letter and not ending with a hyphen; it must not start with internal-, which load balancers' names may not."
+  }
+}
+
+variable "stage" {
+  description = "Name of the environment, such as sandbox or production; part of every name, so that environments stand side by side."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]*[a-z0-9]$", var.stage))
+    error_message = "stage must be lower-case letters, digits and hyphens, starting with a letter and not ending with a hyphen."
+  }
+
+  validation {
+    condition     = length("${var.name}-${var.stage}-green") <= 32
+    error_message = "name, stage and colour joined by hyphens must fit the 32 characters of a target group's name: shorten name or stage."
+  }
+
+  validation {
+    condition     = length("${var.namespace}-${var.name}-${var.stage}-execution") <= 64
+    error_message = "namespace, name, stage and the word execution joined by hyphens must fit the 64 characters of a role's name: shorten one of them."
+  }
+}
+
+# ---- Network ----
+
+variable "vpc_cidr" {
+  description = "Address range of the VPC; each of its six subnets takes a sixteenth."
+  type        = string
+  default     = "10.0.0.0/16"
+  nullable    = false
+
+  validation {
+    condition     = can(cidrnetmask(var.vpc_cidr)) && can(regex("/(1[6-9]|2[0-3])$", var.vpc_cidr))
+    error_message = "vpc_cidr must be an IPv4 range from /16 to /23, so that a load balancer's subnet has its /27 at least."
+  }
+}
+
+variable "zone_letters" {
+  description = "The three availability zones, by the letter that follows the region's name. Named rather than asked for, so that a zone that AWS adds or takes down moves no subnet."
+  type        = set(string)
+  default     = ["a", "b", "c"]
+  nullable    = false
+
+  validation {
+    condition     = length(var.zone_letters) == 3 && alltrue([for letter in var.zone_letters : can(regex("^[a-z]$", letter))])
+    error_message = "zone_letters must be three different letters, such as a, b and c."
+  }
+}
+
+# ---- Traffic ----
+
+variable "container_port" {
+  description = "Port that the application's container listens on."
+  type        = number
+  default     = 8080
+  nullable    = false
+
+  validation {
+    condition     = var.container_port >= 1 && var.container_port <= 65535 && floor(var.container_port) == var.container_port
+    error_message = "container_port must be a whole number from 1 to 65535."
+  }
+}
+
+variable "production_listener_port" {
+  description = "Port of the public HTTP listener, which forwards, or redirects once http_redirect is set."
+  type        = number
+  default     = 80
+  nullable    = false
+
+  validation {
+    condition     = var.production_listener_port >= 1 && var.production_listener_port <= 65535 && var.production_listener_port != 443
+    error_message = "production_listener_port must be from 1 to 65535 and not 443, which is the HTTPS listener's."
+  }
+}
+
+variable "test_listener_ports" {
+  description = "Port of each colour's test listener, through which a version is tried before it has traffic."
+  type        = object({ blue = number, green = number })
+  default     = { blue = 8081, green = 8082 }
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for port in values(var.test_listener_ports) : port >= 1 && port <= 65535])
+    error_message = "test_listener_ports must be from 1 to 65535."
+  }
+
+  validation {
+    condition     = length(distinct(concat(values(var.test_listener_ports), [var.production_listener_port, 443]))) == 4
+    error_message = "test_listener_ports must differ from each other, from production_listener_port and from 443."
+  }
+}
+
+variable "test_listener_cidrs" {
+  description = "IPv4 ranges that may reach the test listeners: the worker's and the operators' addresses."
+  type        = set(string)
+  nullable    = false
+
+  validation {
+    condition     = length(var.test_listener_cidrs) > 0 && alltrue([for range in var.test_listener_cidrs : can(cidrnetmask(range))])
+    error_message = "test_listener_cidrs must name at least one range, each in IPv4 CIDR notation: without one no release can be tried."
+  }
+
+  validation {
+    condition     = alltrue([for range in var.test_listener_cidrs : !endswith(range, "/0")])
+    error_message = "test_listener_cidrs must not be open to the whole internet: versions that have not proved themselves answer there."
+  }
+}
+
+variable "listener_weights" {
+  description = "Weights with which a production listener starts when it is created or replaced: those of the release record's live colour. Afterwards releases move them and Terraform ignores them."
+  type        = object({ blue = number, green = number })
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for weight in values(var.listener_weights) : weight >= 0 && weight <= 999 && floor(weight) == weight])
+    error_message = "listener_weights must be whole numbers from 0 to 999."
+  }
+
+  validation {
+    condition     = sum(values(var.listener_weights)) > 0
+    error_message = "listener_weights must not both be 0: nobody would answer."
+  }
+}
+
+variable "certificate_arn" {
+  description = "ACM certificate of the HTTPS listener; null serves HTTP only. Going to HTTPS takes two applies: first this alone, then http_redirect."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.certificate_arn == null || can(regex("^arn:[a-z-]+:acm:[a-z0-9-]+:[0-9]{12}:certificate/.+$", var.certificate_arn))
+    error_message = "certificate_arn must be the ARN of an ACM certificate, or null."
+  }
+}
+
+variable "http_redirect" {
+  description = "Replace the HTTP listener that forwards by one that redirects to HTTPS. Only once an apply with certificate_arn has made the HTTPS listener and it answers: doing both at once leaves a gap in which nobody does."
+  type        = bool
+  default     = false
+  nullable    = false
+
+  validation {
+    condition     = !var.http_redirect || var.certificate_arn != null
+    error_message = "http_redirect needs certificate_arn: there must be an HTTPS listener to redirect to."
+  }
+}
+
+variable "health_check_path" {
+  description = "Path of the load balancer's health check. It must be shallow: one that asks the database lets a blip of it stop every task."
+  type        = string
+  default     = "/healthz"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^/[^[:space:]]*$", var.health_check_path))
+    error_message = "health_check_path must start with a slash and have no spaces."
+  }
+}
+
+variable "health_check" {
+  description = "Pace of the target groups' health checks: interval and timeout in seconds, thresholds in checks in a row."
+  type = object({
+    interval            = optional(number, 15)
+    timeout             = optional(number, 5)
+    healthy_threshold   = optional(number, 2)
+    unhealthy_threshold = optional(number, 3)
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = var.health_check.interval >= 5 && var.health_check.interval <= 300
+    error_message = "health_check.interval must be from 5 to 300 seconds."
+  }
+
+  validation {
+    condition     = var.health_check.timeout >= 2 && var.health_check.timeout <= 120 && var.health_check.timeout < var.health_check.interval
+    error_message = "health_check.timeout must be from 2 to 120 seconds and shorter than the interval."
+  }
+
+  validation {
+    condition     = alltrue([for threshold in [var.health_check.healthy_threshold, var.health_check.unhealthy_threshold] : threshold >= 2 && threshold <= 10])
+    error_message = "health_check.healthy_threshold and unhealthy_threshold must be from 2 to 10."
+  }
+}
+
+variable "deregistration_delay_seconds" {
+  description = "How long the load balancer lets open requests end on a task that goes away."
+  type        = number
+  default     = 30
+  nullable    = false
+
+  validation {
+    condition     = var.deregistration_delay_seconds >= 0 && var.deregistration_delay_seconds <= 3600
+    error_message = "deregistration_delay_seconds must be from 0 to 3600."
+  }
+}
+
+variable "deletion_protection" {
+  description = "Refuse the deletion of the load balancer, by Terraform too."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+# ---- Tasks ----
+
+variable "secret_names" {
+  description = "Names of the Secrets Manager secrets that the tasks may read. They exist before this root is applied; their values are never read here."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for secret in var.secret_names : can(regex("^[A-Za-z0-9/_+=.@-]{1,512}$", secret))])
+    error_message = "secret_names must be names of Secrets Manager secrets, not ARNs and not values."
+  }
+}
+
+variable "container_insights" {
+  description = "Collect CloudWatch Container Insights of the cluster, which is billed by metric."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "log_retention_days" {
+  description = "Days that the tasks' log lines are kept."
+  type        = number
+  default     = 365
+  nullable    = false
+
+  # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html, without "for ever"
+  validation {
+    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
+    error_message = "log_retention_days must be a number of days that CloudWatch Logs offers, such as 30, 90 or 365."
+  }
+}
+
+# ---- Alarms ----
+
+variable "alarm_target_5xx_count" {
+  description = "Answers with a 5xx status from one colour's tasks within a minute that raise its alarm."
+  type        = number
+  default     = 5
+  nullable    = false
+
+  validation {
+    condition     = var.alarm_target_5xx_count >= 1
+    error_message = "alarm_target_5xx_count must be at least 1."
+  }
+}
+
+variable "alarm_action_arns" {
+  description = "What the alarms notify, for example an SNS topic."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for action in var.alarm_action_arns : startswith(action, "arn:")])
+    error_message = "alarm_action_arns must be ARNs."
+  }
+}

@@ -1,0 +1,268 @@
+"""The receiver's HTTP face: `uvicorn webhook.app:app`, one process for the environment POINTSMAN_ENVIRONMENT.
+
+Stateless: the flow run's idempotency key, kept by Prefect, alone tells a new delivery from a repeated one.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+import httpx
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from prefect.settings import get_current_settings
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from blocks.environment import ReleaseEnvironment, load_environment
+from core.errors import Permanent, PointsmanError, Refused, Transient
+from core.github_event import Ignore, Pong, Reject, Release, decide
+from webhook.delivery import is_signed, read_body
+from webhook.runs import RunCreator, open_prefect_runs
+from webhook.settings import ReceiverSettings
+
+log = logging.getLogger("pointsman.webhook")
+
+_DELIVERY_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
+
+
+@dataclass(frozen=True)
+class Receiver:
+    """All that one receiver needs to know; `secret` is the one that GitHub signs with."""
+
+    environment: str
+    repository: str
+    secret: bytes
+    runs: RunCreator
+    max_body_bytes: int
+    body_seconds: float
+
+
+class Answer(BaseModel):
+    """The body of every answer: what became of the delivery, and for a release its run and the run's page."""
+
+    status: Literal["accepted", "ignored", "pong", "rejected", "failed"]
+    detail: str
+    flow_run_id: UUID | None = None
+    url: str | None = None
+
+
+class Health(BaseModel):
+    """The receiver runs, and for which environment and repository."""
+
+    status: Literal["ok"] = "ok"
+    environment: str
+    repository: str
+
+
+@asynccontextmanager
+async def open_receiver() -> AsyncIterator[Receiver]:
+    """The receiver as the process environment and the blocks describe it; Refused with one sentence."""
+    settings = _read_settings()
+    if not get_current_settings().api.url:
+        raise Refused(
+            "PREFECT_API_URL is not set", do="Set it to the address of Prefect's API, which ends in /api."
+        )
+    environment = await asyncio.to_thread(_load, settings.environment)
+    secret = str(environment.webhook_secret.get()).encode()
+    if not secret:
+        raise Refused(
+            f"The webhook secret of {settings.environment} is empty",
+            why="anybody could sign with it",
+            do=f"Set one with `python -m blocks register {settings.environment}`.",
+        )
+    repository = environment.settings.source.github_repository
+    async with open_prefect_runs(
+        settings.environment, repository, deadline_seconds=settings.answer_seconds
+    ) as runs:
+        yield Receiver(
+            environment=settings.environment,
+            repository=repository,
+            secret=secret,
+            runs=runs,
+            max_body_bytes=settings.max_body_bytes,
+            body_seconds=settings.body_seconds,
+        )
+
+
+def create_app(opener: Callable[[], AbstractAsyncContextManager[Receiver]] = open_receiver) -> FastAPI:
+    """Build the receiver; `opener` gives what it works with, once, when the process starts."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        _log_to_stderr()
+        async with opener() as receiver:
+            app.state.receiver = receiver
+            log.info(json.dumps({"message": "receiving", "environment": receiver.environment}))
+            yield
+
+    app = FastAPI(
+        title="Pointsman webhook", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
+    )
+    app.add_middleware(PlainStartupFailure)
+    app.add_api_route("/healthz", _health, methods=["GET"], response_model=Health)
+    app.add_api_route("/webhooks/github", _receive, methods=["POST"], response_model=Answer)
+    return app
+
+
+class PlainStartupFailure:
+    """Turns a refused start into its one sentence; the server would log a traceback around it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass everything on; only the message of a start that ended in one of our errors is replaced."""
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+
+        failures: list[Message] = []
+
+        async def send_or_keep_failure(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed":
+                failures.append(message)
+            else:
+                await send(message)
+
+        try:
+            await self._app(scope, receive, send_or_keep_failure)
+        except PointsmanError as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+        except BaseException:
+            for failure in failures:
+                await send(failure)
+            raise
+
+
+async def _health(request: Request) -> Health:
+    receiver: Receiver = request.app.state.receiver
+    return Health(environment=receiver.environment, repository=receiver.repository)
+
+
+async def _receive(request: Request) -> JSONResponse:
+    started = time.monotonic()
+    status, answer = await _handle(request, request.app.state.receiver)
+    log.log(
+        logging.INFO if status < 400 else logging.WARNING,
+        json.dumps(
+            {
+                "delivery": _delivery_id(request),
+                "http": status,
+                "milliseconds": round((time.monotonic() - started) * 1000),
+                **answer.model_dump(mode="json", exclude_none=True),
+            },
+            ensure_ascii=False,
+        ),
+    )
+    headers = {"Retry-After": "10"} if status == 503 else None
+    return JSONResponse(answer.model_dump(mode="json", exclude_none=True), status, headers)
+
+
+async def _handle(request: Request, receiver: Receiver) -> tuple[int, Answer]:
+    try:
+        body = await read_body(request, max_bytes=receiver.max_body_bytes, seconds=receiver.body_seconds)
+    except TimeoutError:
+        return 408, _rejected(f"The body did not arrive within {receiver.body_seconds:g} s.")
+    except ClientDisconnect:
+        return 400, _rejected("The connection was closed before the body was complete.")
+    if body is None:
+        return 413, _rejected(
+            f"The body is larger than {receiver.max_body_bytes} bytes (POINTSMAN_WEBHOOK_MAX_BODY_BYTES)."
+        )
+    if not is_signed(body, request.headers.get("X-Hub-Signature-256"), receiver.secret):
+        return 401, _rejected(
+            "X-Hub-Signature-256 is missing or does not fit: webhook and environment need the same secret."
+        )
+    try:
+        payload = _parse(request.headers.get("Content-Type"), body)
+    except ValueError as error:
+        return 400, _rejected(str(error))
+    decision = decide(request.headers.get("X-GitHub-Event"), payload, repository=receiver.repository)
+    match decision:
+        case Release():
+            return await _release(decision, receiver.runs)
+        case Pong(sentence):
+            return 200, Answer(status="pong", detail=sentence)
+        case Ignore(reason):
+            return 202, Answer(status="ignored", detail=reason)
+        case Reject(status, sentence):
+            return status, _rejected(sentence)
+
+
+async def _release(release: Release, runs: RunCreator) -> tuple[int, Answer]:
+    try:
+        run = await runs.create(release)
+    except Transient as error:
+        return 503, Answer(status="failed", detail=str(error))
+    except Permanent as error:
+        return 500, Answer(status="failed", detail=str(error))
+    detail = f"{release.tag} at {release.commit[:12]} is released by flow run {run.name!r}, now {run.state}."
+    return 202, Answer(status="accepted", detail=detail, flow_run_id=run.id, url=run.url)
+
+
+def _parse(content_type: str | None, body: bytes) -> object:
+    if (content_type or "").partition(";")[0].strip().lower() != "application/json":
+        raise ValueError(
+            "The content type is not application/json: choose it in the webhook's settings on GitHub."
+        )
+    try:
+        payload: object = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ValueError("The body is no JSON that can be read.") from error
+    return payload
+
+
+def _rejected(detail: str) -> Answer:
+    return Answer(status="rejected", detail=detail)
+
+
+def _delivery_id(request: Request) -> str | None:
+    """GitHub's name for the delivery, if it looks like one: an unsigned request may hold anything."""
+    name = request.headers.get("X-GitHub-Delivery", "")
+    return name if _DELIVERY_ID.fullmatch(name) else None
+
+
+def _read_settings() -> ReceiverSettings:
+    try:
+        return ReceiverSettings.model_validate(dict(os.environ))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise Refused(
+            f"{first['loc'][0]} is missing or wrong",
+            why=first["msg"],
+            do="docs/webhook.md lists the receiver's settings.",
+        ) from error
+
+
+def _load(environment: str) -> ReleaseEnvironment:
+    try:
+        return load_environment(environment)
+    except httpx.HTTPError as error:
+        raise Transient(
+            "Prefect can't be read, so the environment's block can't be loaded",
+            why=str(error),
+            do="Start Prefect's server, or correct PREFECT_API_URL and PREFECT_API_AUTH_STRING.",
+        ) from error
+
+
+def _log_to_stderr() -> None:
+    """Give our lines a handler: uvicorn configures its own loggers only."""
+    if not log.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        log.propagate = False
+
+
+app = create_app()

@@ -1,0 +1,37 @@
+"""What a receiver process is told by its surroundings; all else stands in the environment's blocks."""
+
+from pydantic import BaseModel, Field
+
+GITHUB_BODY_CAP = 25_000_000
+"""Bytes; GitHub sends no larger payload (https://docs.github.com/en/webhooks/webhook-events-and-payloads)."""
+
+
+class ReceiverSettings(BaseModel):
+    """One receiver, each field read from the variable of the process environment that is its alias."""
+
+    environment: str = Field(
+        alias="POINTSMAN_ENVIRONMENT",
+        min_length=1,
+        description="The one environment that this receiver releases to.",
+    )
+    max_body_bytes: int = Field(
+        default=4 * 1024 * 1024,
+        alias="POINTSMAN_WEBHOOK_MAX_BODY_BYTES",
+        ge=1024,
+        le=GITHUB_BODY_CAP,
+        description="Larger bodies get 413. Below GitHub's cap: a body is held before its sender is known. "
+        "The push of a tag is some 10 kB, one that lists 2048 commits (GitHub's most) about 2 MB.",
+    )
+    body_seconds: float = Field(
+        default=10.0,
+        alias="POINTSMAN_WEBHOOK_BODY_SECONDS",
+        gt=0,
+        description="A body that takes longer to arrive gets 408.",
+    )
+    answer_seconds: float = Field(
+        default=0.8,
+        alias="POINTSMAN_WEBHOOK_ANSWER_SECONDS",
+        gt=0,
+        le=9,
+        description="Longest wait for Prefect; GitHub itself gives up after 10 s.",
+    )
