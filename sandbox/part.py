@@ -30,8 +30,9 @@ class Listener:
 class Part:
     """One part. Command and environment are made after `prepare`, which creates what they stand on.
 
-    `finish` completes a part that answers, and is repeated at each `up`. `healthy` answers quickly and never raises. `keeps_children` says that what it started may outlive it
-    rightfully: a killed worker's flow goes on, and only `down` ends it.
+    `finish` completes a part that answers, and is repeated at each `up`. `healthy` answers quickly and never
+    raises. `keeps_children` says that what it started may outlive it rightfully: a killed worker's flow goes on,
+    and only `down` ends it.
     """
 
     name: str

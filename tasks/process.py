@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from core.errors import Permanent
 from core.record import Owner
@@ -23,11 +24,14 @@ def run_streamed(
     command: Sequence[str],
     *,
     on_line: Callable[[str], None],
+    on_error_line: Callable[[str], None] | None = None,
     environment: Mapping[str, str],
     directory: Path | None = None,
     timeout: float,
 ) -> int:
     """Run `command` in a process group of its own, hand each line of its output to `on_line`, return its exit code.
+
+    Lines of standard error go to `on_error_line`, or to `on_line` as well.
 
     If this thread is interrupted, or `timeout` seconds pass, the child gets one SIGINT and is waited for: Terraform
     then stops in order and saves its state. Raises `Permanent` for a command that is not there or took too long.
@@ -37,7 +41,7 @@ def run_streamed(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
             env=dict(environment),
@@ -59,11 +63,12 @@ def run_streamed(
     watchdog = threading.Timer(timeout, stop)
     watchdog.daemon = True
     watchdog.start()
+    errors = threading.Thread(target=_read, args=(child.stderr, on_error_line or on_line), daemon=True)
+    errors.start()
     try:
-        assert child.stdout is not None
-        for line in child.stdout:
-            on_line(line.rstrip("\n"))
+        _read(child.stdout, on_line)
         code = child.wait()
+        errors.join()
     except BaseException:
         _interrupt(child)
         _wait_or_kill(child)
@@ -75,6 +80,12 @@ def run_streamed(
     if overdue.is_set():
         raise Permanent(f"{command[0]} took longer than {timeout:g} s", why="it was interrupted and has ended")
     return code
+
+
+def _read(stream: IO[str] | None, on_line: Callable[[str], None]) -> None:
+    assert stream is not None
+    for line in stream:
+        on_line(line.rstrip("\n"))
 
 
 def interrupt_children() -> None:

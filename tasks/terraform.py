@@ -67,6 +67,7 @@ class Terraform(python_terraform.Terraform):
         With `quiet` the lines are a value for the caller and no news for the log.
         """
         lines: list[str] = []
+        errors: list[str] = []
         line = self.generate_cmd_string(command, *arguments, no_color=python_terraform.IsFlagged, **options)
         logger = get_run_logger()
 
@@ -78,6 +79,7 @@ class Terraform(python_terraform.Terraform):
         code = run_streamed(
             line,
             on_line=on_line,
+            on_error_line=errors.append,
             environment=self._environment,
             directory=self.directory,
             timeout=self._timeout,
@@ -85,7 +87,7 @@ class Terraform(python_terraform.Terraform):
         if code != 0:
             raise Permanent(
                 f"terraform {command} failed",
-                why=diagnostics(lines),
+                why=diagnostics([*lines, *errors]),
                 do="Correct the cause; nothing is repeated blindly.",
             )
         return lines
@@ -158,14 +160,7 @@ def open_root(operation: Operation, name: str, state_key: str) -> Root:
         directory,
         ignore=shutil.ignore_patterns(".terraform*", "tests", "*.tfstate*"),
     )
-    environment = {
-        **os.environ,
-        **environment_variables(operation.block.aws_credentials),
-        "TF_IN_AUTOMATION": "1",
-        "TF_INPUT": "0",
-        ATTEMPT_VARIABLE: operation.owner.attempt,
-    }
-    terraform = Terraform(directory, environment, settings.timing.terraform)
+    terraform = Terraform(directory, _environment(operation), settings.timing.terraform)
     backend = {
         "bucket": settings.state_bucket,
         "key": state_key,
@@ -175,6 +170,21 @@ def open_root(operation: Operation, name: str, state_key: str) -> Root:
     }
     terraform.run("init", backend_config=backend, input=False)
     return Root(name, terraform, state_key)
+
+
+def _environment(operation: Operation) -> dict[str, str]:
+    environment = {
+        **os.environ,
+        **environment_variables(operation.block.aws_credentials),
+        "TF_IN_AUTOMATION": "1",
+        "TF_INPUT": "0",
+        "CHECKPOINT_DISABLE": "1",
+        ATTEMPT_VARIABLE: operation.owner.attempt,
+    }
+    # Terraform warns at each command of a configuration file that is named and not there.
+    if not Path(environment.get("TF_CLI_CONFIG_FILE", "/")).exists():
+        del environment["TF_CLI_CONFIG_FILE"]
+    return environment
 
 
 def slot_state_key(stage: str, colour: Colour) -> str:

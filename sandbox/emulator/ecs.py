@@ -28,6 +28,8 @@ Answer = tuple[int, dict[str, str], bytes]
 _DEFAULT_STOP_TIMEOUT = 30
 _LOGS_PATIENCE = 5.0
 _START_PATIENCE = 120.0
+# MiniStack's words for whatever went wrong at the start of a task that no service runs.
+_START_FAILED = "ResourceInitializationError: unable to pull image or start container: "
 _FREE_FAILURES = 3
 _FOREVER = 10**6
 _LONGEST_THROTTLE = 10.0
@@ -81,6 +83,8 @@ class EcsAdditions:
 
         @functools.wraps(fail)
         def fail_task_start(task: Task, client: Any, reason: str) -> None:
+            if reason.startswith(_START_FAILED) and "/images/create" in reason:
+                reason = f"CannotPullContainerError: {reason.removeprefix(_START_FAILED)}"
             for container in task.get("containers", []):
                 container.setdefault("reason", reason[:255])
             fail(task, client, reason)

@@ -81,7 +81,7 @@ class _Emulator:
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, stop)
         config = Config()
-        config.bind = [f"fd://{gateway.fileno()}"]
+        config.bind = [f"fd://{gateway.detach()}"]
         config.keep_alive_timeout = 75
         config.graceful_timeout = 1
         config.loglevel = "WARNING"
@@ -102,13 +102,13 @@ def run(settings: Settings) -> None:
     # MiniStack's banner belongs to MiniStack's own command.
     app.BANNER = "MiniStack " + MINISTACK_VERSION + " with Pointsman's additions on port {port}"
     # The port comes first: whoever holds it owns the containers that are labelled with it.
-    with _bind(settings) as gateway:
-        emulator = _Emulator(settings)
-        emulator.start()
-        try:
-            asyncio.run(emulator.serve(gateway))
-        finally:
-            emulator.stop()
+    gateway = _bind(settings)
+    emulator = _Emulator(settings)
+    emulator.start()
+    try:
+        asyncio.run(emulator.serve(gateway))
+    finally:
+        emulator.stop()
 
 
 def _bind(settings: Settings) -> socket.socket:

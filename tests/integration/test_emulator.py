@@ -41,7 +41,7 @@ const routes = {
   '/slow': (req, res, url) => { setTimeout(() => res.end(process.env.NAME), Number(url.searchParams.get('ms'))); },
   '/headers': (req, res) => { res.end(JSON.stringify(req.headers)); },
   '/count': (req, res) => { let n = 0; req.on('data', c => n += c.length); req.on('end', () => res.end(String(n))); },
-  '/cut': (req, res) => { res.writeHead(200, {'content-length': 9}); res.write(''); setTimeout(() => res.destroy(), 9); },
+  '/cut': (req, res) => { res.writeHead(200, {'content-length': 9}).flushHeaders(); setTimeout(() => res.destroy(), 9); },
   '/drop': (req) => { req.socket.destroy(); },
   '/': (req, res) => { res.end(process.env.NAME); },
 };
@@ -712,36 +712,36 @@ def test_another_ministack_is_refused_at_start() -> None:
     assert "ministack 1.5.34 is installed" in ended.stderr
 
 
-def start_deaf_service(aws: Emulator, image: str) -> Callable[[], int]:
-    """Two containers that ignore SIGTERM; returns a count of the emulator's containers, stopped ones included."""
+def start_service(aws: Emulator, image: str, on_sigterm: str) -> Callable[[], int]:
+    """Two containers that do `on_sigterm`; returns a count of the emulator's containers, stopped ones included."""
     client = docker.from_env()
     label = f"{INSTANCE_LABEL}={instance(aws.port)}"
-    deaf = "process.on('SIGTERM', () => {}); setInterval(() => {}, 1000)"
+    program = f"process.on('SIGTERM', () => {{ {on_sigterm} }}); setInterval(() => {{}}, 1000)"
     aws.ecs.create_cluster(clusterName="main")
     aws.ecs.register_task_definition(
-        family="deaf",
+        family="two",
         containerDefinitions=[
-            {"name": "deaf", "image": image, "entryPoint": ["node"], "command": ["-e", deaf], "memory": 256}
+            {"name": "two", "image": image, "entryPoint": ["node"], "command": ["-e", program], "memory": 256}
         ],
     )
-    aws.ecs.create_service(cluster="main", serviceName="s", taskDefinition="deaf", desiredCount=2)
+    aws.ecs.create_service(cluster="main", serviceName="s", taskDefinition="two", desiredCount=2)
     wait_for(lambda: len(client.containers.list(filters={"label": label})) == 2, "two containers")
     return lambda: len(client.containers.list(all=True, filters={"label": label}))
 
 
 def test_sigterm_removes_every_container_within_ten_seconds(tmp_path: Path, image: str) -> None:
     with running(tmp_path) as aws:
-        left = start_deaf_service(aws, image)
+        left = start_service(aws, image, on_sigterm="")
         aws.process.send_signal(signal.SIGTERM)
         asked = time.monotonic()
-        aws.process.wait(15)
+        assert aws.process.wait(15) == 0
         assert time.monotonic() - asked < 10
         assert left() == 0
 
 
 def test_what_a_killed_emulator_leaves_is_removed(tmp_path: Path, image: str) -> None:
     with running(tmp_path) as aws:
-        left = start_deaf_service(aws, image)
+        left = start_service(aws, image, on_sigterm="process.exit(0)")
         aws.process.kill()
         aws.process.wait(5)
         assert remove_leftovers(aws.port) == 2

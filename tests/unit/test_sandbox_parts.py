@@ -232,8 +232,12 @@ class TestOrder:
         assert len(done) == len(needs)
 
     def test_those_that_do_not_need_each_other_work_side_by_side(self) -> None:
-        both = threading.Barrier(2)
-        in_order({"aws": (), "postgres": ()}, lambda _name: both.wait(timeout=10) and None)
+        both = threading.Barrier(2, timeout=10)
+
+        def meet(_name: str) -> None:
+            both.wait()
+
+        in_order({"aws": (), "postgres": ()}, meet)
         assert not both.broken
 
     def test_after_a_problem_nothing_more_is_begun_and_what_is_under_way_ends(self) -> None:
