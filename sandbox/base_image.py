@@ -144,9 +144,7 @@ def _import_from_machine(docker_client: DockerClient, tag: str) -> None:
             ],
         )
     if _image_fingerprint(docker_client, tag) is None:
-        raise Permanent(
-            f"The Docker engine took the image {tag} but does not list it", do="See the engine's log."
-        )
+        raise Permanent(f"The Docker engine took the image {tag} but does not list it", do="See the engine's log.")
 
 
 def _machine_fingerprint() -> str | None:
@@ -172,9 +170,7 @@ def _machine_files() -> dict[str, Path]:
     npm_home = Path(npm).resolve().parents[1]
     # Debian's own packages keep npm's dependencies, and some of Node's, beside it in /usr/share/nodejs.
     for tree in (npm_home, Path("/usr/share/nodejs")):
-        files |= {
-            str(path): path.resolve() for path in tree.rglob("*") if path.is_file() and not _is_manual(path)
-        }
+        files |= {str(path): path.resolve() for path in tree.rglob("*") if path.is_file() and not _is_manual(path)}
     bundle = _machine_ca_bundle() or Path(CA_PATH)
     if bundle.is_file():
         files[CA_PATH] = bundle.resolve()
@@ -193,9 +189,7 @@ def _shared_libraries(programs: Iterable[Path]) -> dict[str, Path]:
     listing = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     libraries: dict[str, Path] = {}
     for line in listing.splitlines():
-        location = next(
-            (word for word in line.split() if word.startswith("/") and not word.endswith(":")), None
-        )
+        location = next((word for word in line.split() if word.startswith("/") and not word.endswith(":")), None)
         if location is not None:
             name = Path(location).name
             # ld-linux is asked for by its absolute path, all others by name in the default directories.
@@ -234,9 +228,7 @@ def _layer(files: dict[str, Path]) -> io.BufferedRandom:
     return layer
 
 
-def _add_member(
-    archive: tarfile.TarFile, path: str, kind: bytes, *, mode: int, owner: int = 0, link: str = ""
-) -> None:
+def _add_member(archive: tarfile.TarFile, path: str, kind: bytes, *, mode: int, owner: int = 0, link: str = "") -> None:
     member = tarfile.TarInfo(path)
     member.type, member.mode, member.uid, member.gid, member.linkname = kind, mode, owner, owner, link
     archive.addfile(member)

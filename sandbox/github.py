@@ -27,9 +27,7 @@ def deliver(
     delivery_id: str | None = None,
 ) -> httpx.Response:
     """Deliver the push of a tag of `repository` ("owner/name"), or its deletion; wait 10 s as GitHub does."""
-    payload = push_payload(
-        repository=repository, tag=tag, commit=commit, annotated=annotated, deleted=deleted
-    )
+    payload = push_payload(repository=repository, tag=tag, commit=commit, annotated=annotated, deleted=deleted)
     return send(url, secret, "push", payload, delivery_id=delivery_id)
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from core.errors import Permanent, PointsmanError, Refused
 from sandbox import (
+    application,
     aws,
     docker_engine,
     postgres,
@@ -246,9 +247,13 @@ class Sandbox:
         steps = {
             "seed": lambda: seed_emulator(self.settings),
             "blocks": lambda: prefect_blocks.register(self.settings, self._process_environment("blocks")),
+            "application": lambda: application.prepare(self.settings),
+            "deployments": lambda: application.deploy(self.settings, self._process_environment("deployments")),
         }
         needs: dict[str, Sequence[str]] = {name: part.needs for name, part in self.parts.items()}
         needs["seed"] = ("aws", "postgres")
+        needs["application"] = ("docker",)
+        needs["deployments"] = ("prefect", "worker")
         if prefect_blocks.exists():
             needs["blocks"] = ("prefect",)
 

@@ -78,9 +78,7 @@ def publish_version(
     """
     name = version if tag is None else tag
     if tag_commit(bare, name) is not None and not move:
-        raise Refused(
-            f"{name} was not published", why="the tag exists", do="Publish another version, or move it."
-        )
+        raise Refused(f"{name} was not published", why="the tag exists", do="Publish another version, or move it.")
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder)
         for layer in _layers(Version.parse(version), overlay):
@@ -99,9 +97,7 @@ def tag_commit(bare: Path, tag: str) -> str | None:
 
 def _layers(version: Version, overlay: str | Path | None) -> list[Path]:
     """Folders to copy over each other, first to last."""
-    overlays = [
-        EXAMPLE / "versions" / name for name in available_versions() if Version.parse(name) <= version
-    ]
+    overlays = [EXAMPLE / "versions" / name for name in available_versions() if Version.parse(name) <= version]
     fault = EXAMPLE / "faults" / overlay if isinstance(overlay, str) else overlay
     if fault is not None and not fault.is_dir():
         raise Refused(f"There is no overlay {overlay}", do=f"Known faults: {', '.join(available_faults())}.")
@@ -148,7 +144,5 @@ def _git(bare: Path, *arguments: str, index: Path | None = None, date: datetime 
     command = ["git", f"--git-dir={bare}", *arguments]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if result.returncode != 0:
-        raise Permanent(
-            f"`git {arguments[0]}` failed in {bare} with exit code {result.returncode}", why=result.stderr
-        )
+        raise Permanent(f"`git {arguments[0]}` failed in {bare} with exit code {result.returncode}", why=result.stderr)
     return result.stdout.strip()

@@ -12,10 +12,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 import docker
-from docker.errors import DockerException, NotFound
+from docker.errors import APIError, DockerException, NotFound
 
 from sandbox.emulator.targets import Health, Target, TargetRegistry
 from sandbox.emulator.upstream import concurrency, ecs, ecs_metadata, replace, responses
@@ -42,6 +43,7 @@ class EcsAdditions:
         self._registry = registry
         self._halted = threading.Event()
         self._token_lock = threading.Lock()
+        self._scheduling = threading.RLock()
         self._tokens: dict[tuple[str, str, str, str], tuple[str, list[str]]] = {}
         self._starting: dict[str, threading.Event] = {}
         self._logs: dict[str, threading.Thread] = {}
@@ -235,7 +237,9 @@ class EcsAdditions:
                 self._end_container(task, client.containers.get(container_id))
             except NotFound:
                 continue
-            except DockerException:
+            except DockerException as error:
+                if isinstance(error, APIError) and error.status_code == HTTPStatus.CONFLICT:
+                    continue  # Its removal is under way already.
                 logger.exception("container %s could not be stopped and removed", container_id[:12])
 
     def _end_container(self, task: Task, container: Any) -> None:
@@ -313,8 +317,25 @@ class EcsAdditions:
                 deployment["rolloutStateReason"] = f"ECS deployment {deployment['id']} in progress."
             return deployment
 
+        # Two threads that count a service's tasks at once would both start the one that is missing.
+        for name in (
+            "_reconcile_service_tasks",
+            "_complete_service_deployment",
+            "_create_service",
+            "_update_service",
+            "_delete_service",
+        ):
+            replace(ecs, name, self._one_at_a_time(getattr(ecs, name)))
         replace(ecs, "_refresh_service_state", refresh_service_state)
         replace(ecs, "_make_deployment", make_deployment)
+
+    def _one_at_a_time(self, work: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(work)
+        def locked(*args: Any, **kwargs: Any) -> Any:
+            with self._scheduling:
+                return work(*args, **kwargs)
+
+        return locked
 
     def _count_failure(self, task: Task, *args: Any, **kwargs: Any) -> None:
         if self._halted.is_set():

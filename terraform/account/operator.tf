@@ -61,10 +61,13 @@ resource "aws_iam_role_policy" "operator" {
         Condition = { ArnEquals = { "ecs:cluster" = [for stage in sort(var.stages) : "arn:${local.partition}:ecs:${local.scope}:cluster/${local.shared}-${stage}"] } }
       },
       {
-        Sid      = "ReadLogs"
-        Effect   = "Allow"
-        Action   = ["logs:DescribeLogStreams", "logs:FilterLogEvents", "logs:GetLogEvents"]
-        Resource = [for stage in sort(var.stages) : "arn:${local.partition}:logs:${local.scope}:log-group:${local.shared}-${stage}:*"]
+        Sid    = "ReadLogs"
+        Effect = "Allow"
+        Action = ["logs:DescribeLogStreams", "logs:FilterLogEvents", "logs:GetLogEvents"]
+        Resource = flatten([for stage in sort(var.stages) : [
+          "arn:${local.partition}:logs:${local.scope}:log-group:${local.shared}-${stage}",
+          "arn:${local.partition}:logs:${local.scope}:log-group:${local.shared}-${stage}:*",
+        ]])
       },
       {
         Sid      = "SeeImages"

@@ -112,7 +112,7 @@ resource "aws_iam_role_policy" "pipeline_slots" {
         Sid      = "ReadTaskLogs"
         Effect   = "Allow"
         Action   = ["logs:DescribeLogStreams", "logs:FilterLogEvents", "logs:GetLogEvents"]
-        Resource = ["arn:${local.partition}:logs:${local.scope}:log-group:${each.value.prefix}:*"]
+        Resource = ["arn:${local.partition}:logs:${local.scope}:log-group:${each.value.prefix}", "arn:${local.partition}:logs:${local.scope}:log-group:${each.value.prefix}:*"]
       },
     ]
   })

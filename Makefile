@@ -1,0 +1,49 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup demo down test unit integration e2e chaos bench lint format
+PYTHON = .venv/bin/python
+TERRAFORM_ROOTS = account environment slot
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Install what is missing (as root on Debian; elsewhere it says what to install)
+	@scripts/setup --browser
+
+demo: ## Start the sandbox, provision it, release and roll back under traffic; leaves it running
+	@scripts/setup
+	@$(PYTHON) -m sandbox.demo
+
+down: ## End the sandbox: no process and no container is left
+	@scripts/setup
+	@$(PYTHON) -m sandbox down
+
+test: setup lint ## All that CI runs: lint, unit, integration, end to end
+	@$(PYTHON) -m pytest -m "not chaos"
+
+unit: setup ## The tests that need no service
+	@$(PYTHON) -m pytest tests/unit
+
+integration: setup ## One real system each
+	@$(PYTHON) -m pytest tests/integration
+
+e2e: setup ## The whole sandbox
+	@$(PYTHON) -m pytest tests/e2e
+
+chaos: setup ## The long fault matrix; writes .sandbox/chaos.json
+	@$(PYTHON) -m pytest -m chaos tests/chaos
+
+bench: setup ## Measure the release against the same commands by hand
+	@$(PYTHON) -m bench
+
+lint: setup ## Formatter, linter, types, import contracts, Terraform's own checks
+	@.venv/bin/ruff format --check --quiet .
+	@.venv/bin/ruff check --quiet .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-logo
+	@terraform fmt -check -recursive terraform
+	@scripts/terraform-checks
+
+format: setup ## Bring code into form
+	@.venv/bin/ruff format --quiet .
+	@.venv/bin/ruff check --fix --quiet .
+	@terraform fmt -recursive terraform

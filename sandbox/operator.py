@@ -1,0 +1,187 @@
+"""What an operator does, by the same doors: tags pushed, deliveries signed, deployments run, runs watched."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+import httpx
+
+from blocks.environment import read_settings
+from core.errors import Permanent
+from core.record import EnvironmentRecord, VersionRecord
+from sandbox import github
+from sandbox.application import repository
+from sandbox.parts import Sandbox
+from sandbox.repository import publish_version
+
+__all__ = ["Operator", "Run"]
+
+STAGE = "sandbox"
+_STEP = re.compile(r"^[a-z][a-z ]*: .*\(\d+\.\d s\)$")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A flow run as Prefect's server tells it."""
+
+    id: str
+    name: str
+    state: str
+    type: str
+    message: str
+    seconds: float
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self.type in ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
+
+
+class Operator:
+    """One operator of a sandbox."""
+
+    def __init__(self, sandbox: Sandbox, say: Callable[[str], None] = lambda _line: None) -> None:
+        self.sandbox, self._say = sandbox, say
+        self.settings = read_settings(STAGE)
+        self.api = httpx.Client(base_url=f"{sandbox.settings.prefect_url}/api", timeout=30, trust_env=False)
+        self._repository = repository(sandbox.settings)
+
+    # --- doing
+
+    def push(self, version: str, **options: Any) -> str:
+        """Push a version's tag to the application's repository; return its commit."""
+        return publish_version(self._repository, version, **options)
+
+    def deliver(self, version: str, commit: str, **options: Any) -> str:
+        """Deliver the signed webhook of a tag; return the id of the run that it made."""
+        answer = github.deliver(
+            f"{self.sandbox.settings.webhook_url}/webhooks/github",
+            self.sandbox.webhook_secret(),
+            repository=self.settings.source.github_repository,
+            tag=version,
+            commit=commit,
+            **options,
+        )
+        if answer.status_code != 202:
+            raise Permanent(f"The webhook answered {answer.status_code}", why=answer.text)
+        return str(answer.json()["flow_run_id"])
+
+    def run(self, flow: str, **parameters: Any) -> str:
+        """Run a deployment of the sandbox, as `prefect deployment run` does; return the run's id."""
+        found = self.api.get(f"/deployments/name/{flow}/{STAGE}").raise_for_status().json()
+        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+        made = self.api.post(f"/deployments/{found['id']}/create_flow_run", json=body).raise_for_status()
+        return str(made.json()["id"])
+
+    def set_state(self, run_id: str, type_: str, name: str, *, force: bool) -> dict[str, Any]:
+        """Set a run's state as UI and CLI do."""
+        body = {"state": {"type": type_, "name": name}, "force": force}
+        answer: dict[str, Any] = self.api.post(f"/flow_runs/{run_id}/set_state", json=body).raise_for_status().json()
+        return answer
+
+    # --- watching
+
+    def look(self, run_id: str) -> Run:
+        """Return what a run is doing."""
+        run = self.api.get(f"/flow_runs/{run_id}").raise_for_status().json()
+        state = run["state"] or {}
+        return Run(
+            id=run_id,
+            name=run["name"],
+            state=state.get("name", ""),
+            type=state.get("type", ""),
+            message=state.get("message") or "",
+            seconds=run["total_run_time"],
+        )
+
+    def wait(self, run_id: str, *, timeout: float = 300.0, until: Callable[[Run], bool] | None = None) -> Run:
+        """Return the run once it is over (or as `until` says), telling its steps as they come."""
+        end = time.monotonic() + timeout
+        told = 0
+        done = until or (lambda run: run.over)
+        while True:
+            run = self.look(run_id)
+            lines = self.log(run_id)
+            for line in lines[told:]:
+                if _STEP.match(line):
+                    self._say(f"    {line}")
+            told = len(lines)
+            if done(run):
+                return run
+            if time.monotonic() > end:
+                raise Permanent(f"Run {run.name} is still {run.state} after {timeout:g} s", do=self.page(run_id))
+            time.sleep(0.25)
+
+    def log(self, run_id: str) -> list[str]:
+        """Return a run's log lines so far."""
+        lines: list[str] = []
+        while True:
+            body = {
+                "logs": {"flow_run_id": {"any_": [run_id]}},
+                "sort": "TIMESTAMP_ASC",
+                "limit": 200,
+                "offset": len(lines),
+            }
+            page = self.api.post("/logs/filter", json=body).raise_for_status().json()
+            lines += [entry["message"] for entry in page]
+            if len(page) < 200:
+                return lines
+
+    def states(self, run_id: str) -> dict[str, str]:
+        """Return when a run first was in each state, by name."""
+        found = self.api.get("/flow_run_states/", params={"flow_run_id": run_id}).raise_for_status().json()
+        return {state["name"]: state["timestamp"] for state in reversed(found)}
+
+    def page(self, run_id: str) -> str:
+        """Return the address of a run's page in the UI."""
+        return f"{self.sandbox.settings.prefect_url}/v2/runs/flow-run/{run_id}"
+
+    # --- records and AWS, seen from outside
+
+    def client(self, service: str) -> Any:
+        """Return a boto3 client of the emulated AWS."""
+        return boto3.client(
+            service,
+            endpoint_url=self.sandbox.settings.aws_url,
+            region_name=self.settings.region,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+
+    def record(self) -> EnvironmentRecord:
+        """Return the environment's record as it lies in S3."""
+        return EnvironmentRecord.model_validate_json(self._object("environment"))
+
+    def history(self, version: str) -> VersionRecord:
+        """Return a version's record as it lies in S3."""
+        return VersionRecord.model_validate_json(self._object(version))
+
+    def _object(self, name: str) -> bytes:
+        found = self.client("s3").get_object(Bucket=self.settings.state_bucket, Key=f"releases/{STAGE}/{name}.json")
+        body: bytes = found["Body"].read()
+        return body
+
+    def weights(self) -> Mapping[str, int]:
+        """Return the production listener's weights by colour."""
+        infrastructure = self.record().infrastructure
+        assert infrastructure is not None
+        listener = self.client("elbv2").describe_listeners(ListenerArns=[infrastructure.production_listener_arn])
+        groups = listener["Listeners"][0]["DefaultActions"][0]["ForwardConfig"]["TargetGroups"]
+        weight = {group["TargetGroupArn"]: group["Weight"] for group in groups}
+        return {colour.value: weight[arn] for colour, arn in infrastructure.target_group_arns.items()}
+
+    def answering(self, port: int) -> dict[str, Any]:
+        """Return what `/version` says on a listener."""
+        answer = httpx.get(f"http://127.0.0.1:{port}/version", timeout=5, trust_env=False).raise_for_status()
+        found: dict[str, Any] = answer.json()
+        return found
+
+    @property
+    def application(self) -> str:
+        """The production listener's address."""
+        return f"http://127.0.0.1:{self.settings.ports.production}"
