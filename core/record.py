@@ -304,6 +304,15 @@ class EnvironmentRecord(_Record):
             }
         )
 
+    def gone_back(self, live: Live) -> EnvironmentRecord:
+        """Return the record after a rollback to `live`; a newer version left that way is no target unless named."""
+        left = self.live.release if self.live else None
+        gone = self.gone_live(live)
+        if left is None or left.semver <= live.release.semver:
+            return gone
+        behind = (*(v for v in gone.left_behind if v != left.version), left.version)
+        return gone.model_copy(update={"left_behind": behind})
+
     def ours(self, observed: Weights) -> bool:
         """Whether weights seen on the listener are ones that we wrote, were about to write, or the live colour's."""
         home = Weights.all_on(self.live.colour) if self.live else None

@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
+
 from core.errors import Permanent, PointsmanError
 from core.record import State
 from sandbox.operator import Operator, Run
@@ -86,9 +88,6 @@ class Demo:
 
     def rollback(self, client: Client, left: str, to: str, *, warm: bool, to_version: str | None = None) -> None:
         """Roll back by hand, as `prefect deployment run rollback/sandbox` does."""
-        if not warm:
-            self.say("Retiring the old colour, so that the next rollback is a cold one")
-            self._expect(self.operator.wait(self.operator.run("retire", at_once=True)), "COMPLETED")
         self.say(f"Rolling back from {left} to {to}, {'warm' if warm else 'cold'}")
         before, began = client.seen(), time.monotonic()
         run_id = self.operator.run("rollback", **({"to_version": to_version} if to_version else {}))
@@ -184,7 +183,7 @@ def main() -> int:
     try:
         demo.play()
         demo.write()
-    except (PointsmanError, OSError) as error:
+    except (PointsmanError, OSError, httpx.HTTPError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     return 0

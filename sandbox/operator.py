@@ -104,8 +104,12 @@ class Operator:
         end = time.monotonic() + timeout
         told = 0
         done = until or (lambda run: run.over)
+        over = False
         while True:
             run = self.look(run_id)
+            if done(run) and not over:
+                over = True
+                time.sleep(0.4)  # the last lines arrive a moment after the state
             lines = self.log(run_id)
             for line in lines[told:]:
                 if _STEP.match(line):

@@ -203,6 +203,7 @@ class Sandbox:
             "PREFECT_API_URL": f"{settings.prefect_url}/api",
             "PREFECT_HOME": str(settings.directories.prefect),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.3",
             "DO_NOT_TRACK": "1",
             "AWS_ENDPOINT_URL": settings.aws_url,
             "AWS_S3_USE_PATH_STYLE": "true",

@@ -71,9 +71,7 @@ def finish_rollback(operation: Operation, intent: RollbackIntent) -> None:
         def go_back(record: EnvironmentRecord) -> EnvironmentRecord:
             if record.live and record.live.release.revision == target.release.revision:
                 return record
-            left = (*(v for v in record.left_behind if v != leaving.release.version), leaving.release.version)
-            gone = record.gone_live(live)
-            return gone.model_copy(update={"left_behind": tuple(v for v in left if v != target.release.version)})
+            return record.gone_back(live)
 
         operation.last_seen = operation.store.change_environment(go_back)
         _set_last_state(operation, leaving.release.version, State.HEALTHY, State.ROLLED_BACK)
