@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, cast
@@ -45,14 +46,14 @@ class ReleaseEnvironment(Block):
 
 def read_settings(stage: str) -> EnvironmentSettings:
     """Return the settings of an environment; raise `Refused` for an unknown one, naming those that there are."""
-    folder = PROJECT / "environments"
+    folder = Path(os.environ.get("POINTSMAN_ENVIRONMENTS") or PROJECT / "environments")
     try:
         text = (folder / f"{stage}.toml").read_text()
     except (FileNotFoundError, NotADirectoryError) as error:
         known = ", ".join(sorted(p.stem for p in folder.glob("*.toml"))) or "none"
         raise Refused(
             f"There is no environment {stage!r}",
-            why=f"environments/ has: {known}",
+            why=f"{folder.name}/ has: {known}",
             do="Name one of these, or add its file.",
         ) from error
     return parse_settings(stage, text)

@@ -55,7 +55,7 @@ def admit(record: EnvironmentRecord, history: VersionRecord | None, wanted: Want
     if history is not None and history.commit not in ("", wanted.commit):
         raise Refused(
             f"The tag {wanted.version} moved",
-            why=f"it stood on commit {history.commit[:12]} when it was first seen and stands on {wanted.commit[:12]} now",
+            why=f"it stood on commit {history.commit[:12]} first and stands on {wanted.commit[:12]} now",
             do="A version never changes: give the new commit a new tag.",
         )
     if history is not None and any(

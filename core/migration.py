@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.errors import Refused
-from core.record import Live
+from core.record import EnvironmentRecord
 from core.version import Version
 
 __all__ = ["MigrationFile", "MigrationPlan", "plan_migrations"]
@@ -44,14 +44,14 @@ class MigrationPlan:
         return self.names[-1] if self.names else None
 
 
-def plan_migrations(
-    files: Sequence[MigrationFile], version: Version, live: Live | None, floor: Version | None
-) -> MigrationPlan:
+def plan_migrations(files: Sequence[MigrationFile], version: Version, record: EnvironmentRecord) -> MigrationPlan:
     """Return the plan; raise `Refused` if a pending migration would not let the live version serve.
 
-    `floor` is the environment's rollback floor so far. A migration that the live version knows is never pending.
+    A migration that the record knows to be applied is never pending.
     """
-    known = frozenset(live.migrations) if live else frozenset()
+    live = record.live
+    floor = Version.parse(record.rollback_floor) if record.rollback_floor else None
+    known = frozenset((*record.migrations, *(live.migrations if live else ())))
     ordered = sorted(files, key=lambda f: f.name)
     pending = [f for f in ordered if f.name not in known]
     for migration in pending:

@@ -281,6 +281,7 @@ class EnvironmentRecord(_Record):
     healthy: tuple[Live, ...] = Field(default=(), description="Releases that were live before, newest last.")
     left_behind: tuple[str, ...] = Field(default=(), description="Versions rolled back from: no target unless named.")
     rollback_floor: str | None = None
+    migrations: tuple[str, ...] = Field(default=(), description="Migrations known to be applied to the database.")
     weights: Weights | None = Field(default=None, description="What we last wrote to the production listener.")
     weights_intent: Weights | None = Field(default=None, description="What we were about to write.")
     rollback: RollbackIntent | None = None

@@ -87,7 +87,7 @@ def _settle(operation: Operation, state: State, reason: str) -> str:
         _close_unheld(operation, Ending(state, step, reason))
         return ""
     attempt = operation.attempt if operation.has_attempt else None
-    traffic = settle_attempt(operation, attempt, Ending(state, step, reason))
+    traffic = settle_attempt(operation, attempt, Ending(state, step, reason), operation.owner)
     with suppress(PointsmanError):
         operation.free()
     return traffic

@@ -19,7 +19,7 @@ __all__ = ["settle_orphan"]
 def settle_orphan(
     operation: Operation, *, superseded_by: Version | None = None, even_parked: bool = False
 ) -> str | None:
-    """Take over an abandoned hold (or a parked one, for a newer version or if so asked), settle it, free the environment.
+    """Take over an abandoned hold (a parked one too, for a newer version or if so asked), settle it, and free it.
 
     Returns what was done, or None where there was nothing to do any more. Weight moves only away from a release's
     candidate; going forward is Retry's.
@@ -58,7 +58,7 @@ def _settle(operation: Operation, record: EnvironmentRecord, hold: Hold, superse
     history = operation.store.version(hold.version) if hold.version else None
     attempt = history.attempt(hold.owner.attempt) if history else None
     if hold.version is None or history is None or attempt is None:
-        traffic = settle_attempt(operation, None, Ending(State.ABORTED, hold.stage, "its process died"))
+        traffic = settle_attempt(operation, None, Ending(State.ABORTED, hold.stage, "its process died"), hold.owner)
         return f"{hold.owner.flow} died at {hold.stage}. Traffic: {traffic}"
     operation.version, operation.commit = hold.version, history.commit
     if _went_live(record, history, attempt.id):
@@ -77,7 +77,7 @@ def _settle(operation: Operation, record: EnvironmentRecord, hold: Hold, superse
     if attempt.state in (State.SHIFTING, State.BAKING) and ending.state is State.SUPERSEDED:
         ending = Ending(State.ABORTED, ending.step, ending.reason)
     operation.weights_at_start = None if record.live else _weights_before(record)
-    traffic = settle_attempt(operation, attempt, ending)
+    traffic = settle_attempt(operation, attempt, ending, hold.owner)
     ended = f"{hold.version} → {operation.environment} ended {ending.state} at {hold.stage}"
     return f"{ended}: {ending.reason}. Traffic: {traffic}"
 

@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from core.colour import Colour, Weights
 from core.record import EnvironmentRecord, Infrastructure
 from flows.boundary import Outcome, conduct
-from tasks.operation import Operation
+from tasks.operation import Operation, step_task
 from tasks.records import ensure_state_bucket
 from tasks.terraform import apply_root, describe, make_plan, open_root, read_outputs
 
@@ -45,7 +45,7 @@ def provision_environment(operation: Operation) -> str:
     return f"{operation.environment} is provisioned; its load balancer is {outputs['alb_dns_name']}."
 
 
-@task(name="state bucket", cache_policy=NO_CACHE)
+@step_task("state bucket")
 def make_state_bucket(operation: Operation) -> None:
     """Make the bucket of state and records, where it is missing."""
     settings = operation.settings
@@ -69,7 +69,7 @@ def provision_root(operation: Operation, name: str, state_key: str, variables: d
         return read_outputs(root)
 
 
-@task(name="record", cache_policy=NO_CACHE)
+@step_task("record")
 def record_infrastructure(operation: Operation, outputs: dict[str, Any]) -> None:
     """Write what releases need to know into the environment's record."""
     found = Infrastructure(**{name: outputs[name] for name in Infrastructure.model_fields})

@@ -116,6 +116,7 @@ class Watch(threading.Thread):
         super().__init__(name=f"watch {environment}", daemon=True)
         self.environment = environment
         self._log = logging.getLogger("pointsman.reconcile")
+        self._aws: AwsClients | None = None
         self._store: RecordStore | None = None
 
     def run(self) -> None:
@@ -123,22 +124,28 @@ class Watch(threading.Thread):
         every = read_settings(self.environment).timing.reconcile_every
         while True:
             try:
-                if self._abandoned():
+                if self._needs_settling():
                     reconcile(self.environment)
             except Exception:  # noqa: BLE001 - a boundary: whatever happened, the watch goes on
                 self._log.exception("A look at %s failed", self.environment)
             time.sleep(every)
 
-    def _abandoned(self) -> bool:
-        if self._store is None:
+    def _needs_settling(self) -> bool:
+        if self._aws is None or self._store is None:
             block = load_environment(self.environment)
-            self._store = open_records(block, AwsClients(block))
+            self._aws = AwsClients(block)
+            self._store = open_records(block, self._aws)
         record = self._store.environment()
         hold = record.hold
         if hold is None:
-            return False
+            return self._foreign_weights(record)
         verdict = judge_hold(record, _NOBODY, now(), owner_dead=process_is_dead(hold.owner))
         return verdict is HoldVerdict.ABANDONED or (verdict is HoldVerdict.PARKED and _is_over(hold))
+
+    def _foreign_weights(self, record: EnvironmentRecord) -> bool:
+        if self._aws is None or record.infrastructure is None or record.weights is None or record.frozen:
+            return False
+        return not record.ours(read_weights(self._aws, record.infrastructure))
 
 
 def main() -> None:

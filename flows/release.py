@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from prefect import flow
-from prefect.states import Completed
 
 from core.migration import plan_migrations
 from core.version import Version
+from flows.approval import approve
 from flows.boundary import Outcome, conduct
 from flows.entry import enter
 from flows.summary import summarise
 from tasks.database import migrate_database
 from tasks.docker import build_image
 from tasks.ecs import start_candidate, vacate_slot
-from tasks.git import check_out
+from tasks.git import Checkout, check_out
 from tasks.operation import Operation
 from tasks.smoke import confirm_release, smoke_test
 from tasks.terraform import apply_plan, check_plan, init_slot, plan_slot
@@ -41,11 +41,22 @@ def release_version(operation: Operation, tag: str, allow_downgrade: bool) -> st
     """Take one version through all steps; return the sentence of its good end."""
     version = operation.name_version(Version.parse(tag))
     source = check_out(operation, version)
-    entered = enter(operation, source, allow_downgrade=allow_downgrade)
-    if entered is not None:
-        return entered
-    migrations = plan_migrations(source.migrations, version, operation.last_seen.live, operation.rollback_floor)
+    ended = enter(operation, source, allow_downgrade=allow_downgrade)
+    if ended is not None:
+        return ended
+    if not operation.awaits_decision:
+        prepare_candidate(operation, source)
+    approve(operation)
+    shift_traffic(operation)
+    confirm_release(operation)
+    finish_release(operation)
+    operation.free()
+    return summarise(operation)
 
+
+def prepare_candidate(operation: Operation, source: Checkout) -> None:
+    """Bring the version to where it waits for traffic: built, applied, migrated, running, smoke-tested."""
+    migrations = plan_migrations(source.migrations, source.version, operation.last_seen)
     terraform = init_slot.submit(operation)
     operation.fix_release(build_image(operation, source))
     plan = plan_slot(operation, terraform.result())
@@ -55,8 +66,3 @@ def release_version(operation: Operation, tag: str, allow_downgrade: bool) -> st
     migrate_database(operation, migrations)
     start_candidate(operation)
     smoke_test(operation)
-    shift_traffic(operation)
-    confirm_release(operation)
-    finish_release(operation)
-    operation.free()
-    return Completed(message=summarise(operation))

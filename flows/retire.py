@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
+from prefect import flow
 
 from core.colour import Colour
 from core.errors import Refused
 from flows.boundary import Outcome, conduct
 from tasks.ecs import empty_slot
 from tasks.load_balancer import read_weights
-from tasks.operation import Operation, now
+from tasks.operation import Operation, now, step_task
 
 __all__ = ["retire"]
 
@@ -47,7 +46,7 @@ def retire_old_colour(operation: Operation, at_once: bool) -> str:
     )
 
 
-@task(name="retire", cache_policy=NO_CACHE)
+@step_task("retire")
 def empty_old_slot(operation: Operation, colour: Colour) -> int:
     """Empty a slot that carries no weight; return how many tasks ran."""
     with operation.step("retire", f"stop the tasks of {colour}") as step:

@@ -67,7 +67,8 @@ def complete_rollback(operation: Operation, intent: RollbackIntent) -> str:
     finish_rollback(operation, intent)
     operation.free()
     kind = "warm" if warm else "cold"
-    return f"{operation.environment} is back on {target.release.version} ({colour}, {kind}), away from {intent.leaving.release.version}."
+    left = intent.leaving.release.version
+    return f"{operation.environment} is back on {target.release.version} ({colour}, {kind}), away from {left}."
 
 
 def start_cold(operation: Operation) -> None:

@@ -11,10 +11,11 @@ from prefect.logging import get_run_logger
 
 from core.colour import Colour, Weights
 from core.errors import Permanent, PointsmanError, Transient, UnknownOutcome
-from core.record import Attempt, Failure, State
+from core.record import Attempt, Failure, Owner, State
 from tasks.ecs import empty_slot, start_slot, stop_one_offs
 from tasks.load_balancer import move_weights, read_target_health, read_weights
 from tasks.operation import Operation, now
+from tasks.terraform_lock import release_dead_lock
 
 __all__ = ["Ending", "settle_attempt"]
 
@@ -30,10 +31,11 @@ class Ending:
     reason: str
 
 
-def settle_attempt(operation: Operation, attempt: Attempt | None, ending: Ending) -> str:
+def settle_attempt(operation: Operation, attempt: Attempt | None, ending: Ending, owner: Owner) -> str:
     """Give traffic back to the live colour, stop the candidate, write the record; return what traffic does now.
 
-    Each part is tried though another failed; what could not be done is said in the record.
+    `owner` is the process whose attempt it was. Each part is tried though another failed; what could not be done is
+    said in the record.
     """
     logger = get_run_logger()
     remains: list[str] = []
@@ -42,6 +44,7 @@ def settle_attempt(operation: Operation, attempt: Attempt | None, ending: Ending
 
     home_again = _tried("traffic", remains, lambda: _return_to_live(operation))
     if attempt is not None:
+        _tried("Terraform", remains, lambda: release_dead_lock(operation, attempt, owner))
         _tried("one-off tasks", remains, lambda: _stop_one_offs(operation, attempt))
         if attempt.colour is not None and home_again:
             colour = attempt.colour

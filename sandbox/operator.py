@@ -11,11 +11,12 @@ from typing import Any
 import boto3
 import httpx
 
-from blocks.environment import read_settings
 from core.errors import Permanent
 from core.record import EnvironmentRecord, VersionRecord
+from core.settings import parse_settings
 from sandbox import github
 from sandbox.application import repository
+from sandbox.environment_file import folder
 from sandbox.parts import Sandbox
 from sandbox.repository import publish_version
 
@@ -47,7 +48,8 @@ class Operator:
 
     def __init__(self, sandbox: Sandbox, say: Callable[[str], None] = lambda _line: None) -> None:
         self.sandbox, self._say = sandbox, say
-        self.settings = read_settings(STAGE)
+        with_ports = (folder(sandbox.settings) / f"{STAGE}.toml").read_text()
+        self.settings = parse_settings(STAGE, with_ports)
         self.api = httpx.Client(base_url=f"{sandbox.settings.prefect_url}/api", timeout=30, trust_env=False)
         self._repository = repository(sandbox.settings)
 

@@ -25,6 +25,7 @@ from sandbox import (
     application,
     aws,
     docker_engine,
+    environment_file,
     postgres,
     prefect_blocks,
     prefect_server,
@@ -200,6 +201,7 @@ class Sandbox:
         """What a command needs in its environment to work against this sandbox, the keys included."""
         settings, ports = self.settings, self.settings.ports
         return {
+            "POINTSMAN_ENVIRONMENTS": str(environment_file.folder(settings)),
             "PREFECT_API_URL": f"{settings.prefect_url}/api",
             "PREFECT_HOME": str(settings.directories.prefect),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -242,6 +244,7 @@ class Sandbox:
 
     def _start_all(self) -> dict[str, float]:
         self.settings.remember()
+        environment_file.write(self.settings)
         # Where its bridge lies is known once the engine runs, and Postgres is to listen there.
         self._start(self.parts["docker"])
         self._learn_bridge()

@@ -5,16 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from core.errors import Permanent
 from core.migration import MigrationPlan
 from core.record import State
 from core.version import Version
 from tasks.aws import aws_errors
 from tasks.ecs import run_one_off
-from tasks.operation import Operation
+from tasks.operation import Operation, step_task
 
 __all__ = ["migrate_database", "migration_failure"]
 
@@ -24,7 +21,7 @@ _NAME = re.compile(r"Migration name: (\S+)|The `(\S+)` migration")
 _DATABASE = re.compile(r"Database error:?\s*\n?(.*)|^ERROR: .*", re.MULTILINE)
 
 
-@task(name="migrate", cache_policy=NO_CACHE)
+@step_task("migrate")
 def migrate_database(operation: Operation, plan: MigrationPlan) -> None:
     """Run the migrations of the release as a one-off task of the slot's migration task definition.
 
@@ -38,6 +35,8 @@ def migrate_database(operation: Operation, plan: MigrationPlan) -> None:
         else:
             _raise_floor(operation, plan)
             _migrate(operation)
+            # From here on nobody runs these migrations again; without this line, Prisma's own table decides.
+            operation.store.change_environment(lambda r: r.model_copy(update={"migrations": plan.names}))
             step.done(f"the database is at {plan.head}")
         operation.note(schema_head_after=plan.head, migrations=plan.names)
     operation.advance(State.MIGRATED)

@@ -14,15 +14,13 @@ from functools import lru_cache
 from typing import Any
 
 import docker.errors
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from core.errors import Permanent, UnknownOutcome
 from tasks import ecr
 from tasks.git import Checkout
-from tasks.operation import Operation
-from tasks.process import run_streamed
+from tasks.operation import Operation, step_task
+from tasks.process import ATTEMPT_VARIABLE, run_streamed
 
 __all__ = ["build_image"]
 
@@ -32,7 +30,7 @@ _SOURCE = "org.opencontainers.image.source"
 _SHOWN_LINES = 25
 
 
-@task(name="image", cache_policy=NO_CACHE)
+@step_task("image")
 def build_image(operation: Operation, checkout: Checkout) -> str:
     """Return `repository@sha256:…` of the version's image, built and pushed unless ECR has it already.
 
@@ -98,7 +96,7 @@ def _build(operation: Operation, checkout: Checkout, reference: str) -> None:
             str(context),
         ],
         on_line=on_line,
-        environment=_docker_environment(operation.block.docker_host.base_url),
+        environment=_docker_environment(operation),
         timeout=settings.timing.build,
     )
     if code != 0:
@@ -152,8 +150,9 @@ def _push(operation: Operation, checkout: Checkout, reference: str) -> str:
     )
 
 
-def _docker_environment(host: str | None) -> dict[str, str]:
-    environment = {**os.environ, "DOCKER_BUILDKIT": "1"}
+def _docker_environment(operation: Operation) -> dict[str, str]:
+    host = operation.block.docker_host.base_url
+    environment = {**os.environ, "DOCKER_BUILDKIT": "1", ATTEMPT_VARIABLE: operation.owner.attempt}
     return environment | ({"DOCKER_HOST": host} if host else {})
 
 

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from core.colour import Colour
@@ -20,12 +18,13 @@ from core.record import Infrastructure, State
 from core.release import Release
 from tasks.aws import AwsClients, aws_errors
 from tasks.load_balancer import read_target_health, read_weights
-from tasks.operation import Operation
+from tasks.operation import Operation, step_task
 
 __all__ = [
     "SlotService",
     "empty_slot",
     "read_service",
+    "release_of",
     "run_one_off",
     "runs_release",
     "start_candidate",
@@ -74,20 +73,30 @@ def read_service(operation: Operation, colour: Colour) -> SlotService | None:
     )
 
 
+@dataclass(frozen=True)
+class NamedRelease:
+    """The release that a task definition names."""
+
+    image: str
+    version: str
+    revision: str
+
+
 def runs_release(operation: Operation, service: SlotService, release: Release) -> bool:
     """Whether a service's task definition is that very release: its image, version and revision."""
+    return release_of(operation, service) == NamedRelease(release.image, release.version, release.revision)
+
+
+def release_of(operation: Operation, service: SlotService) -> NamedRelease:
+    """Return which release a service's task definition names."""
     with aws_errors(f"reading the task definition {service.task_definition}"):
         found = operation.aws("ecs").describe_task_definition(taskDefinition=service.task_definition)
     container = found["taskDefinition"]["containerDefinitions"][0]
     named = {v["name"]: v["value"] for v in container.get("environment", [])}
-    return bool(
-        container["image"] == release.image
-        and named.get("POINTSMAN_VERSION") == release.version
-        and named.get("POINTSMAN_REVISION") == release.revision
-    )
+    return NamedRelease(container["image"], named.get("POINTSMAN_VERSION", ""), named.get("POINTSMAN_REVISION", ""))
 
 
-@task(name="vacate", cache_policy=NO_CACHE)
+@step_task("vacate")
 def vacate_slot(operation: Operation) -> None:
     """Make the candidate's slot empty: weight 0 seen, nothing desired, nothing running."""
     colour = operation.candidate
@@ -128,7 +137,7 @@ def empty_slot(operation: Operation, colour: Colour) -> int | None:
         time.sleep(operation.settings.timing.poll)
 
 
-@task(name="start", cache_policy=NO_CACHE)
+@step_task("start")
 def start_candidate(operation: Operation) -> None:
     """Start the candidate and wait for healthy targets; tell each stopped task's reason."""
     colour = operation.candidate

@@ -10,14 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from blocks.environment import PROJECT
 from core.errors import Permanent, Refused, Transient
 from core.migration import MigrationFile
 from core.version import Version
-from tasks.operation import Operation
+from tasks.operation import Operation, step_task
 
 __all__ = ["Checkout", "check_out"]
 
@@ -34,7 +31,7 @@ class Checkout:
     migrations: tuple[MigrationFile, ...]
 
 
-@task(name="checkout", cache_policy=NO_CACHE)
+@step_task("checkout")
 def check_out(operation: Operation, version: Version) -> Checkout:
     """Return the files of the tag `version`.
 
@@ -54,8 +51,11 @@ def check_out(operation: Operation, version: Version) -> Checkout:
         tag, main = f"refs/tags/{version}", f"refs/remotes/origin/{source.main_branch}"
         # Trees and blobs of old commits are fetched only where they are needed, if the server can do that.
         _git(
-            [*in_it, "fetch", "--quiet", "--no-tags", "--filter=blob:none", "origin"]
-            + [f"+{tag}:{tag}", f"+refs/heads/{source.main_branch}:{main}"],
+            [
+                *in_it,
+                *("fetch", "--quiet", "--no-tags", "--filter=blob:none", "origin"),
+                *(f"+{tag}:{tag}", f"+refs/heads/{source.main_branch}:{main}"),
+            ],
             environment,
         )
         commit = _git([*in_it, "rev-parse", f"{tag}^{{commit}}"], environment).strip()

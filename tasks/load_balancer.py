@@ -78,16 +78,21 @@ def refuse_foreign_weights(operation: Operation, record: EnvironmentRecord, obse
     """Freeze the environment and raise `Refused` if `observed` are weights that we did not write."""
     if record.frozen is None and record.ours(observed):
         return
-    frozen = record.frozen or Frozen(
+    frozen = Frozen(
         reason=f"the production listener carries {observed}, which Pointsman did not write (it wrote {record.weights})",
         observed=observed,
         expected=record.weights,
         at=now(),
     )
-    operation.store.change_environment(lambda r: r if r.frozen else r.model_copy(update={"frozen": frozen}))
+    # Judged on the newest record again: who wrote these weights said so there first.
+    newest = operation.store.change_environment(
+        lambda r: r if r.frozen or r.ours(observed) else r.model_copy(update={"frozen": frozen})
+    )
+    if newest.frozen is None:
+        return
     raise Refused(
         f"{operation.environment} is frozen",
-        why=frozen.reason,
+        why=newest.frozen.reason,
         do=f"Decide with `python -m flows thaw {operation.environment} --keep blue|green`.",
     )
 

@@ -7,14 +7,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from typing import ParamSpec, TypeVar
 
+from prefect import Task, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State as PrefectState
+from prefect.client.schemas.objects import TaskRun
 from prefect.logging import get_run_logger
 
 from blocks.environment import ReleaseEnvironment
 from core import hold as holding
 from core.admission import refuse_if_frozen
 from core.colour import Colour, Weights
-from core.errors import Permanent, PointsmanError, Refused
+from core.errors import Permanent, PointsmanError, Refused, Transient
 from core.record import (
     Attempt,
     EnvironmentRecord,
@@ -31,7 +36,21 @@ from core.version import Version
 from tasks.aws import AwsClients
 from tasks.records import RecordStore
 
-__all__ = ["Operation", "Step", "now", "open_records"]
+__all__ = ["Operation", "Step", "now", "open_records", "step_task"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def step_task(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Return the decorator of a step's task: never served from a cache, run again only after a `Transient` error."""
+    return task(
+        name=name, cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[1, 3], retry_condition_fn=_is_transient
+    )
+
+
+def _is_transient(_task: Task[..., object], _run: TaskRun, state: PrefectState[object]) -> bool:
+    return isinstance(state.result(raise_on_failure=False), Transient)
 
 
 def now() -> datetime:
@@ -121,11 +140,12 @@ class Operation:
         self._heart.start()
         return record
 
-    def take_if_free(self) -> EnvironmentRecord:
+    def take_if_free(self, *, even_frozen: bool = False) -> EnvironmentRecord:
         """Take the environment if nobody holds it and it is not frozen; raise `Refused` otherwise."""
 
         def judged(record: EnvironmentRecord) -> None:
-            refuse_if_frozen(record)
+            if not even_frozen:
+                refuse_if_frozen(record)
             hold = record.hold
             if hold is not None and hold.owner != self.owner:
                 holder = f"{hold.owner.flow} {hold.version or ''}".strip()
@@ -214,10 +234,9 @@ class Operation:
         return version
 
     @property
-    def rollback_floor(self) -> Version | None:
-        """The lowest version that the database's schema serves."""
-        floor = self.last_seen.rollback_floor
-        return Version.parse(floor) if floor else None
+    def awaits_decision(self) -> bool:
+        """Whether this attempt was prepared before, and only its approval was waited for."""
+        return self.attempt.state is State.AWAITING_APPROVAL
 
     @property
     def attempt(self) -> Attempt:

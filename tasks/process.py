@@ -14,7 +14,10 @@ from typing import IO
 from core.errors import Permanent
 from core.record import Owner
 
-__all__ = ["interrupt_children", "owner_of", "process_is_dead", "run_streamed"]
+__all__ = ["ATTEMPT_VARIABLE", "interrupt_children", "owner_of", "process_is_dead", "run_streamed", "same_host"]
+
+# Each child carries its attempt's id under this name, so that what outlives a killed run can be found.
+ATTEMPT_VARIABLE = "POINTSMAN_ATTEMPT"
 
 _children: set[subprocess.Popen[str]] = set()
 _lock = threading.Lock()
@@ -126,10 +129,15 @@ def owner_of(flow: str, flow_run_id: str, attempt: str) -> Owner:
 
 def process_is_dead(owner: Owner) -> bool:
     """Whether the owner's process is proven gone: same machine and boot, and no such process any more."""
-    if owner.host != _boot_id():
+    if not same_host(owner):
         return False
     started = _started(owner.pid)
     return started is None or started != owner.process_started
+
+
+def same_host(owner: Owner) -> bool:
+    """Whether the owner's process ran, or runs, on this machine since its last boot, and among the same pids."""
+    return owner.host == _boot_id()
 
 
 def _boot_id() -> str:

@@ -8,9 +8,7 @@ import time
 from dataclasses import dataclass
 
 import httpx
-from prefect import task
 from prefect.artifacts import create_table_artifact
-from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from core.colour import Colour
@@ -19,7 +17,7 @@ from core.record import State
 from core.release import Release
 from core.settings import EnvironmentSettings, SmokeCheck
 from core.smoke import Answer, CheckResult, Identity, Verdict, judge_check, judge_identity
-from tasks.operation import Operation
+from tasks.operation import Operation, step_task
 
 __all__ = ["Endpoint", "confirm_release", "endpoint_of", "probe_release", "smoke_test"]
 
@@ -82,9 +80,9 @@ def ask(endpoint: Endpoint, address: str, check: SmokeCheck) -> Answer:
         return Answer(None, "", time.monotonic() - began, f"{type(error).__name__}: {error}")
 
 
-@task(name="smoke", cache_policy=NO_CACHE)
+@step_task("smoke")
 def smoke_test(operation: Operation) -> None:
-    """Test the candidate through its own listener; raise `Permanent` naming the check, what was expected and what came."""
+    """Test the candidate through its own listener; raise `Permanent` naming the check, what was expected, what came."""
     settings, colour = operation.settings, operation.candidate
     endpoint = endpoint_of(settings, operation.infrastructure.alb_dns_name, colour)
     with operation.step("smoke", f"smoke-test {operation.release} at {endpoint}", writes=False) as step:
@@ -169,7 +167,7 @@ def probe_release(operation: Operation, endpoint: Endpoint, release: Release, *,
     return total
 
 
-@task(name="confirm", cache_policy=NO_CACHE)
+@step_task("confirm")
 def confirm_release(operation: Operation) -> None:
     """See that the production listener answers from the release, N times in a row on each address."""
     endpoint = endpoint_of(operation.settings, operation.infrastructure.alb_dns_name, None)

@@ -13,8 +13,6 @@ from tempfile import mkdtemp
 from typing import Any
 
 import python_terraform
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from blocks.aws import environment_variables
@@ -26,8 +24,8 @@ from core.record import Infrastructure, State
 from core.release import Release
 from core.settings import EnvironmentSettings
 from tasks.aws import aws_errors
-from tasks.operation import Operation
-from tasks.process import run_streamed
+from tasks.operation import Operation, step_task
+from tasks.process import ATTEMPT_VARIABLE, run_streamed
 
 __all__ = [
     "Plan",
@@ -42,10 +40,9 @@ __all__ = [
     "open_root",
     "plan_slot",
     "read_outputs",
+    "slot_state_key",
     "slot_variables",
 ]
-
-ATTEMPT_VARIABLE = "POINTSMAN_ATTEMPT"
 
 
 class Terraform(python_terraform.Terraform):
@@ -192,7 +189,7 @@ def slot_state_key(stage: str, colour: Colour) -> str:
     return f"terraform/{stage}/slot-{colour}.tfstate"
 
 
-@task(name="terraform init", cache_policy=NO_CACHE)
+@step_task("terraform init")
 def init_slot(operation: Operation) -> Root:
     """Return the candidate slot's root, initialised."""
     with operation.step("init", f"initialise Terraform for the {operation.candidate} slot", writes=False) as step:
@@ -244,7 +241,7 @@ def make_plan(root: Root, variables: Mapping[str, Any]) -> Plan:
     return Plan(root, file, hashlib.sha256(file.read_bytes()).hexdigest(), content)
 
 
-@task(name="plan", cache_policy=NO_CACHE)
+@step_task("plan")
 def plan_slot(operation: Operation, root: Root) -> Plan:
     """Return the plan that puts this attempt's release into the candidate slot."""
     release = operation.release
@@ -257,7 +254,7 @@ def plan_slot(operation: Operation, root: Root) -> Plan:
         return plan
 
 
-@task(name="guard", cache_policy=NO_CACHE)
+@step_task("guard")
 def check_plan(operation: Operation, plan: Plan) -> None:
     """Raise `Refused` if the plan would change anything but the candidate's slot."""
     with operation.step("guard", "check what the plan would change", writes=False) as step:
@@ -275,7 +272,7 @@ def check_plan(operation: Operation, plan: Plan) -> None:
     operation.advance(State.PLANNED)
 
 
-@task(name="apply", cache_policy=NO_CACHE)
+@step_task("apply")
 def apply_plan(operation: Operation, plan: Plan) -> None:
     """Apply that very plan file; nothing if it is empty."""
     with operation.step("apply", f"apply plan {plan.sha256[:12]} to the {operation.candidate} slot") as step:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from core.colour import Weights
 from core.errors import Permanent
 from core.record import EnvironmentRecord, Live, RollbackIntent, State, VersionRecord
 from tasks.load_balancer import move_weights, read_target_health
-from tasks.operation import Operation, now
+from tasks.operation import Operation, now, step_task
+from tasks.smoke import endpoint_of, probe_release
 
 __all__ = ["finish_release", "finish_rollback", "return_traffic", "shift_traffic"]
 
 
-@task(name="shift", cache_policy=NO_CACHE)
+@step_task("shift")
 def shift_traffic(operation: Operation) -> None:
     """Give all weight to the candidate, whose targets are healthy, and read the weights back."""
     colour = operation.candidate
@@ -26,6 +24,8 @@ def shift_traffic(operation: Operation) -> None:
                 why=f"{health}; wanted {operation.settings.service.desired_count}",
                 do="Look at the service's tasks in ECS.",
             )
+        listener = endpoint_of(operation.settings, operation.infrastructure.alb_dns_name, colour)
+        probe_release(operation, listener, operation.release, deadline=10.0)
         operation.advance(State.SHIFTING)
         to = Weights.all_on(colour)
         move_weights(operation, to)
@@ -33,7 +33,7 @@ def shift_traffic(operation: Operation) -> None:
     operation.advance(State.BAKING)
 
 
-@task(name="record", cache_policy=NO_CACHE)
+@step_task("record")
 def finish_release(operation: Operation) -> None:
     """Write that the release is live and healthy; what was live stays warm and becomes the rollback target."""
     with operation.step("record", f"record {operation.release} as live") as step:
@@ -51,7 +51,7 @@ def finish_release(operation: Operation) -> None:
     operation.note(ended_at=now())
 
 
-@task(name="return traffic", cache_policy=NO_CACHE)
+@step_task("return traffic")
 def return_traffic(operation: Operation) -> None:
     """Give all weight to the release that a rollback returns to, and read the weights back."""
     colour = operation.candidate
@@ -61,7 +61,7 @@ def return_traffic(operation: Operation) -> None:
         step.done(f"the production listener carries {to}")
 
 
-@task(name="record", cache_policy=NO_CACHE)
+@step_task("record")
 def finish_rollback(operation: Operation, intent: RollbackIntent) -> None:
     """Write that the target is live again; the version left behind is no target any more unless it is named."""
     target, leaving = intent.target, intent.leaving

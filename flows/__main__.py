@@ -1,0 +1,57 @@
+"""The operator's commands: `python -m flows status|thaw|unlock <environment>`.
+
+They run in this process, with the blocks of the Prefect server that PREFECT_API_URL names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from core.colour import Colour
+from core.errors import PointsmanError
+from flows.boundary import open_operation
+from flows.status import describe_environment
+from flows.thaw import thaw
+from flows.unlock import unlock_state
+
+__all__ = ["main"]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; return its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m flows", description="What an operator asks of an environment.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("status", help="what is live, in flight and warm, and why the last attempt failed")
+    command.add_argument("environment")
+    command = commands.add_parser("thaw", help="end a freeze by naming the colour that carries all traffic")
+    command.add_argument("environment")
+    command.add_argument("--keep", required=True, type=Colour, choices=list(Colour))
+    command = commands.add_parser("unlock", help="release a Terraform state lock whose holder cannot be proven dead")
+    command.add_argument("environment")
+    command.add_argument("--colour", required=True, type=Colour, choices=list(Colour))
+    asked = parser.parse_args(arguments)
+    try:
+        return _run(asked)
+    except PointsmanError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _run(asked: argparse.Namespace) -> int:
+    if asked.command == "thaw":
+        state = thaw(asked.environment, asked.keep, return_state=True)
+        print(state.message)
+        return 0 if state.is_completed() else 1
+    operation = open_operation(asked.command, asked.environment)
+    if asked.command == "status":
+        rows = describe_environment(operation)
+        width = max(len(name) for name, _ in rows)
+        print("\n".join(f"{name:{width}}  {value}" for name, value in rows))
+        return 0
+    print(unlock_state(operation, asked.colour, confirm=lambda question: input(question)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

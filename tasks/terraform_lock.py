@@ -1,0 +1,114 @@
+"""Terraform's state lock, an object beside the state in S3, and what a killed run leaves of it.
+
+https://developer.hashicorp.com/terraform/language/backend/s3#state-locking
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from botocore.exceptions import ClientError
+from prefect.logging import get_run_logger
+
+from core.colour import Colour
+from core.errors import Permanent, UnknownOutcome
+from core.record import Attempt, Owner
+from tasks.aws import aws_errors
+from tasks.operation import Operation
+from tasks.process import ATTEMPT_VARIABLE, same_host
+from tasks.terraform import slot_state_key
+
+__all__ = ["Lock", "delete_lock", "end_orphans", "read_lock", "release_dead_lock"]
+
+
+@dataclass(frozen=True)
+class Lock:
+    """Who holds a state, by the lock object's own word."""
+
+    key: str
+    id: str
+    who: str
+    created: datetime
+
+
+def read_lock(operation: Operation, colour: Colour) -> Lock | None:
+    """Return the lock on a slot's state, or None."""
+    bucket, key = operation.settings.state_bucket, f"{slot_state_key(operation.environment, colour)}.tflock"
+    try:
+        body = operation.aws("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "NoSuchKey":
+            return None
+        with aws_errors("reading the state lock"):
+            raise
+    told = json.loads(body)
+    # Terraform writes nanoseconds, which Python's clock does not have.
+    created = told["Created"][:19] + "+00:00"
+    return Lock(key, told["ID"], told["Who"], datetime.fromisoformat(created))
+
+
+def delete_lock(operation: Operation, lock: Lock) -> None:
+    """Delete a lock object."""
+    with aws_errors("deleting the state lock", writes=True):
+        operation.aws("s3").delete_object(Bucket=operation.settings.state_bucket, Key=lock.key)
+
+
+def release_dead_lock(operation: Operation, attempt: Attempt, owner: Owner) -> None:
+    """End what is left of a dead run's Terraform, then release the lock that it left.
+
+    Raises `Permanent` for a lock whose holder cannot be proven dead: then a human decides.
+    """
+    if attempt.colour is None:
+        return
+    here = same_host(owner)
+    if here:
+        end_orphans(attempt.id, grace=operation.settings.timing.vacate)
+    lock = read_lock(operation, attempt.colour)
+    if lock is None:
+        return
+    ours = lock.who.rpartition("@")[2] == os.uname().nodename
+    if not here or not ours or lock.created.timestamp() < attempt.started_at.timestamp() - 1:
+        raise Permanent(
+            f"The state of {attempt.colour} is locked",
+            why=f"by {lock.who} since {lock.created}, and that process cannot be proven dead from here",
+            do=f"Make sure that it is gone, then `python -m flows unlock {operation.environment} "
+            f"--colour {attempt.colour}`.",
+        )
+    delete_lock(operation, lock)
+    get_run_logger().warning("Released the state lock %s that %s left", lock.id, attempt.id)
+
+
+def end_orphans(attempt_id: str, *, grace: float) -> int:
+    """Interrupt the children that outlived an attempt's process, once, and wait for their ends; return how many."""
+    orphans = _children_of(attempt_id)
+    for pid in orphans:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGINT)
+    end = time.monotonic() + grace
+    while alive := _children_of(attempt_id):
+        if time.monotonic() > end:
+            raise UnknownOutcome(
+                f"{len(alive)} processes of a dead run do not end", why=f"pids {alive}", do="End them by hand."
+            )
+        time.sleep(0.1)
+    return len(orphans)
+
+
+def _children_of(attempt_id: str) -> list[int]:
+    """Return the processes of this machine that carry the attempt's id in their environment."""
+    mark = f"{ATTEMPT_VARIABLE}={attempt_id}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with suppress(OSError):
+                dead = (entry / "stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+                if not dead and mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+    return found
