@@ -12,6 +12,7 @@ from core.version import Version
 from flows.settlement import Ending, settle_attempt
 from tasks.operation import Operation, now
 from tasks.process import process_is_dead
+from tasks.terraform_lock import release_dead_lock
 
 __all__ = ["settle_orphan"]
 
@@ -54,7 +55,7 @@ def settle_orphan(
 
 def _settle(operation: Operation, record: EnvironmentRecord, hold: Hold, superseded_by: Version | None) -> str:
     if hold.owner.flow == "rollback":
-        return _complete(operation, record)
+        return _complete(operation, record, hold)
     history = operation.store.version(hold.version) if hold.version else None
     attempt = history.attempt(hold.owner.attempt) if history else None
     if hold.version is None or history is None or attempt is None:
@@ -82,12 +83,14 @@ def _settle(operation: Operation, record: EnvironmentRecord, hold: Hold, superse
     return f"{ended}: {ending.reason}. Traffic: {traffic}"
 
 
-def _complete(operation: Operation, record: EnvironmentRecord) -> str:
+def _complete(operation: Operation, record: EnvironmentRecord, hold: Hold) -> str:
     """Complete a rollback whose process died: it is never undone, since it was a human's wish for safety."""
     from flows.rollback import complete_rollback
 
     if record.rollback is None:
         return "A rollback died before it changed anything."
+    colour = record.rollback.leaving.colour.other
+    release_dead_lock(operation, hold.owner, colour, since=hold.acquired_at)
     return complete_rollback(operation, record.rollback)
 
 

@@ -44,10 +44,11 @@ def settle_attempt(operation: Operation, attempt: Attempt | None, ending: Ending
 
     home_again = _tried("traffic", remains, lambda: _return_to_live(operation))
     if attempt is not None:
-        _tried("Terraform", remains, lambda: release_dead_lock(operation, attempt, owner))
+        if attempt.colour is not None:
+            colour, since = attempt.colour, attempt.started_at
+            _tried("Terraform", remains, lambda: release_dead_lock(operation, owner, colour, since=since))
         _tried("one-off tasks", remains, lambda: _stop_one_offs(operation, attempt))
         if attempt.colour is not None and home_again:
-            colour = attempt.colour
             _tried(f"the {colour} slot", remains, lambda: _stop_candidate(operation, colour))
     traffic = _traffic_now(operation)
     if attempt is not None:

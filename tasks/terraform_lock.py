@@ -19,7 +19,7 @@ from prefect.logging import get_run_logger
 
 from core.colour import Colour
 from core.errors import Permanent, UnknownOutcome
-from core.record import Attempt, Owner
+from core.record import Owner
 from tasks.aws import aws_errors
 from tasks.operation import Operation
 from tasks.process import ATTEMPT_VARIABLE, same_host
@@ -60,29 +60,26 @@ def delete_lock(operation: Operation, lock: Lock) -> None:
         operation.aws("s3").delete_object(Bucket=operation.settings.state_bucket, Key=lock.key)
 
 
-def release_dead_lock(operation: Operation, attempt: Attempt, owner: Owner) -> None:
-    """End what is left of a dead run's Terraform, then release the lock that it left.
+def release_dead_lock(operation: Operation, owner: Owner, colour: Colour, *, since: datetime) -> None:
+    """End what is left of a dead run's Terraform, then release the lock that it took `since` it began.
 
     Raises `Permanent` for a lock whose holder cannot be proven dead: then a human decides.
     """
-    if attempt.colour is None:
-        return
     here = same_host(owner)
     if here:
-        end_orphans(attempt.id, grace=operation.settings.timing.vacate)
-    lock = read_lock(operation, attempt.colour)
+        end_orphans(owner.attempt, grace=operation.settings.timing.vacate)
+    lock = read_lock(operation, colour)
     if lock is None:
         return
     ours = lock.who.rpartition("@")[2] == os.uname().nodename
-    if not here or not ours or lock.created.timestamp() < attempt.started_at.timestamp() - 1:
+    if not here or not ours or lock.created.timestamp() < since.timestamp() - 1:
         raise Permanent(
-            f"The state of {attempt.colour} is locked",
+            f"The state of {colour} is locked",
             why=f"by {lock.who} since {lock.created}, and that process cannot be proven dead from here",
-            do=f"Make sure that it is gone, then `python -m flows unlock {operation.environment} "
-            f"--colour {attempt.colour}`.",
+            do=f"Make sure that it is gone, then `python -m flows unlock {operation.environment} --colour {colour}`.",
         )
     delete_lock(operation, lock)
-    get_run_logger().warning("Released the state lock %s that %s left", lock.id, attempt.id)
+    get_run_logger().warning("Released the state lock %s that %s left", lock.id, owner.attempt)
 
 
 def end_orphans(attempt_id: str, *, grace: float) -> int:

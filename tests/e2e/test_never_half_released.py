@@ -1,0 +1,306 @@
+"""A release ends live and healthy, or the old version carries all traffic and the record says why."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+
+import httpx
+import pytest
+
+from core.record import State
+from sandbox.environment_file import folder
+from sandbox.observer import Observer
+from sandbox.operator import Operator, Run
+from sandbox.traffic import Client
+
+pytestmark = pytest.mark.e2e
+
+_numbers = count(int(time.time()) % 100_000)
+
+
+@pytest.fixture(scope="module")
+def observer(operator: Operator) -> Observer:
+    return Observer(operator)
+
+
+@pytest.fixture(autouse=True)
+def _live(operator: Operator) -> None:
+    """Something is live before each test."""
+    if operator.record().live is None:
+        run = release(operator, "v1.1.0", tag=fresh())
+        assert run.type == "COMPLETED", run.message
+
+
+@pytest.fixture
+def client(operator: Operator) -> Iterator[Client]:
+    with Client(operator.application) as client:
+        yield client
+        seen = client.seen()
+    assert seen.sent > 0
+    assert seen.failed == 0, seen.failures[:5]
+
+
+def fresh() -> str:
+    """A version above all before it, with the tree of v1.1.0."""
+    return f"v1.1.{next(_numbers)}"
+
+
+def start(operator: Operator, tag: str, *, tree: str = "v1.1.0", overlay: str | None = None) -> str:
+    operator.push(tree, tag=tag, overlay=overlay)
+    return operator.run("release", tag=tag)
+
+
+def release(operator: Operator, tree: str, *, tag: str, overlay: str | None = None) -> Run:
+    return operator.wait(start(operator, tag, tree=tree, overlay=overlay))
+
+
+def live(operator: Operator) -> str:
+    found = operator.record().live
+    assert found is not None
+    return found.release.version
+
+
+def wait_for(what: Callable[[], bool], seconds: float, said: str) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, said
+        time.sleep(0.05)
+
+
+@contextmanager
+def fault(operator: Operator, **asked: object) -> Iterator[None]:
+    url = f"{operator.sandbox.settings.aws_url}/_pointsman/faults"
+    httpx.post(url, json=asked, timeout=5, trust_env=False).raise_for_status()
+    try:
+        yield
+    finally:
+        httpx.delete(url, timeout=5, trust_env=False).raise_for_status()
+
+
+def reach(operator: Operator, stage: str) -> int:
+    """Wait until a run is at a stage; return its process. Slow records let none be missed."""
+    found: list[int] = []
+
+    def there() -> bool:
+        hold = operator.record().hold
+        if hold is not None and hold.stage == stage:
+            found.append(hold.owner.pid)
+        return bool(found)
+
+    with fault(operator, service="s3", action="PutObject", match="releases/", times=0, effect="delay:0.2"):
+        wait_for(there, 60, f"no run reached {stage}")
+    return found[0]
+
+
+@contextmanager
+def settings(operator: Operator, pattern: str, replacement: str) -> Iterator[None]:
+    path = folder(operator.sandbox.settings) / "sandbox.toml"
+    before = path.read_text()
+    changed, times = re.subn(pattern, replacement, before)
+    assert times == 1
+    path.write_text(changed)
+    try:
+        yield
+    finally:
+        path.write_text(before)
+
+
+def test_a_failure_midway_through_the_shift_leaves_all_traffic_on_the_live_version(
+    operator: Operator, observer: Observer, client: Client
+) -> None:
+    before, was = observer.look(), live(operator)
+    tag = fresh()
+    with fault(operator, service="elasticloadbalancing", action="ModifyListener", times=0, effect="error:503"):
+        run = release(operator, "v1.1.0", tag=tag)
+    assert run.type == "FAILED"
+    assert tag in run.message.splitlines()[0]
+    assert "shift" in run.message
+    assert f"{was} (" in run.message
+    history = operator.history(tag)
+    assert history.state is State.FAILED
+    assert history.attempts[-1].failure is not None
+    assert history.attempts[-1].failure.step == "shift"
+    assert observer.faults(before, live=was) == []
+
+
+def test_a_killed_release_is_settled_with_nobody_pressing_anything(
+    operator: Operator, observer: Observer, client: Client
+) -> None:
+    before, was = observer.look(), live(operator)
+    tag = fresh()
+    run_id = start(operator, tag)
+    os.kill(reach(operator, "apply"), signal.SIGKILL)
+    began = time.monotonic()
+    wait_for(lambda: operator.record().hold is None, 20, "nobody settled the killed release")
+    assert time.monotonic() - began < 20
+    wait_for(lambda: operator.look(run_id).over, 20, "the dead run still looks alive")
+    assert operator.look(run_id).type == "CRASHED"
+    history = operator.history(tag)
+    assert history.state is State.FAILED
+    assert observer.faults(before, live=was) == []
+
+
+def test_retry_goes_on_from_what_is_really_done(operator: Operator, observer: Observer, client: Client) -> None:
+    tag = fresh()
+    run_id = start(operator, tag)
+    os.kill(reach(operator, "smoke"), signal.SIGKILL)
+    wait_for(lambda: operator.record().hold is None and operator.look(run_id).over, 30, "it was not settled")
+    before = observer.look()
+    operator.set_state(run_id, "SCHEDULED", "AwaitingRetry", force=False)
+    run = operator.wait(run_id, until=lambda run: run.type == "COMPLETED" or run.type == "FAILED")
+    assert run.type == "COMPLETED", run.message
+    attempts = operator.history(tag).attempts
+    assert len(attempts) == 2
+    outcomes = {step.name: step.outcome for step in attempts[-1].steps}
+    assert outcomes["build"] == outcomes["push"] == outcomes["apply"] == outcomes["migrate"] == "skipped"
+    assert outcomes["smoke"] == outcomes["shift"] == "done"
+    assert observer.faults(before, live=tag) == []
+
+
+def test_a_cancelled_release_is_aborted_and_the_live_version_serves(
+    operator: Operator, observer: Observer, client: Client
+) -> None:
+    before, was = observer.look(), live(operator)
+    tag = fresh()
+    run_id = start(operator, tag)
+    reach(operator, "plan")
+    operator.set_state(run_id, "CANCELLING", "Cancelling", force=True)
+    run = operator.wait(run_id, timeout=60)
+    assert run.type == "CANCELLED"
+    wait_for(lambda: operator.record().hold is None, 20, "the hold was not given back")
+    assert operator.history(tag).state is State.ABORTED
+    assert observer.faults(before, live=was) == []
+
+
+def test_a_rollback_goes_to_the_last_healthy_version_and_never_ping_pongs(
+    operator: Operator, observer: Observer, client: Client
+) -> None:
+    was, tag = live(operator), fresh()
+    assert release(operator, "v1.1.0", tag=tag).type == "COMPLETED"
+    before = observer.look()
+    run = operator.wait(operator.run("rollback"))
+    assert run.type == "COMPLETED", run.message
+    assert "warm" in run.message
+    assert observer.faults(before, live=was) == []
+    assert operator.history(tag).state is State.ROLLED_BACK
+    again = operator.wait(operator.run("rollback"))
+    assert live(operator) != tag, again.message
+    forward = operator.wait(operator.run("rollback", to_version=tag))
+    assert forward.type == "COMPLETED", forward.message
+    assert observer.faults(before, live=tag) == []
+
+
+def test_a_rollback_killed_midway_is_completed(operator: Operator, observer: Observer, client: Client) -> None:
+    was, tag = live(operator), fresh()
+    assert release(operator, "v1.1.0", tag=tag).type == "COMPLETED"
+    assert operator.wait(operator.run("retire", at_once=True)).type == "COMPLETED"
+    before = observer.look()
+    run_id = operator.run("rollback")
+    os.kill(reach(operator, "plan"), signal.SIGKILL)
+    wait_for(lambda: live(operator) == was and operator.record().hold is None, 60, "it was not completed")
+    wait_for(lambda: operator.look(run_id).over, 20, "the dead run still looks alive")
+    assert observer.faults(before, live=was) == []
+
+
+def test_a_weight_that_nobody_of_ours_wrote_freezes_until_a_human_answers(
+    operator: Operator, observer: Observer
+) -> None:
+    before, was = observer.look(), live(operator)
+    record = operator.record()
+    assert record.infrastructure is not None
+    assert record.live is not None
+    foreign = {record.live.colour: 90, record.live.colour.other: 10}
+    operator.client("elbv2").modify_listener(
+        ListenerArn=record.infrastructure.production_listener_arn,
+        DefaultActions=[
+            {
+                "Type": "forward",
+                "ForwardConfig": {
+                    "TargetGroups": [
+                        {"TargetGroupArn": record.infrastructure.target_group_arns[colour], "Weight": weight}
+                        for colour, weight in foreign.items()
+                    ]
+                },
+            }
+        ],
+    )
+    wait_for(lambda: operator.record().frozen is not None, 20, "nobody noticed the foreign weight")
+    refused = release(operator, "v1.1.0", tag=fresh())
+    assert refused.type == "FAILED"
+    assert "frozen" in refused.message
+    assert operator.weights() == {colour.value: weight for colour, weight in foreign.items()}
+    thawed = operator.wait(operator.run("thaw", keep=record.live.colour.value))
+    assert thawed.type == "COMPLETED", thawed.message
+    assert observer.faults(before, live=was) == []
+
+
+def test_of_three_queued_tags_only_the_newest_is_released(operator: Operator, observer: Observer) -> None:
+    before = observer.look()
+    tags = [fresh() for _ in range(4)]
+    first = start(operator, tags[0])
+    reach(operator, "plan")
+    rest = [start(operator, tag) for tag in tags[1:]]
+    runs = [operator.wait(run_id) for run_id in (first, *rest)]
+    assert [run.type for run in runs] == ["COMPLETED", "CANCELLED", "CANCELLED", "COMPLETED"]
+    assert [operator.history(tag).state for tag in tags[1:3]] == [State.SUPERSEDED] * 2
+    assert observer.faults(before, live=tags[3]) == []
+
+
+def test_an_approval_shifts_traffic_and_is_recorded(operator: Operator, observer: Observer) -> None:
+    before, tag = observer.look(), fresh()
+    with settings(operator, r"required = false", "required = true"):
+        run_id = start(operator, tag)
+        operator.wait(run_id, until=lambda run: run.over or run.state == "Suspended")
+        assert operator.look(run_id).state == "Suspended", operator.look(run_id).message
+        hold = operator.record().hold
+        assert hold is not None
+        assert hold.parked_until is not None
+        assert operator.history(tag).state is State.AWAITING_APPROVAL
+        answer = {"run_input": {"decision": "approve", "name": "Ada", "reason": "looks good"}}
+        assert operator.api.post(f"/flow_runs/{run_id}/resume", json=answer).status_code == 201
+        run = operator.wait(run_id, until=lambda run: run.over)
+    assert run.type == "COMPLETED", run.message
+    assert operator.history(tag).attempts[-1].approver == "Ada"
+    assert len(operator.history(tag).attempts) == 1
+    assert observer.faults(before, live=tag) == []
+
+
+def test_a_newer_release_takes_the_place_of_one_that_waits_for_approval(operator: Operator, observer: Observer) -> None:
+    before, older, newer = observer.look(), fresh(), fresh()
+    with settings(operator, r"required = false", "required = true"):
+        waiting = start(operator, older)
+        operator.wait(waiting, until=lambda run: run.over or run.state == "Suspended")
+    run = operator.wait(start(operator, newer))
+    assert run.type == "COMPLETED", run.message
+    assert operator.history(older).state is State.SUPERSEDED
+    answer = {"run_input": {"decision": "approve", "name": "Ada"}}
+    operator.api.post(f"/flow_runs/{waiting}/resume", json=answer)
+    late = operator.wait(waiting)
+    assert late.type == "FAILED"
+    assert "superseded" in late.message
+    assert observer.faults(before, live=newer) == []
+
+
+def test_the_same_tag_again_changes_nothing_and_a_moved_or_older_one_is_refused(
+    operator: Operator, observer: Observer
+) -> None:
+    tag = fresh()
+    assert release(operator, "v1.1.0", tag=tag).type == "COMPLETED"
+    before = observer.look()
+    again = operator.wait(operator.run("release", tag=tag))
+    assert again.type == "COMPLETED"
+    assert "already" in again.message
+    older = release(operator, "v1.0.0", tag=tag.replace("v1.1", "v1.0"))
+    assert older.type == "FAILED"
+    assert "older than the live" in older.message
+    operator.push("v1.0.0", tag=tag, move=True)
+    moved = operator.wait(operator.run("release", tag=tag))
+    assert moved.type == "FAILED"
+    assert "moved" in moved.message
+    assert observer.faults(before, live=tag) == []

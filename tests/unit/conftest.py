@@ -1,0 +1,51 @@
+"""What the tests of tasks stand on: an account without a network, and an operation that holds its environment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from prefect.logging import disable_run_logger
+
+from core.colour import Colour, Weights
+from tasks.operation import Operation
+from tests.unit.facts import COMMIT, environment, live, owner, release, settings_with
+from tests.unit.fakes import FakeAws, operation_of
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Polls and pauses take no time; deadlines do."""
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+
+
+@pytest.fixture
+def no_run_log() -> Iterator[None]:
+    """Outside of a flow run there is no run's log."""
+    with disable_run_logger():
+        yield
+
+
+@pytest.fixture
+def aws() -> FakeAws:
+    """An account in which blue carries all traffic and green is empty."""
+    account = FakeAws()
+    account.ecs.desired = {"shop-test-blue": 1, "shop-test-green": 0}
+    return account
+
+
+@pytest.fixture
+def operation(aws: FakeAws, no_waiting: None, no_run_log: None) -> Iterator[Operation]:
+    """A release of v1.1.0 into green that holds the environment; v1.0.0 is live in blue."""
+    made = operation_of(aws, settings_with(), owner())
+    made.store.change_environment(
+        lambda r: environment(live=live("v1.0.0"), weights=Weights.all_on(Colour.BLUE)).model_copy(
+            update={"fence": r.fence}
+        )
+    )
+    made.take_if_free()
+    made.begin_attempt("v1.1.0", COMMIT, Colour.GREEN)
+    made.note(release=release("v1.1.0"))
+    yield made
+    made.stop_heartbeat()

@@ -1,0 +1,396 @@
+"""One small fake a system: what boto3's clients do at the calls that we use, with faults at any of them.
+
+A fault either keeps a call from having its effect or loses the answer after it had it; the errors are botocore's own.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
+
+from blocks.environment import ReleaseEnvironment
+from core.colour import Colour, Weights
+from core.record import Infrastructure, Owner
+from core.settings import EnvironmentSettings
+from tasks.aws import AwsClients
+from tasks.operation import Operation
+from tasks.records import RecordStore
+from tests.unit.facts import INFRASTRUCTURE
+
+Answer = dict[str, Any]
+ENDPOINT = "https://aws.example.com"
+
+
+def lost() -> Exception:
+    """The answer did not come in time."""
+    return ReadTimeoutError(endpoint_url=ENDPOINT)
+
+
+def closed() -> Exception:
+    """The connection was closed before the answer."""
+    return ConnectionClosedError(endpoint_url=ENDPOINT)
+
+
+def unreachable() -> Exception:
+    """No connection was made."""
+    return EndpointConnectionError(endpoint_url=ENDPOINT)
+
+
+def refusal(code: str, status: int = 400, operation: str = "Call") -> ClientError:
+    """AWS's own error answer."""
+    return ClientError(
+        {"Error": {"Code": code, "Message": "said so"}, "ResponseMetadata": {"HTTPStatusCode": status}}, operation
+    )
+
+
+@dataclass
+class Fault:
+    """What goes wrong at one call: whether it had its effect, and what else happens at that moment."""
+
+    error: Exception
+    lands: bool = False
+    meanwhile: Callable[[], object] = lambda: None
+
+
+@dataclass
+class _Fake:
+    calls: list[tuple[str, Answer]] = field(default_factory=list)
+    faults: dict[str, list[Fault]] = field(default_factory=dict)
+    broken: dict[str, Callable[[], Exception]] = field(default_factory=dict)
+
+    def fail(self, call: str, *faults: Fault) -> None:
+        """Let the next calls of that name go wrong, one fault each."""
+        self.faults.setdefault(call, []).extend(faults)
+
+    def count(self, call: str) -> int:
+        """How often a call was made."""
+        return sum(name == call for name, _ in self.calls)
+
+    def _do(self, call: str, arguments: Answer, effect: Callable[[], Answer]) -> Answer:
+        self.calls.append((call, arguments))
+        if call in self.broken:
+            raise self.broken[call]()
+        waiting = self.faults.get(call)
+        if not waiting:
+            return effect()
+        fault = waiting.pop(0)
+        if fault.lands:
+            effect()
+        fault.meanwhile()
+        raise fault.error
+
+
+@dataclass
+class FakeS3(_Fake):
+    """Objects with conditional writes, and buckets with what makes them safe."""
+
+    objects: dict[str, tuple[bytes, str]] = field(default_factory=dict)
+    buckets: dict[str, set[str]] = field(default_factory=dict)
+    written: int = 0
+
+    def get_object(self, *, Bucket: str, Key: str) -> Answer:  # noqa: N803 - boto3's names
+        def read() -> Answer:
+            if Key not in self.objects:
+                raise refusal("NoSuchKey", 404, "GetObject")
+            body, etag = self.objects[Key]
+            return {"Body": io.BytesIO(body), "ETag": etag}
+
+        return self._do("get_object", {"Key": Key}, read)
+
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, **condition: Any) -> Answer:  # noqa: N803
+        def write() -> Answer:
+            current = self.objects.get(Key)
+            if condition.get("IfNoneMatch") == "*" and current is not None:
+                raise refusal("PreconditionFailed", 412, "PutObject")
+            if "IfMatch" in condition and (current is None or current[1] != condition["IfMatch"]):
+                raise refusal("PreconditionFailed", 412, "PutObject")
+            self.written += 1
+            self.objects[Key] = (Body, f'"{self.written}"')
+            return {"ETag": self.objects[Key][1]}
+
+        return self._do("put_object", {"Key": Key, **condition}, write)
+
+    def delete_object(self, *, Bucket: str, Key: str) -> Answer:  # noqa: N803
+        def delete() -> Answer:
+            self.objects.pop(Key, None)
+            return {}
+
+        return self._do("delete_object", {"Key": Key}, delete)
+
+    def list_buckets(self) -> Answer:
+        return self._do("list_buckets", {}, lambda: {"Buckets": [{"Name": name} for name in self.buckets]})
+
+    def create_bucket(self, *, Bucket: str, **where: Any) -> Answer:  # noqa: N803
+        def create() -> Answer:
+            if Bucket in self.buckets:
+                raise refusal("BucketAlreadyOwnedByYou", 409, "CreateBucket")
+            self.buckets[Bucket] = set()
+            return {}
+
+        return self._do("create_bucket", {"Bucket": Bucket, **where}, create)
+
+    def _secure(self, call: str, bucket: str, kind: str) -> Answer:
+        def secure() -> Answer:
+            self.buckets[bucket].add(kind)
+            return {}
+
+        return self._do(call, {"Bucket": bucket}, secure)
+
+    def put_bucket_versioning(self, *, Bucket: str, **_: Any) -> Answer:  # noqa: N803
+        return self._secure("put_bucket_versioning", Bucket, "versioned")
+
+    def put_bucket_encryption(self, *, Bucket: str, **_: Any) -> Answer:  # noqa: N803
+        return self._secure("put_bucket_encryption", Bucket, "encrypted")
+
+    def put_public_access_block(self, *, Bucket: str, **_: Any) -> Answer:  # noqa: N803
+        return self._secure("put_public_access_block", Bucket, "closed")
+
+
+@dataclass
+class FakeElbV2(_Fake):
+    """The production listener's weights and each colour's healthy targets."""
+
+    infrastructure: Infrastructure = INFRASTRUCTURE
+    weights: Weights = field(default_factory=lambda: Weights.all_on(Colour.BLUE))
+    healthy: dict[Colour, int] = field(default_factory=lambda: {Colour.BLUE: 1, Colour.GREEN: 1})
+    history: list[Weights] = field(default_factory=list)
+
+    def describe_listeners(self, *, ListenerArns: list[str]) -> Answer:  # noqa: N803
+        def read() -> Answer:
+            groups = [
+                {"TargetGroupArn": self.infrastructure.target_group_arns[c], "Weight": self.weights.of(c)}
+                for c in Colour
+            ]
+            action = {"Type": "forward", "ForwardConfig": {"TargetGroups": groups}}
+            return {"Listeners": [{"ListenerArn": ListenerArns[0], "DefaultActions": [action]}]}
+
+        return self._do("describe_listeners", {"ListenerArns": ListenerArns}, read)
+
+    def modify_listener(self, *, ListenerArn: str, DefaultActions: list[Answer]) -> Answer:  # noqa: N803
+        def write() -> Answer:
+            groups = DefaultActions[0]["ForwardConfig"]["TargetGroups"]
+            weight = {g["TargetGroupArn"]: g["Weight"] for g in groups}
+            arns = self.infrastructure.target_group_arns
+            self.weights = Weights(blue=weight[arns[Colour.BLUE]], green=weight[arns[Colour.GREEN]])
+            self.history.append(self.weights)
+            return {}
+
+        return self._do("modify_listener", {"DefaultActions": DefaultActions}, write)
+
+    def describe_target_health(self, *, TargetGroupArn: str) -> Answer:  # noqa: N803
+        def read() -> Answer:
+            colour = next(c for c, arn in self.infrastructure.target_group_arns.items() if arn == TargetGroupArn)
+            target = {"Target": {"Id": "10.0.0.1"}, "TargetHealth": {"State": "healthy"}}
+            return {"TargetHealthDescriptions": [target] * self.healthy[colour]}
+
+        return self._do("describe_target_health", {}, read)
+
+
+@dataclass
+class Task:
+    """A task of the fake cluster; one that is being stopped is seen STOPPED after `lingers` more looks."""
+
+    arn: str
+    started_by: str
+    last: str = "RUNNING"
+    desired: str = "RUNNING"
+    exit_code: int | None = None
+    lingers: int = 1
+
+    def described(self) -> Answer:
+        if self.desired == "STOPPED" and self.last != "STOPPED":
+            self.lingers -= 1
+            if self.lingers < 0:
+                self.last = "STOPPED"
+        return {
+            "taskArn": self.arn,
+            "lastStatus": self.last,
+            "desiredStatus": self.desired,
+            "startedBy": self.started_by,
+            "stoppedReason": "said so",
+            "containers": [{"exitCode": self.exit_code}],
+        }
+
+
+@dataclass
+class FakeEcs(_Fake):
+    """One service a colour that does at once what it is told, and one-off tasks."""
+
+    desired: dict[str, int] = field(default_factory=dict)
+    deployments: dict[str, int] = field(default_factory=dict)
+    tasks: list[Task] = field(default_factory=list)
+    tokens: dict[str, Task] = field(default_factory=dict)
+    ends_with: int | None = 0
+    failures: list[Answer] = field(default_factory=list)
+
+    def describe_services(self, *, cluster: str, services: list[str]) -> Answer:
+        def read() -> Answer:
+            found = [
+                {
+                    "status": "ACTIVE",
+                    "taskDefinition": f"{name}:1",
+                    "desiredCount": self.desired[name],
+                    "runningCount": self.desired[name],
+                    "pendingCount": 0,
+                    "deployments": [{"status": "PRIMARY", "id": f"ecs-svc/{self.deployments.get(name, 0)}"}],
+                }
+                for name in services
+                if name in self.desired
+            ]
+            return {"services": found}
+
+        return self._do("describe_services", {"services": services}, read)
+
+    def update_service(
+        self,
+        *,
+        cluster: str,
+        service: str,
+        desiredCount: int,  # noqa: N803
+        forceNewDeployment: bool = False,  # noqa: N803
+    ) -> Answer:
+        def write() -> Answer:
+            self.desired[service] = desiredCount
+            self.deployments[service] = self.deployments.get(service, 0) + forceNewDeployment
+            return {}
+
+        return self._do("update_service", {"service": service, "desiredCount": desiredCount}, write)
+
+    def run_task(self, *, startedBy: str, clientToken: str, **arguments: Any) -> Answer:  # noqa: N803
+        def run() -> Answer:
+            if self.failures:
+                return {"tasks": [], "failures": self.failures}
+            if clientToken not in self.tokens:
+                task = Task(f"arn:aws:ecs:eu-west-1:123456789012:task/c/{len(self.tasks)}", startedBy)
+                if self.ends_with is not None:
+                    task.last = task.desired = "STOPPED"
+                    task.exit_code = self.ends_with
+                self.tasks.append(task)
+                self.tokens[clientToken] = task
+            return {"tasks": [{"taskArn": self.tokens[clientToken].arn}], "failures": []}
+
+        return self._do("run_task", {"startedBy": startedBy, "clientToken": clientToken, **arguments}, run)
+
+    def list_tasks(
+        self,
+        *,
+        cluster: str,
+        startedBy: str | None = None,  # noqa: N803
+        serviceName: str | None = None,  # noqa: N803
+        family: str | None = None,
+        desiredStatus: str = "RUNNING",  # noqa: N803 - the API's own default
+    ) -> Answer:
+        def read() -> Answer:
+            found = [
+                t.arn
+                for t in self.tasks
+                if t.desired == desiredStatus and serviceName is None and startedBy in (None, t.started_by)
+            ]
+            return {"taskArns": found}
+
+        return self._do("list_tasks", {"startedBy": startedBy, "desiredStatus": desiredStatus}, read)
+
+    def describe_tasks(self, *, cluster: str, tasks: list[str]) -> Answer:
+        return self._do(
+            "describe_tasks", {"tasks": tasks}, lambda: {"tasks": [t.described() for t in self.tasks if t.arn in tasks]}
+        )
+
+    def stop_task(self, *, cluster: str, task: str, reason: str) -> Answer:
+        def stop() -> Answer:
+            next(t for t in self.tasks if t.arn == task).desired = "STOPPED"
+            return {}
+
+        return self._do("stop_task", {"task": task}, stop)
+
+
+@dataclass
+class FakeLogs(_Fake):
+    """What tasks logged."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def get_log_events(self, **arguments: Any) -> Answer:
+        return self._do("get_log_events", arguments, lambda: {"events": [{"message": line} for line in self.lines]})
+
+
+@dataclass
+class FakeEcr(_Fake):
+    """Images by tag, each with the digest that it was pushed with."""
+
+    images: dict[str, str] = field(default_factory=dict)
+
+    def batch_get_image(self, *, imageIds: list[Answer], **_: Any) -> Answer:  # noqa: N803
+        def read() -> Answer:
+            digest = self.images.get(imageIds[0]["imageTag"])
+            manifest = '{"config": {"digest": "sha256:config"}}'
+            return {"images": [{"imageManifest": manifest, "imageId": {"imageDigest": digest}}] if digest else []}
+
+        return self._do("batch_get_image", {"imageIds": imageIds}, read)
+
+    def describe_images(self, *, imageIds: list[Answer], **_: Any) -> Answer:  # noqa: N803
+        def read() -> Answer:
+            if imageIds[0]["imageDigest"] not in self.images.values():
+                raise refusal("ImageNotFoundException", 400, "DescribeImages")
+            return {}
+
+        return self._do("describe_images", {"imageIds": imageIds}, read)
+
+    def get_download_url_for_layer(self, **arguments: Any) -> Answer:
+        return self._do("get_download_url_for_layer", arguments, lambda: {"downloadUrl": "https://layer.example.com"})
+
+    def get_authorization_token(self) -> Answer:
+        data = [{"authorizationToken": "QVdTOnBhc3N3b3Jk", "proxyEndpoint": "https://registry.example.com"}]
+        return self._do("get_authorization_token", {}, lambda: {"authorizationData": data})
+
+
+@dataclass
+class FakeAws:
+    """The clients of one account, asked for by boto3's names."""
+
+    s3: FakeS3 = field(default_factory=FakeS3)
+    elbv2: FakeElbV2 = field(default_factory=FakeElbV2)
+    ecs: FakeEcs = field(default_factory=FakeEcs)
+    logs: FakeLogs = field(default_factory=FakeLogs)
+    ecr: FakeEcr = field(default_factory=FakeEcr)
+
+    def __call__(self, service: str) -> Any:
+        return getattr(self, service)
+
+    @property
+    def clients(self) -> AwsClients:
+        return cast(AwsClients, self)
+
+
+@dataclass
+class Secret:
+    """A secret block."""
+
+    value: str
+
+    def get(self) -> str:
+        return self.value
+
+
+@dataclass
+class Block:
+    """What tasks ask of the environment's block."""
+
+    settings: EnvironmentSettings
+    stage: str = "test"
+    source_credentials: Secret | None = None
+    docker_host: Any = None
+
+
+def store_of(s3: FakeS3) -> RecordStore:
+    """A process's view of the records."""
+    return RecordStore(s3, "team-shop-state", "test")
+
+
+def operation_of(aws: FakeAws, settings: EnvironmentSettings, whose: Owner, **block: Any) -> Operation:
+    """An operation of another process on the same account."""
+    made = Block(settings, **block)
+    return Operation(cast(ReleaseEnvironment, made), aws.clients, store_of(aws.s3), whose)

@@ -1,0 +1,188 @@
+"""Records in S3: a lost answer is told from a lost race, and nobody's write is overwritten."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.errors import Permanent, Refused, UnknownOutcome
+from core.hold import ask_to_stop, take
+from core.record import EnvironmentRecord
+from tasks.records import ensure_state_bucket
+from tests.unit.facts import NOON, attempt, hold_of, owner, waiter
+from tests.unit.fakes import FakeS3, Fault, closed, lost, refusal, store_of, unreachable
+
+pytestmark = pytest.mark.usefixtures("no_waiting")
+
+KEY = "releases/test/environment.json"
+SECURE = {"versioned", "encrypted", "closed"}
+
+
+def raised(record: EnvironmentRecord) -> EnvironmentRecord:
+    """A change that shows how often it was made."""
+    return record.model_copy(update={"fence": record.fence + 1})
+
+
+def joined(run: str, record: EnvironmentRecord) -> EnvironmentRecord:
+    return record.model_copy(update={"queue": (*record.queue, waiter("v1.0.0", run))})
+
+
+@pytest.fixture(params=["a new record", "a record that is there"])
+def s3(request: pytest.FixtureRequest) -> FakeS3:
+    made = FakeS3()
+    if request.param == "a record that is there":
+        store_of(made).change_environment(raised)
+    return made
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        pytest.param([], id="no fault"),
+        pytest.param([Fault(lost(), lands=True)], id="answer lost, written"),
+        pytest.param([Fault(lost())], id="answer lost, not written"),
+        pytest.param([Fault(closed(), lands=True)], id="connection closed, written"),
+        pytest.param([Fault(closed())], id="connection closed, not written"),
+        pytest.param([Fault(unreachable())], id="not reached"),
+        pytest.param([Fault(refusal("PreconditionFailed", 412), lands=True)], id="412 to the repeat of our own write"),
+        pytest.param([Fault(refusal("ConditionalRequestConflict", 409))], id="another write under way"),
+        pytest.param([Fault(refusal("SlowDown", 503))], id="asked for patience"),
+        pytest.param([Fault(refusal("InternalError", 500))], id="S3 failed, not written"),
+        pytest.param([Fault(refusal("InternalError", 500), lands=True)], id="S3 failed, written"),
+        pytest.param([Fault(lost()), Fault(lost()), Fault(lost(), lands=True)], id="lost three times, written last"),
+    ],
+)
+def test_a_change_is_made_once_whatever_became_of_its_answer(s3: FakeS3, faults: list[Fault]) -> None:
+    store = store_of(s3)
+    before = store.environment().fence
+    s3.fail("put_object", *faults)
+    assert store.change_environment(raised).fence == before + 1
+    assert store_of(s3).environment().fence == before + 1
+
+
+def test_a_change_is_made_once_though_the_look_after_a_lost_answer_fails_too(s3: FakeS3) -> None:
+    store = store_of(s3)
+    before = store.environment().fence
+    s3.fail("put_object", Fault(lost(), lands=True, meanwhile=lambda: s3.fail("get_object", Fault(lost()))))
+    store.change_environment(raised)
+    assert store_of(s3).environment().fence == before + 1
+
+
+@pytest.mark.parametrize("both_looked_first", [True, False])
+def test_a_lost_race_makes_the_change_again_on_the_winner_s_record(s3: FakeS3, both_looked_first: bool) -> None:
+    mine, theirs = store_of(s3), store_of(s3)
+    if both_looked_first:
+        mine.environment()
+    theirs.change_environment(lambda r: joined("theirs", r))
+    mine.change_environment(lambda r: joined("mine", r))
+    assert [w.flow_run_id for w in store_of(s3).environment().queue] == ["theirs", "mine"]
+
+
+@pytest.mark.parametrize("lands", [True, False])
+def test_somebody_else_s_write_in_the_moment_of_a_lost_answer_stays(s3: FakeS3, lands: bool) -> None:
+    mine, theirs = store_of(s3), store_of(s3)
+    mine.environment()
+    s3.fail(
+        "put_object",
+        Fault(lost(), lands=lands, meanwhile=lambda: theirs.change_environment(lambda r: joined("theirs", r))),
+    )
+    mine.change_environment(lambda r: r if r.hold else r.model_copy(update={"hold": hold_of(owner())}))
+    record = store_of(s3).environment()
+    assert [w.flow_run_id for w in record.queue] == ["theirs"]
+    assert record.hold is not None
+
+
+def test_every_write_has_a_condition(s3: FakeS3) -> None:
+    store = store_of(s3)
+    for _ in range(3):
+        store.change_environment(raised)
+    puts = [arguments for name, arguments in s3.calls if name == "put_object"]
+    assert puts
+    assert all("IfMatch" in p or p.get("IfNoneMatch") == "*" for p in puts)
+
+
+def test_two_who_want_the_hold_do_not_both_get_it(s3: FakeS3) -> None:
+    def take_if_free(whose: str, record: EnvironmentRecord) -> EnvironmentRecord:
+        if record.hold is not None:
+            raise Refused("It is held", why=record.hold.owner.flow_run_id)
+        return take(record, owner(whose), NOON, expiry=60, version=None)
+
+    first, second = store_of(s3), store_of(s3)
+    first.environment(), second.environment()
+    first.change_environment(lambda r: take_if_free("first", r))
+    with pytest.raises(Refused, match="first"):
+        second.change_environment(lambda r: take_if_free("second", r))
+
+
+def test_a_change_that_is_refused_writes_nothing(s3: FakeS3) -> None:
+    def refused(_record: EnvironmentRecord) -> EnvironmentRecord:
+        raise Refused("No")
+
+    puts = s3.count("put_object")
+    with pytest.raises(Refused):
+        store_of(s3).change_environment(refused)
+    assert s3.count("put_object") == puts
+
+
+def test_a_change_that_changes_nothing_writes_nothing(s3: FakeS3) -> None:
+    puts = s3.count("put_object")
+    store_of(s3).change_environment(lambda r: ask_to_stop(r, "x", "y", NOON))
+    assert s3.count("put_object") == puts
+
+
+@pytest.mark.parametrize("silence", [lost, unreachable, lambda: refusal("InternalError", 500)])
+def test_a_write_that_never_gets_an_answer_has_an_unknown_outcome(s3: FakeS3, silence: object) -> None:
+    store = store_of(s3)
+    store.environment()
+    s3.broken = {"put_object": silence, "get_object": silence}  # type: ignore[dict-item]
+    with pytest.raises(UnknownOutcome, match=f"{KEY} could not be written"):
+        store.change_environment(raised)
+
+
+def test_a_write_that_is_not_allowed_is_not_tried_again(s3: FakeS3) -> None:
+    store = store_of(s3)
+    store.environment()
+    puts = s3.count("put_object")
+    s3.broken = {"put_object": lambda: refusal("AccessDenied", 403)}
+    with pytest.raises(Permanent, match="AWS does not allow writing"):
+        store.change_environment(raised)
+    assert s3.count("put_object") == puts + 1
+
+
+@pytest.mark.parametrize("body", [b'{"schema": 2, "environment": "test"}', b"no json", b"[]"])
+def test_a_record_that_cannot_be_read_is_left_as_it_is(body: bytes) -> None:
+    s3 = FakeS3(objects={KEY: (body, '"1"')})
+    with pytest.raises(Refused, match="cannot be read"):
+        store_of(s3).change_environment(raised)
+    assert s3.objects[KEY][0] == body
+
+
+def test_a_version_that_was_never_attempted_has_no_history(s3: FakeS3) -> None:
+    assert store_of(s3).version("v1.0.0") is None
+    store_of(s3).change_version("v1.0.0", "abc", lambda r: r.with_attempt(attempt()))
+    history = store_of(s3).version("v1.0.0")
+    assert history is not None
+    assert (history.commit, len(history.attempts)) == ("abc", 1)
+
+
+# --- the bucket
+
+
+def test_a_new_state_bucket_is_versioned_encrypted_and_closed() -> None:
+    s3 = FakeS3()
+    assert ensure_state_bucket(s3, "state", "eu-west-1")
+    assert s3.buckets == {"state": SECURE}
+    assert not ensure_state_bucket(s3, "state", "eu-west-1")
+
+
+@pytest.mark.parametrize(
+    "call", ["create_bucket", "put_bucket_versioning", "put_bucket_encryption", "put_public_access_block"]
+)
+@pytest.mark.parametrize("lands", [True, False])
+def test_a_state_bucket_is_safe_once_a_run_says_so_whatever_was_lost_before(call: str, lands: bool) -> None:
+    s3 = FakeS3()
+    s3.fail(call, Fault(lost(), lands=lands))
+    try:
+        ensure_state_bucket(s3, "state", "eu-west-1")
+    except UnknownOutcome:
+        ensure_state_bucket(s3, "state", "eu-west-1")
+    assert s3.buckets == {"state": SECURE}

@@ -1,0 +1,83 @@
+"""A release is version, image and configuration; its revision tells releases apart by these three and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from core.release import Configuration, Release
+from tests.unit.facts import COMMIT, configuration, release, settings_with
+
+BASE = release("v1.0.0", variables={"A": "1", "B": "2"}, secrets={"KEY": "arn:key::"})
+
+
+@pytest.mark.parametrize(
+    ("why", "other"),
+    [
+        ("version", release("v1.0.1", variables={"A": "1", "B": "2"}, secrets={"KEY": "arn:key::"})),
+        ("build metadata", release("v1.0.0+1", variables={"A": "1", "B": "2"}, secrets={"KEY": "arn:key::"})),
+        (
+            "image",
+            release(
+                "v1.0.0", digest="sha256:" + "cd" * 32, variables={"A": "1", "B": "2"}, secrets={"KEY": "arn:key::"}
+            ),
+        ),
+        ("a variable's value", release("v1.0.0", variables={"A": "1", "B": "3"}, secrets={"KEY": "arn:key::"})),
+        ("a variable's name", release("v1.0.0", variables={"A": "1", "C": "2"}, secrets={"KEY": "arn:key::"})),
+        ("a variable less", release("v1.0.0", variables={"A": "1"}, secrets={"KEY": "arn:key::"})),
+        ("two values swapped", release("v1.0.0", variables={"A": "2", "B": "1"}, secrets={"KEY": "arn:key::"})),
+        ("a secret's name", release("v1.0.0", variables={"A": "1", "B": "2"}, secrets={"LOCK": "arn:key::"})),
+        ("a secret's reference", release("v1.0.0", variables={"A": "1", "B": "2"}, secrets={"KEY": "arn:other::"})),
+        ("cpu", release("v1.0.0", cpu=512, variables={"A": "1", "B": "2"}, secrets={"KEY": "arn:key::"})),
+        ("memory", release("v1.0.0", memory=1024, variables={"A": "1", "B": "2"}, secrets={"KEY": "arn:key::"})),
+        ("port", release("v1.0.0", container_port=80, variables={"A": "1", "B": "2"}, secrets={"KEY": "arn:key::"})),
+    ],
+)
+def test_another_version_image_or_configuration_is_another_revision(why: str, other: Release) -> None:
+    assert other.revision != BASE.revision, why
+
+
+@pytest.mark.parametrize(
+    ("why", "other"),
+    [
+        ("the same again", release("v1.0.0", variables={"A": "1", "B": "2"}, secrets={"KEY": "arn:key::"})),
+        ("the order of names", release("v1.0.0", variables={"B": "2", "A": "1"}, secrets={"KEY": "arn:key::"})),
+        ("the commit", BASE.model_copy(update={"commit": "0" * 40})),
+        ("the registry's name", BASE.model_copy(update={"image": f"elsewhere/shop@{BASE.image_digest}"})),
+    ],
+)
+def test_whatever_else_differs_is_the_same_revision(why: str, other: Release) -> None:
+    assert other.revision == BASE.revision, why
+
+
+def test_a_revision_is_twelve_hex_digits_and_survives_the_record() -> None:
+    again = Release.model_validate_json(BASE.model_dump_json())
+    assert again.revision == BASE.revision
+    assert len(BASE.revision) == 12
+    assert set(BASE.revision) <= set("0123456789abcdef")
+
+
+@pytest.mark.parametrize(
+    "image", ["repo:v1.0.0", "repo@sha256:abc", "repo@sha512:" + "ab" * 32, "repo@sha256:" + "AB" * 32, ""]
+)
+def test_an_image_is_known_by_its_digest_and_never_by_a_tag(image: str) -> None:
+    with pytest.raises(ValidationError):
+        Release(version="v1.0.0", commit=COMMIT, image=image, configuration=configuration())
+
+
+def test_secrets_stand_in_a_configuration_by_reference() -> None:
+    settings = settings_with(
+        '[service.variables]\nLOG = "info"\n[service.secrets.DATABASE_URL]\nsecret = "team/shop"\nkey = "URL"\n'
+    )
+    arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:team/shop-AbCdEf"
+    made = Configuration.of(settings, {"team/shop": arn})
+    assert made.secrets == {"DATABASE_URL": f"{arn}:URL::"}
+    assert made.variables == {"LOG": "info"}
+
+
+@pytest.mark.parametrize("more", ['[migration]\ncommand = ["true"]', "[approval]\nrequired = false", ""])
+def test_a_setting_that_no_container_sees_leaves_the_configuration_as_it_is(more: str) -> None:
+    facts: dict[str, Any] = {}
+    assert Configuration.of(settings_with(more), facts).digest == Configuration.of(settings_with(), facts).digest

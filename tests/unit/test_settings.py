@@ -1,0 +1,132 @@
+"""Settings of an environment: each wrong one is refused by its name, with what would be right."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from core.colour import Colour
+from core.errors import Refused
+from core.settings import EnvironmentSettings, Timing, parse_settings
+from tests.unit.facts import SETTINGS, settings_with
+
+
+def test_sound_settings_name_what_is_made_of_them() -> None:
+    settings = settings_with()
+    assert settings.cluster == "team-shop-test"
+    assert settings.repository == "team/shop"
+    assert [settings.service_name(c) for c in Colour] == ["shop-test-blue", "shop-test-green"]
+    assert [settings.ports.test(c) for c in Colour] == [8081, 8082]
+
+
+@pytest.mark.parametrize(
+    ("more", "replaced", "named"),
+    [
+        ("", {"region": '"Europe"'}, "region"),
+        ("", {"aws_account_number": '"12345"'}, "aws_account_number"),
+        ("", {"aws_account_number": "123456789012"}, "aws_account_number"),
+        ("", {"namespace": '"Team"'}, "namespace"),
+        ("", {"name": '"-shop"'}, "name"),
+        ("", {"state_bucket": '"Team_State"'}, "state_bucket"),
+        ("", {"url": '""'}, "source.url"),
+        ("", {"github_repository": '"shop"'}, "source.github_repository"),
+        ("", {"desired_count": "0"}, "service.desired_count"),
+        ("cpu = 256", {"desired_count": "1\nmemory = 64"}, "service.memory"),
+        ("", {"desired_count": "1\ncontainer_port = 70000"}, "service.container_port"),
+        ("", {"poll": "0"}, "timing.poll"),
+        ("", {"heartbeat": "-1"}, "timing.heartbeat"),
+        ("aws_attempts = 0", {}, "timing.aws_attempts"),
+        ("vacuum = 1", {}, "timing.vacuum"),
+        ("[ports]\nproduction = 8081", {}, "ports"),
+        ("[smoke]\nchecks = []", {}, "smoke.checks"),
+        ('[smoke]\nchecks = [{ path = "healthz" }]', {}, "smoke.checks.0.path"),
+        ('[smoke]\nchecks = [{ path = "/", method = "BREW" }]', {}, "smoke.checks.0.method"),
+        ("[traffic]\nanswers = 0", {}, "traffic.answers"),
+        ("[approval]\ntimeout_seconds = 1", {}, "approval.timeout_seconds"),
+        ("[migration]\ntimeout_seconds = 0", {}, "migration.timeout_seconds"),
+        ('[service.secrets.KEY]\nsecret = ""\nkey = "k"', {}, "service.secrets.KEY.secret"),
+        ('[service.secrets.KEY]\nsecret = "s"', {}, "service.secrets.KEY.key"),
+        ("[nonsense]\nx = 1", {}, "nonsense"),
+        ("", {"state_bucket": '"team-shop-state"\nqueue = "random"'}, "queue"),
+    ],
+)
+def test_a_wrong_setting_is_refused_by_its_name(more: str, replaced: dict[str, str], named: str) -> None:
+    with pytest.raises(Refused, match=r"environments/test\.toml has wrong settings") as refusal:
+        settings_with(more, **replaced)
+    assert re.search(rf"(^|; ){re.escape(named)}: ", refusal.value.why), refusal.value.why
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ('[service.variables]\nKEY = "x"\n[service.secrets.KEY]\nsecret = "s"\nkey = "k"', "KEY stands both in"),
+        ('[service.variables]\nPOINTSMAN_REVISION = "x"', "POINTSMAN_REVISION: names with POINTSMAN_"),
+        ('[service.secrets.POINTSMAN_X]\nsecret = "s"\nkey = "k"', "POINTSMAN_X: names with POINTSMAN_"),
+    ],
+)
+def test_a_container_s_name_stands_once_and_is_not_ours(more: str, said: str) -> None:
+    with pytest.raises(Refused, match=re.escape(said)):
+        settings_with(more)
+
+
+def test_every_wrong_setting_is_named_at_once() -> None:
+    with pytest.raises(Refused) as refusal:
+        settings_with(region='"x"', aws_account_number='"1"', poll="0")
+    assert all(name in refusal.value.why for name in ("region", "aws_account_number", "timing.poll"))
+
+
+def test_target_group_names_stay_within_32_characters() -> None:
+    assert settings_with(name='"abcdefghijklmnopqrstu"').name  # 21 + "-test-green" = 32
+    with pytest.raises(Refused, match="33 of at most 32 characters"):
+        settings_with(name='"abcdefghijklmnopqrstuv"')
+
+
+def test_a_text_that_is_no_toml_is_refused() -> None:
+    with pytest.raises(Refused, match=r"environments/test\.toml is no TOML"):
+        parse_settings("test", "region =")
+
+
+def test_a_file_of_another_environment_is_refused() -> None:
+    with pytest.raises(Refused, match=r"environments/live\.toml is for another environment: its stage is 'test'"):
+        parse_settings("live", SETTINGS)
+
+
+# --- a holder writes only while its hold outlasts the longest possible call
+
+
+@pytest.mark.parametrize(
+    ("timing", "fits"),
+    [
+        ({"hold_expiry": 100}, True),
+        ({"hold_expiry": 60, "heartbeat": 30}, False),
+        ({"hold_expiry": 60, "aws_read_timeout": 30}, False),
+        ({"hold_expiry": 60, "aws_connect_timeout": 15}, False),
+        ({"hold_expiry": 60, "aws_attempts": 6}, False),
+        (
+            {"hold_expiry": 10, "heartbeat": 1, "aws_attempts": 1, "aws_connect_timeout": 3, "aws_read_timeout": 6},
+            False,
+        ),
+        ({"hold_expiry": 11, "heartbeat": 1, "aws_attempts": 1, "aws_connect_timeout": 3, "aws_read_timeout": 6}, True),
+    ],
+)
+def test_a_hold_outlasts_the_longest_call_and_a_heartbeat(timing: dict[str, float], fits: bool) -> None:
+    if fits:
+        assert Timing.model_validate(timing).hold_expiry == timing["hold_expiry"]
+    else:
+        with pytest.raises(ValueError, match=r"hold_expiry .* must be longer than the longest AWS call and"):
+            Timing.model_validate(timing)
+
+
+@pytest.mark.parametrize("attempts", [2, 3, 5, 10])
+def test_the_longest_call_counts_the_waits_between_its_attempts(attempts: int) -> None:
+    # botocore's standard mode waits up to 2**n seconds before the n-th repeat, at most 20:
+    # https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
+    waits = sum(min(20.0, 2.0**n) for n in range(attempts - 1))
+    timing = Timing(hold_expiry=86_400, aws_attempts=attempts, aws_connect_timeout=1, aws_read_timeout=2)
+    assert timing.longest_call >= attempts * 3 + waits
+
+
+def test_the_defaults_fit_together() -> None:
+    assert isinstance(settings_with(), EnvironmentSettings)
+    assert Timing().hold_expiry > Timing().longest_call + Timing().heartbeat
