@@ -38,6 +38,14 @@ class ReleaseEnvironment(Block):
 
     PREFIX: ClassVar[str] = "pointsman"
 
+    def provisioner(self) -> ReleaseEnvironment:
+        """Return the block with the identity that makes infrastructure, which the releases' own may not."""
+        profile = self.settings.aws.provision_profile
+        if profile is None:
+            return self
+        human = self.aws_credentials.model_copy(update={"profile_name": profile, "assume_role_arn": None})
+        return self.model_copy(update={"aws_credentials": human})
+
     @cached_property
     def settings(self) -> EnvironmentSettings:
         """The environment's settings, from its file."""

@@ -259,6 +259,7 @@ class Infrastructure(_Record):
     ecr_repository_url: str
     alb_dns_name: str
     production_listener_arn: str
+    http_forward_listener_arn: str | None = Field(default=None, description="Port 80, while HTTPS is being set up.")
     test_listener_arns: dict[Colour, str]
     target_group_arns: dict[Colour, str]
     cluster_arn: str
@@ -284,6 +285,7 @@ class EnvironmentRecord(_Record):
     migrations: tuple[str, ...] = Field(default=(), description="Migrations known to be applied to the database.")
     weights: Weights | None = Field(default=None, description="What we last wrote to the production listener.")
     weights_intent: Weights | None = Field(default=None, description="What we were about to write.")
+    weights_before: Weights | None = Field(default=None, description="What a first release found.")
     rollback: RollbackIntent | None = None
     frozen: Frozen | None = None
     hold: Hold | None = None

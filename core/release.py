@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.errors import Refused
 from core.settings import EnvironmentSettings
 from core.version import Version
 
@@ -29,6 +30,13 @@ class Configuration(BaseModel):
     def of(cls, settings: EnvironmentSettings, secret_arns: Mapping[str, str]) -> Configuration:
         """Return the configuration that `settings` ask for, with secrets' names resolved to ARNs."""
         service = settings.service
+        missing = sorted({r.secret for r in service.secrets.values()} - secret_arns.keys())
+        if missing:
+            raise Refused(
+                f"{settings.stage} was not provisioned with the secrets {', '.join(missing)}",
+                why="a task can read only secrets that its execution role was given",
+                do=f"Run `prefect deployment run provision/{settings.stage}`, then release again.",
+            )
         return cls(
             container_port=service.container_port,
             cpu=service.cpu,

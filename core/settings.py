@@ -41,6 +41,9 @@ class Aws(_Section):
 
     profile: str | None = Field(default=None, description="A profile of the worker's AWS configuration.")
     role_arn: str | None = Field(default=None, description="A role to assume, as `pipeline_role_arns` names it.")
+    provision_profile: str | None = Field(
+        default=None, description="The profile that `provision` acts with: a human's, with rights that no release has."
+    )
     endpoint_url: str | None = Field(default=None, description="Only where AWS is not AWS.")
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import sys
 
+from prefect.settings import PREFECT_API_URL
+
 from core.colour import Colour
-from core.errors import PointsmanError
+from core.errors import PointsmanError, Refused
 from flows.boundary import open_operation
 from flows.status import describe_environment
 from flows.thaw import thaw
@@ -32,10 +34,20 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--colour", required=True, type=Colour, choices=list(Colour))
     asked = parser.parse_args(arguments)
     try:
+        _refuse_without_server()
         return _run(asked)
     except PointsmanError as error:
         print(error, file=sys.stderr)
         return 1
+
+
+def _refuse_without_server() -> None:
+    if not PREFECT_API_URL.value():
+        raise Refused(
+            "No Prefect server is named",
+            why="the blocks with the credentials are there",
+            do='Set PREFECT_API_URL; for the sandbox: eval "$(.venv/bin/python -m sandbox environment)".',
+        )
 
 
 def _run(asked: argparse.Namespace) -> int:

@@ -24,14 +24,14 @@ __all__ = ["Outcome", "conduct"]
 Outcome = RunState[None]
 
 
-def conduct(flow: str, stage: str, body: Callable[[Operation], str | Outcome]) -> Outcome:
+def conduct(flow: str, stage: str, body: Callable[[Operation], str | Outcome], *, provisions: bool = False) -> Outcome:
     """Open an environment, run `body` on it and return the flow run's final state.
 
     Whatever ends the body early, the live version gets its traffic back first. `body` returns the sentence of a good
     end, or a state.
     """
     try:
-        operation = open_operation(flow, stage)
+        operation = open_operation(flow, stage, provisions=provisions)
     except PointsmanError as error:
         get_run_logger().error("%s", error)
         return Failed(message=str(error))
@@ -57,9 +57,11 @@ def conduct(flow: str, stage: str, body: Callable[[Operation], str | Outcome]) -
         operation.stop_heartbeat()
 
 
-def open_operation(flow: str, stage: str) -> Operation:
+def open_operation(flow: str, stage: str, *, provisions: bool = False) -> Operation:
     """Return an operation on an environment that this flow run does not hold yet."""
     block = load_environment(stage)
+    if provisions:
+        block = block.provisioner()
     aws = AwsClients(block)
     run_id = str(flow_run.id or "local")
     owner = owner_of(flow, run_id, f"{run_id}-{flow_run.run_count or 1}")
@@ -82,15 +84,16 @@ def _end_badly(operation: Operation, error: PointsmanError) -> Outcome:
 def _settle(operation: Operation, state: State, reason: str) -> str:
     """Settle what is ours to settle and give the environment back; return what traffic does now."""
     step = operation.stage
-    interrupt_children()
+    interrupt_children()  # no waiting yet: traffic comes first, then `settle_attempt` sees them ended
     if not operation.holds or operation.lost:
         _close_unheld(operation, Ending(state, step, reason))
         return ""
     attempt = operation.attempt if operation.has_attempt else None
-    traffic = settle_attempt(operation, attempt, Ending(state, step, reason), operation.owner)
-    with suppress(PointsmanError):
-        operation.free()
-    return traffic
+    settled = settle_attempt(operation, attempt, Ending(state, step, reason), operation.owner)
+    if settled.complete:
+        with suppress(PointsmanError):
+            operation.free()
+    return settled.traffic
 
 
 def _close_unheld(operation: Operation, ending: Ending) -> None:

@@ -63,6 +63,7 @@ def _wait_for_turn(operation: Operation, source: Checkout, allow_downgrade: bool
             verdict is HoldVerdict.PARKED and _newer_than_parked(source.version, record)
         ):
             settle_orphan(operation, superseded_by=source.version if verdict is HoldVerdict.PARKED else None)
+            operation.name_version(source.version)
             continue
         holder = record.hold.version or record.hold.owner.flow if record.hold else "an earlier release"
         if holder != told:
@@ -123,7 +124,7 @@ def _take(operation: Operation, source: Checkout, allow_downgrade: bool) -> bool
         record = operation.take_hold(source.version.tag, still_to_be_had)
     except Transient:
         return False
-    operation.weights_at_start = record.weights
+    operation.remember_weights()
     operation.begin_attempt(source.version.tag, source.commit, _candidate(record))
     return True
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from prefect.logging import get_run_logger
 
-from core.colour import Weights
-from core.errors import Transient
+from core.errors import Transient, UnknownOutcome
 from core.hold import HoldVerdict, judge_hold
-from core.record import Attempt, EnvironmentRecord, Hold, State, VersionRecord
+from core.record import EnvironmentRecord, Hold, State
 from core.version import Version
 from flows.settlement import Ending, settle_attempt
 from tasks.operation import Operation, now
@@ -46,73 +45,46 @@ def settle_orphan(
     hold = taken[0]
     logger = get_run_logger()
     logger.warning("Settling what %s of run %s left at %s", hold.owner.flow, hold.owner.flow_run_id, hold.stage)
-    try:
-        return _settle(operation, record, hold, superseded_by)
-    finally:
-        operation.version, operation.commit = None, ""
-        operation.free()
+    done = _complete(operation, record, hold) if record.rollback else _settle(operation, record, hold, superseded_by)
+    # Not reached where it could not be settled: then our hold runs out, and the next look tries again.
+    operation.free()
+    operation.forget()
+    return done
 
 
 def _settle(operation: Operation, record: EnvironmentRecord, hold: Hold, superseded_by: Version | None) -> str:
-    if hold.owner.flow == "rollback":
-        return _complete(operation, record, hold)
     history = operation.store.version(hold.version) if hold.version else None
     attempt = history.attempt(hold.owner.attempt) if history else None
-    if hold.version is None or history is None or attempt is None:
-        traffic = settle_attempt(operation, None, Ending(State.ABORTED, hold.stage, "its process died"), hold.owner)
-        return f"{hold.owner.flow} died at {hold.stage}. Traffic: {traffic}"
-    operation.version, operation.commit = hold.version, history.commit
-    if _went_live(record, history, attempt.id):
-        operation.store.change_version(
-            hold.version,
-            history.commit,
-            lambda r: r.with_attempt(_finished(r, attempt.id)),
+    if history is not None and attempt is not None:
+        operation.version, operation.commit = history.version, history.commit
+    if record.live is None:
+        operation.weights_at_start = record.weights_before
+    ending = _ending(hold, superseded_by)
+    settled = settle_attempt(operation, attempt, ending, hold.owner)
+    if not settled.complete:
+        raise UnknownOutcome(
+            f"What {hold.version or hold.owner.flow} left could not be settled",
+            why=settled.traffic,
+            do="It is tried again; look at AWS if it stays so.",
         )
-        return f"{hold.version} was live already; its record was completed."
+    subject = f"{hold.version} → {operation.environment}" if hold.version else hold.owner.flow
+    return f"{subject} ended {ending.state} at {hold.stage}: {ending.reason}. Traffic: {settled.traffic}"
+
+
+def _ending(hold: Hold, superseded_by: Version | None) -> Ending:
     if superseded_by is not None:
-        ending = Ending(State.SUPERSEDED, hold.stage, f"{superseded_by} took its place while it waited for approval")
-    elif hold.stop is not None:
-        ending = Ending(State.ABORTED, hold.stage, f"{hold.stop.by} asked it to stop: {hold.stop.reason}")
-    else:
-        ending = Ending(State.FAILED, hold.stage, "its process died")
-    if attempt.state in (State.SHIFTING, State.BAKING) and ending.state is State.SUPERSEDED:
-        ending = Ending(State.ABORTED, ending.step, ending.reason)
-    operation.weights_at_start = None if record.live else _weights_before(record)
-    traffic = settle_attempt(operation, attempt, ending, hold.owner)
-    ended = f"{hold.version} → {operation.environment} ended {ending.state} at {hold.stage}"
-    return f"{ended}: {ending.reason}. Traffic: {traffic}"
+        return Ending(State.SUPERSEDED, hold.stage, f"{superseded_by} took its place while it waited for approval")
+    if hold.parked_until is not None:
+        return Ending(State.ABORTED, hold.stage, "nobody approved it in time, or its run was ended")
+    if hold.stop is not None:
+        return Ending(State.ABORTED, hold.stage, f"{hold.stop.by} asked it to stop: {hold.stop.reason}")
+    return Ending(State.FAILED, hold.stage, "its process died")
 
 
 def _complete(operation: Operation, record: EnvironmentRecord, hold: Hold) -> str:
     """Complete a rollback whose process died: it is never undone, since it was a human's wish for safety."""
     from flows.rollback import complete_rollback
 
-    if record.rollback is None:
-        return "A rollback died before it changed anything."
-    colour = record.rollback.leaving.colour.other
-    release_dead_lock(operation, hold.owner, colour, since=hold.acquired_at)
+    assert record.rollback is not None
+    release_dead_lock(operation, hold.owner, record.rollback.leaving.colour.other, since=hold.acquired_at)
     return complete_rollback(operation, record.rollback)
-
-
-def _weights_before(record: EnvironmentRecord) -> Weights | None:
-    return record.weights
-
-
-def _went_live(record: EnvironmentRecord, history: VersionRecord, attempt_id: str) -> bool:
-    attempt = history.attempt(attempt_id)
-    return bool(
-        attempt
-        and attempt.release
-        and record.live
-        and record.live.release.revision == attempt.release.revision
-        and record.live.colour is attempt.colour
-        and attempt.state is State.BAKING
-    )
-
-
-def _finished(record: VersionRecord, attempt_id: str) -> Attempt:
-    attempt = record.attempt(attempt_id)
-    assert attempt is not None
-    if attempt.state is State.HEALTHY:
-        return attempt
-    return attempt.moved(State.HEALTHY).model_copy(update={"ended_at": now()})

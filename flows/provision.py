@@ -26,7 +26,7 @@ def provision(environment: str) -> Outcome:
     Args:
         environment: Which environment: the name of a file in environments/, such as production.
     """
-    return conduct("provision", environment, provision_environment)
+    return conduct("provision", environment, provision_environment, provisions=True)
 
 
 def provision_environment(operation: Operation) -> str:
@@ -72,7 +72,7 @@ def provision_root(operation: Operation, name: str, state_key: str, variables: d
 @step_task("record")
 def record_infrastructure(operation: Operation, outputs: dict[str, Any]) -> None:
     """Write what releases need to know into the environment's record."""
-    found = Infrastructure(**{name: outputs[name] for name in Infrastructure.model_fields})
+    found = Infrastructure.model_validate({name: outputs.get(name) for name in Infrastructure.model_fields})
     with operation.step("record", "write what was provisioned into the record") as step:
         operation.store.change_environment(
             lambda r: r.model_copy(update={"infrastructure": found, "weights": r.weights or initial_weights(r)})
@@ -110,7 +110,7 @@ def environment_variables(operation: Operation, record: EnvironmentRecord) -> di
         "container_port": settings.service.container_port,
         "production_listener_port": settings.ports.production,
         "test_listener_ports": {c.value: settings.ports.test(c) for c in Colour},
-        "listener_weights": (record.weights or initial_weights(record)).model_dump(),
+        "listener_weights": initial_weights(record).model_dump(),
         "secret_names": sorted({reference.secret for reference in settings.service.secrets.values()}),
         **settings.provision.environment,
     }

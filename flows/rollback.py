@@ -51,7 +51,9 @@ def roll_back(operation: Operation, to_version: str | None, abort_in_flight: boo
     if stopped is not None:
         return stopped
     intent = _state_intent(operation, choose_target(operation.last_seen, to_version))
-    return complete_rollback(operation, intent)
+    said = complete_rollback(operation, intent)
+    operation.free()
+    return said
 
 
 def complete_rollback(operation: Operation, intent: RollbackIntent) -> str:
@@ -59,13 +61,12 @@ def complete_rollback(operation: Operation, intent: RollbackIntent) -> str:
     target = intent.target
     colour = intent.leaving.colour.other
     operation.begin_rollback(target.release, colour)
-    warm = is_warm(operation, target, colour)
+    warm = operation.keeps_slot = is_warm(operation, target, colour)
     if not warm:
         start_cold(operation)
     return_traffic(operation)
     confirm_release(operation)
     finish_rollback(operation, intent)
-    operation.free()
     kind = "warm" if warm else "cold"
     left = intent.leaving.release.version
     return f"{operation.environment} is back on {target.release.version} ({colour}, {kind}), away from {left}."

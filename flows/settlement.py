@@ -17,7 +17,7 @@ from tasks.load_balancer import move_weights, read_target_health, read_weights
 from tasks.operation import Operation, now
 from tasks.terraform_lock import release_dead_lock
 
-__all__ = ["Ending", "settle_attempt"]
+__all__ = ["Ending", "Settled", "settle_attempt"]
 
 _PATIENCE = 4
 
@@ -31,8 +31,18 @@ class Ending:
     reason: str
 
 
-def settle_attempt(operation: Operation, attempt: Attempt | None, ending: Ending, owner: Owner) -> str:
-    """Give traffic back to the live colour, stop the candidate, write the record; return what traffic does now.
+@dataclass(frozen=True)
+class Settled:
+    """What came of it: what traffic does now, and whether the environment may be given to the next."""
+
+    traffic: str
+    complete: bool
+
+
+def settle_attempt(operation: Operation, attempt: Attempt | None, ending: Ending, owner: Owner) -> Settled:
+    """Give traffic back to the live colour, stop the candidate, write the record.
+
+    An attempt that is live by the environment's record ends healthy, whatever became of its process since.
 
     `owner` is the process whose attempt it was. Each part is tried though another failed; what could not be done is
     said in the record.
@@ -41,20 +51,49 @@ def settle_attempt(operation: Operation, attempt: Attempt | None, ending: Ending
     remains: list[str] = []
     operation.disregard_stop()
     operation.stage = "settling"
+    if attempt is not None and _went_live(operation, attempt):
+        _tried("the record", remains, lambda: _write_healthy(operation, attempt))
+        return Settled(_traffic_now(operation), complete=not remains)
 
     home_again = _tried("traffic", remains, lambda: _return_to_live(operation))
+    stopped = True
     if attempt is not None:
         if attempt.colour is not None:
             colour, since = attempt.colour, attempt.started_at
             _tried("Terraform", remains, lambda: release_dead_lock(operation, owner, colour, since=since))
-        _tried("one-off tasks", remains, lambda: _stop_one_offs(operation, attempt))
+        stopped = _tried("one-off tasks", remains, lambda: _stop_one_offs(operation, attempt))
         if attempt.colour is not None and home_again:
             _tried(f"the {colour} slot", remains, lambda: _stop_candidate(operation, colour))
     traffic = _traffic_now(operation)
     if attempt is not None:
         _tried("the record", remains, lambda: _write_ending(operation, attempt, ending, "; ".join(remains)))
     logger.info("Traffic: %s", traffic)
-    return traffic + (f" Not done: {'; '.join(remains)}." if remains else "")
+    said = traffic + (f" Not done: {'; '.join(remains)}." if remains else "")
+    # A freeze is a settled state: a human's answer ends it. Anything else is tried again by `reconcile`.
+    return Settled(said, complete=stopped and (home_again or operation.last_seen.frozen is not None))
+
+
+def _went_live(operation: Operation, attempt: Attempt) -> bool:
+    live = operation.last_seen.live
+    return bool(
+        attempt.release
+        and live
+        and live.release.revision == attempt.release.revision
+        and live.colour is attempt.colour
+        and attempt.state is State.BAKING
+    )
+
+
+def _write_healthy(operation: Operation, attempt: Attempt) -> None:
+    version = operation.version
+    assert version is not None
+    operation.store.change_version(
+        version,
+        operation.commit,
+        lambda r: r.with_attempt(
+            (r.attempt(attempt.id) or attempt).moved(State.HEALTHY).model_copy(update={"ended_at": now()})
+        ),
+    )
 
 
 def _tried(what: str, remains: list[str], action: Callable[[], None]) -> bool:
@@ -117,7 +156,7 @@ def _stop_one_offs(operation: Operation, attempt: Attempt) -> None:
 
 def _stop_candidate(operation: Operation, colour: Colour) -> None:
     record = operation.last_seen
-    if record.live is not None and record.live.colour is colour:
+    if operation.keeps_slot or (record.live is not None and record.live.colour is colour):
         return
     if read_weights(operation.aws, operation.infrastructure).of(colour) == 0:
         empty_slot(operation, colour)
@@ -153,8 +192,9 @@ def _write_ending(operation: Operation, attempt: Attempt, ending: Ending, remain
         version, operation.commit, lambda r: r.with_attempt(close(r.attempt(attempt.id) or attempt))
     )
     with suppress(PointsmanError):
-        operation.store.change_environment(
-            lambda r: r.model_copy(
-                update={"last_failure": f"{version} {ending.state} at {ending.step}: {ending.reason}"}
-            )
-        )
+        operation.store.change_environment(lambda r: r.model_copy(update={"last_failure": _in_a_line(version, ending)}))
+
+
+def _in_a_line(version: str, ending: Ending) -> str:
+    reason = " ".join(ending.reason.split())
+    return f"{version} {ending.state} at {ending.step}: {reason[:300]}{'…' if len(reason) > 300 else ''}"

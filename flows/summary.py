@@ -29,6 +29,7 @@ def summarise(operation: Operation) -> str:
 | commit | `{release.commit}` |
 | image | `{release.image_digest}` |
 | colour | {colour} |
+| answers seen | {operation.settings.traffic.answers} in a row on each address, of this release only |
 | steps together | {seconds:.1f} s |
 
 | step | outcome | seconds | what happened |

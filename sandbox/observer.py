@@ -1,4 +1,4 @@
-"""What can be seen of an environment from outside, and whether it is settled: nothing here asks Pointsman's own code."""
+"""What can be seen of an environment from outside, and whether it is settled, without asking Pointsman's own code."""
 
 from __future__ import annotations
 

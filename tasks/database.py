@@ -27,6 +27,7 @@ def migrate_database(operation: Operation, plan: MigrationPlan) -> None:
 
     Raises `Permanent` with Prisma's code and the migration's name if they fail.
     """
+    before = operation.last_seen.migrations
     with operation.step("migrate", _intent(plan)) as step:
         if not operation.settings.migration.enabled:
             step.skip("migrations are switched off for this environment")
@@ -38,8 +39,12 @@ def migrate_database(operation: Operation, plan: MigrationPlan) -> None:
             # From here on nobody runs these migrations again; without this line, Prisma's own table decides.
             operation.store.change_environment(lambda r: r.model_copy(update={"migrations": plan.names}))
             step.done(f"the database is at {plan.head}")
-        operation.note(schema_head_after=plan.head, migrations=plan.names)
+        operation.note(schema_head_before=_head(before), schema_head_after=plan.head, migrations=plan.names)
     operation.advance(State.MIGRATED)
+
+
+def _head(migrations: tuple[str, ...]) -> str | None:
+    return migrations[-1] if migrations else None
 
 
 def _intent(plan: MigrationPlan) -> str:

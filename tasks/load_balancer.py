@@ -54,9 +54,9 @@ def read_target_health(aws: AwsClients, infrastructure: Infrastructure, colour: 
     return TargetHealth(states, tuple(reasons))
 
 
-def read_weights(aws: AwsClients, infrastructure: Infrastructure) -> Weights:
-    """Return the weights that the production listener has now."""
-    arn = infrastructure.production_listener_arn
+def read_weights(aws: AwsClients, infrastructure: Infrastructure, listener: str | None = None) -> Weights:
+    """Return the weights that the production listener (or the one named) has now."""
+    arn = listener or infrastructure.production_listener_arn
     with aws_errors("reading the production listener"):
         found = aws("elbv2").describe_listeners(ListenerArns=[arn])["Listeners"]
     actions = found[0]["DefaultActions"] if found else []
@@ -131,12 +131,19 @@ def _record(operation: Operation, homeward: bool, **facts: Weights | None) -> No
 
 
 def _write(operation: Operation, infrastructure: Infrastructure, to: Weights) -> None:
+    # While HTTPS is being set up, port 80 forwards as well and must not lag behind.
+    for listener in (infrastructure.http_forward_listener_arn, infrastructure.production_listener_arn):
+        if listener:
+            _write_listener(operation, infrastructure, listener, to)
+
+
+def _write_listener(operation: Operation, infrastructure: Infrastructure, listener: str, to: Weights) -> None:
     failure: PointsmanError | None = None
     for attempt in range(_ATTEMPTS):
         try:
             with aws_errors(f"setting the production listener to {to}", writes=True):
                 operation.aws("elbv2").modify_listener(
-                    ListenerArn=infrastructure.production_listener_arn,
+                    ListenerArn=listener,
                     DefaultActions=[
                         {
                             "Type": "forward",
@@ -157,7 +164,7 @@ def _write(operation: Operation, infrastructure: Infrastructure, to: Weights) ->
             failure = error
             time.sleep(min(2.0, 0.2 * 2**attempt))
         try:
-            if read_weights(operation.aws, infrastructure) == to:
+            if read_weights(operation.aws, infrastructure, listener) == to:
                 return
         except Transient as error:
             failure = error

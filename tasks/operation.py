@@ -93,6 +93,7 @@ class Operation:
         self.last_seen = EnvironmentRecord(environment=block.stage)
         self._attempt: Attempt | None = None
         self.weights_at_start: Weights | None = None
+        self.keeps_slot = False
         self.holds = False
         self._tracked = True
         self._stop: str | None = None
@@ -157,6 +158,12 @@ class Operation:
 
         return self.take_hold(None, judged)
 
+    def remember_weights(self) -> None:
+        """Write what the listener carried before a first release, which is where it returns to."""
+        self.weights_at_start = self.last_seen.weights
+        if self.last_seen.live is None:
+            self.store.change_environment(lambda r: r.model_copy(update={"weights_before": r.weights}))
+
     def _beat(self) -> None:
         timing = self.settings.timing
         while not self._ended.wait(timing.heartbeat):
@@ -204,6 +211,12 @@ class Operation:
     def lost(self) -> bool:
         """Whether somebody else took the environment over: then nothing more may be written."""
         return self._lost is not None
+
+    def forget(self) -> None:
+        """Be about nothing any more, once somebody else's work has been settled."""
+        self._attempt, self._tracked = None, True
+        self.version, self.commit, self.steps, self.stage = None, "", [], "starting"
+        self.keeps_slot = False
 
     def disregard_stop(self) -> None:
         """Go on in spite of a wish to stop, since what is left to do is what was wished for."""

@@ -92,13 +92,11 @@ def _read(stream: IO[str] | None, on_line: Callable[[str], None]) -> None:
 
 
 def interrupt_children() -> None:
-    """Interrupt every child that other threads still run, once, and wait for their ends."""
+    """Interrupt every child that other threads still run, once; each thread waits for its own."""
     with _lock:
         running = list(_children)
     for child in running:
         _interrupt(child)
-    for child in running:
-        _wait_or_kill(child)
 
 
 def _interrupt(child: subprocess.Popen[str]) -> None:

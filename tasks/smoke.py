@@ -53,7 +53,8 @@ def endpoint_of(settings: EnvironmentSettings, alb_dns_name: str, colour: Colour
     """Return the test listener of a colour, or the production listener for None."""
     traffic = settings.traffic
     scheme = "https" if traffic.https and colour is None else "http"
-    port = settings.ports.production if colour is None else settings.ports.test(colour)
+    production = 443 if traffic.https else settings.ports.production
+    port = production if colour is None else settings.ports.test(colour)
     host = (traffic.host if colour is None else None) or alb_dns_name
     return Endpoint(scheme, host, port, traffic.connect_to)
 

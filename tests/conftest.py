@@ -1,4 +1,4 @@
-"""The sandbox, started once a test run and shared: infrastructure is made once, since its load balancer takes a minute."""
+"""The sandbox, started once a test run and shared: infrastructure is made once, as a load balancer takes a minute."""
 
 from __future__ import annotations
 

@@ -69,9 +69,7 @@ async def open_receiver() -> AsyncIterator[Receiver]:
     """The receiver as the process environment and the blocks describe it; Refused with one sentence."""
     settings = _read_settings()
     if not get_current_settings().api.url:
-        raise Refused(
-            "PREFECT_API_URL is not set", do="Set it to the address of Prefect's API, which ends in /api."
-        )
+        raise Refused("PREFECT_API_URL is not set", do="Set it to the address of Prefect's API, which ends in /api.")
     environment = await asyncio.to_thread(_load, settings.environment)
     secret = str(environment.webhook_secret.get()).encode()
     if not secret:
@@ -81,9 +79,7 @@ async def open_receiver() -> AsyncIterator[Receiver]:
             do=f"Set one with `python -m blocks register {settings.environment}`.",
         )
     repository = environment.settings.source.github_repository
-    async with open_prefect_runs(
-        settings.environment, repository, deadline_seconds=settings.answer_seconds
-    ) as runs:
+    async with open_prefect_runs(settings.environment, repository, deadline_seconds=settings.answer_seconds) as runs:
         yield Receiver(
             environment=settings.environment,
             repository=repository,
@@ -105,9 +101,7 @@ def create_app(opener: Callable[[], AbstractAsyncContextManager[Receiver]] = ope
             log.info(json.dumps({"message": "receiving", "environment": receiver.environment}))
             yield
 
-    app = FastAPI(
-        title="Pointsman webhook", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
-    )
+    app = FastAPI(title="Pointsman webhook", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(PlainStartupFailure)
     app.add_api_route("/healthz", _health, methods=["GET"], response_model=Health)
     app.add_api_route("/webhooks/github", _receive, methods=["POST"], response_model=Answer)
@@ -212,9 +206,7 @@ async def _release(release: Release, runs: RunCreator) -> tuple[int, Answer]:
 
 def _parse(content_type: str | None, body: bytes) -> object:
     if (content_type or "").partition(";")[0].strip().lower() != "application/json":
-        raise ValueError(
-            "The content type is not application/json: choose it in the webhook's settings on GitHub."
-        )
+        raise ValueError("The content type is not application/json: choose it in the webhook's settings on GitHub.")
     try:
         payload: object = json.loads(body)
     except (ValueError, RecursionError) as error:

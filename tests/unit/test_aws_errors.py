@@ -88,9 +88,9 @@ def test_an_answer_that_did_not_come_is_lost_only_where_something_was_sent(
 
 def test_the_sentence_names_the_call_and_the_code_and_keeps_the_cause() -> None:
     cause = refusal("AccessDenied", 403)
-    with pytest.raises(Permanent, match="AWS does not allow reading the listener: AccessDenied: said so") as caught:
-        with aws_errors("reading the listener"):
-            raise cause
+    sentence = "AWS does not allow reading the listener: AccessDenied: said so"
+    with pytest.raises(Permanent, match=sentence) as caught, aws_errors("reading the listener"):
+        raise cause
     assert caught.value.__cause__ is cause
 
 

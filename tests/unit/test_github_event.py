@@ -49,9 +49,7 @@ def test_pushed_version_tag_is_released(payload: dict[str, Any], tag: str, commi
         pytest.param("push", push(ref="refs/heads/v1.2.3"), "no tag", id="branch_named_like_a_version"),
         pytest.param("push", push(ref="refs/tags/nightly"), "another kind", id="tag_without_v"),
         pytest.param("push", push(ref="refs/tags/1.2.3"), "another kind", id="version_without_v"),
-        pytest.param(
-            "push", push(deleted=True, after=ZEROS, head_commit=None), "was deleted", id="deleted_tag"
-        ),
+        pytest.param("push", push(deleted=True, after=ZEROS, head_commit=None), "was deleted", id="deleted_tag"),
         pytest.param("push", push(deleted=True), "was deleted", id="deleted_says_so"),
         pytest.param("push", push(after=ZEROS), "was deleted", id="after_is_all_zeros"),
         pytest.param(
@@ -60,9 +58,7 @@ def test_pushed_version_tag_is_released(payload: dict[str, Any], tag: str, commi
             "was deleted",
             id="deleted_tag_that_was_no_version",
         ),
-        pytest.param(
-            "push", push(repository={"full_name": "else/where"}), "'else/where'", id="another_repository"
-        ),
+        pytest.param("push", push(repository={"full_name": "else/where"}), "'else/where'", id="another_repository"),
         pytest.param("release", {"action": "published"}, "'release'", id="another_event"),
         pytest.param("create", {"ref_type": "tag", "ref": "v1.2.3"}, "'create'", id="create_event_of_a_tag"),
     ],

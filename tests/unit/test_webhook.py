@@ -82,9 +82,7 @@ def post(client: TestClient, body: bytes, **headers: str | None) -> httpx.Respon
         "X-Hub-Signature-256": sign(SECRET, body),
     }
     sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-    answer: httpx.Response = client.post(
-        PATH, content=body, headers={k: v for k, v in sent.items() if v is not None}
-    )
+    answer: httpx.Response = client.post(PATH, content=body, headers={k: v for k, v in sent.items() if v is not None})
     return answer
 
 
@@ -120,9 +118,7 @@ DELETED = push_payload(repository=REPOSITORY, tag="v1.2.3", commit=COMMIT, delet
         pytest.param("issues", {}, 202, "ignored", id="another_event"),
         pytest.param("push", DELETED, 202, "ignored", id="deleted_tag"),
         pytest.param("push", PUSH | {"ref": "refs/heads/main"}, 202, "ignored", id="branch"),
-        pytest.param(
-            "push", PUSH | {"repository": {"full_name": "else/where"}}, 202, "ignored", id="elsewhere"
-        ),
+        pytest.param("push", PUSH | {"repository": {"full_name": "else/where"}}, 202, "ignored", id="elsewhere"),
         pytest.param("push", PUSH | {"ref": "refs/tags/v1.2"}, 422, "rejected", id="no_semver"),
         pytest.param("push", {}, 400, "rejected", id="fields_missing"),
         pytest.param("push", [], 400, "rejected", id="no_object"),

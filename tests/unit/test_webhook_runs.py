@@ -60,9 +60,7 @@ def _prefect_settings() -> Iterator[None]:
 
 def with_runs(prefect: FakePrefect, use: Callable[[PrefectRuns], Any], *, deadline: float = 0.8) -> Any:
     async def main() -> Any:
-        async with open_prefect_runs(
-            "moon", "owner/app", deadline_seconds=deadline, transport=prefect
-        ) as runs:
+        async with open_prefect_runs("moon", "owner/app", deadline_seconds=deadline, transport=prefect) as runs:
             return await use(runs)
 
     return asyncio.run(main())
@@ -114,9 +112,7 @@ def test_answer_comes_at_the_deadline_when_prefect_stays_busy() -> None:
 @pytest.mark.parametrize(
     ("prefect", "error", "sentence"),
     [
-        pytest.param(
-            FakePrefect(CREATED, deployments=()), Permanent, "no deployment release/moon", id="no_deployment"
-        ),
+        pytest.param(FakePrefect(CREATED, deployments=()), Permanent, "no deployment release/moon", id="no_deployment"),
         pytest.param(
             FakePrefect(httpx.Response(409, json={})), Permanent, "refused a run .* with 409", id="parameters"
         ),

@@ -1,0 +1,207 @@
+"""Writes to ECS: a lost answer is looked for and never taken for a failure, and a stopped task is seen STOPPED."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.colour import Colour
+from core.errors import Permanent, PointsmanError, Refused, UnknownOutcome
+from core.hold import take
+from tasks.ecs import empty_slot, run_one_off, start_slot, stop_one_offs, vacate_slot
+from tasks.operation import Operation, now
+from tests.unit.facts import owner
+from tests.unit.fakes import FakeAws, Fault, Task, closed, lost, refusal, store_of, unreachable
+
+GREEN = "shop-test-green"
+ARN = "arn:aws:ecs:eu-west-1:123456789012:task/c/0"
+
+
+def run(operation: Operation, timeout: float = 5) -> object:
+    return run_one_off(
+        operation,
+        task_definition="migration:1",
+        prefix="green-migration",
+        started_by="run-1-1",
+        command=None,
+        timeout=timeout,
+    )
+
+
+LOST = [
+    pytest.param([Fault(lost(), lands=True)], 1, id="answer lost, done"),
+    pytest.param([Fault(lost())], 2, id="answer lost, not done"),
+    pytest.param([Fault(closed(), lands=True)], 1, id="connection closed, done"),
+    pytest.param([Fault(unreachable())], 2, id="not reached"),
+    pytest.param([Fault(refusal("ThrottlingException"))], 2, id="asked for patience"),
+    pytest.param([Fault(refusal("ServerException", 500), lands=True)], 1, id="ECS failed, done"),
+    pytest.param([Fault(refusal("ServerException", 500)), Fault(lost())], 3, id="twice nothing"),
+]
+
+
+# --- update_service
+
+
+@pytest.mark.parametrize(("faults", "asked"), LOST)
+def test_a_scaling_whose_answer_was_lost_is_looked_for_and_asked_again_only_if_need_be(
+    operation: Operation, aws: FakeAws, faults: list[Fault], asked: int
+) -> None:
+    aws.ecs.desired[GREEN] = 2
+    aws.ecs.fail("update_service", *faults)
+    assert empty_slot(operation, Colour.GREEN) == 2
+    assert aws.ecs.desired[GREEN] == 0
+    assert aws.ecs.count("update_service") == asked
+
+
+@pytest.mark.parametrize(("faults", "asked"), LOST)
+def test_a_start_whose_answer_was_lost_makes_one_deployment(
+    operation: Operation, aws: FakeAws, faults: list[Fault], asked: int
+) -> None:
+    aws.ecs.fail("update_service", *faults)
+    assert start_slot(operation, Colour.GREEN, 1) == 1
+    assert (aws.ecs.desired[GREEN], aws.ecs.deployments[GREEN]) == (1, 1)
+    assert aws.ecs.count("update_service") == asked
+
+
+def test_a_start_that_was_not_done_is_not_taken_for_done_by_its_count(operation: Operation, aws: FakeAws) -> None:
+    aws.ecs.desired[GREEN] = 1  # it is to run, and must be started anew
+    aws.ecs.fail("update_service", Fault(lost()))
+    start_slot(operation, Colour.GREEN, 1)
+    assert aws.ecs.deployments.get(GREEN) == 1
+
+
+def test_a_scaling_that_never_gets_an_answer_has_an_unknown_outcome(operation: Operation, aws: FakeAws) -> None:
+    aws.ecs.desired[GREEN] = 2
+    aws.ecs.broken = {"update_service": lost}
+    with pytest.raises(UnknownOutcome, match=f"scaling {GREEN} to 0 was lost"):
+        empty_slot(operation, Colour.GREEN)
+
+
+def test_a_scaling_that_ecs_refuses_is_not_tried_again(operation: Operation, aws: FakeAws) -> None:
+    aws.ecs.desired[GREEN] = 2
+    aws.ecs.broken = {"update_service": lambda: refusal("ServiceNotActiveException")}
+    with pytest.raises(Permanent, match="ServiceNotActiveException"):
+        empty_slot(operation, Colour.GREEN)
+    assert aws.ecs.count("update_service") == 1
+
+
+def test_who_is_taken_over_between_two_tries_does_not_scale_again(operation: Operation, aws: FakeAws) -> None:
+    def taken_over() -> None:
+        store_of(aws.s3).change_environment(lambda r: take(r, owner("other"), now(), expiry=7200, version=None))
+
+    aws.ecs.desired[GREEN] = 2
+    aws.ecs.fail("update_service", Fault(lost(), meanwhile=taken_over))
+    with pytest.raises(Refused, match="no longer ours"):
+        empty_slot(operation, Colour.GREEN)
+    assert aws.ecs.count("update_service") == 1
+
+
+def test_an_empty_slot_is_left_alone(operation: Operation, aws: FakeAws) -> None:
+    assert empty_slot(operation, Colour.GREEN) is None
+    assert aws.ecs.count("update_service") == 0
+
+
+def test_a_slot_that_carries_traffic_is_never_vacated(operation: Operation, aws: FakeAws) -> None:
+    from core.colour import Weights
+
+    aws.ecs.desired[GREEN] = 2
+    aws.elbv2.weights = Weights(blue=99, green=1)
+    with pytest.raises(Refused, match="green slot carries traffic"):
+        vacate_slot.fn(operation)
+    assert aws.ecs.desired[GREEN] == 2
+
+
+# --- run_task
+
+
+@pytest.mark.parametrize(("faults", "asked"), LOST)
+def test_a_task_whose_start_was_lost_is_asked_for_again_with_the_same_token(
+    operation: Operation, aws: FakeAws, faults: list[Fault], asked: int
+) -> None:
+    aws.ecs.fail("run_task", *faults)
+    run(operation)
+    assert len(aws.ecs.tasks) == 1
+    tokens = {arguments["clientToken"] for name, arguments in aws.ecs.calls if name == "run_task"}
+    assert tokens == {"run-1-1"}
+    assert aws.ecs.count("run_task") >= asked
+
+
+def test_a_task_whose_start_is_never_answered_has_an_unknown_outcome(operation: Operation, aws: FakeAws) -> None:
+    aws.ecs.fail("run_task", Fault(lost(), lands=True), Fault(lost()), Fault(lost()))
+    with pytest.raises(UnknownOutcome, match="starting a task of migration:1 was lost"):
+        run(operation)
+    assert len(aws.ecs.tasks) == 1
+
+
+def test_a_task_that_ecs_cannot_place_is_told_with_its_reason(operation: Operation, aws: FakeAws) -> None:
+    aws.ecs.failures = [{"reason": "RESOURCE:CPU", "detail": "none left"}]
+    with pytest.raises(Permanent, match="ECS started no task: RESOURCE:CPU none left"):
+        run(operation)
+
+
+def test_a_task_that_takes_too_long_is_stopped(operation: Operation, aws: FakeAws) -> None:
+    aws.ecs.ends_with = None
+    with pytest.raises(Permanent, match="took longer than"):
+        run(operation, timeout=0.01)
+    assert [t.last for t in aws.ecs.tasks] == ["STOPPED"]
+
+
+def test_a_task_ends_with_its_exit_code_and_its_lines(operation: Operation, aws: FakeAws) -> None:
+    aws.ecs.ends_with, aws.logs.lines = 1, ["Error: P3018"]
+    ended = run(operation)
+    assert (ended.exit_code, ended.lines) == (1, ("Error: P3018",))  # type: ignore[attr-defined]
+
+
+# --- stop_task
+
+
+def test_all_tasks_so_marked_are_stopped_and_no_others(operation: Operation, aws: FakeAws) -> None:
+    aws.ecs.tasks = [Task(f"{ARN}{n}", mark) for n, mark in enumerate(["run-1-1", "run-1-1", "run-2-1"])]
+    assert stop_one_offs(operation, "run-1-1") == 2
+    assert [t.last for t in aws.ecs.tasks] == ["STOPPED", "STOPPED", "RUNNING"]
+
+
+def test_where_nothing_runs_nothing_is_stopped(operation: Operation, aws: FakeAws) -> None:
+    assert stop_one_offs(operation, "run-1-1") == 0
+    assert aws.ecs.count("stop_task") == 0
+
+
+def test_a_task_is_seen_stopped_before_anything_is_decided(operation: Operation, aws: FakeAws) -> None:
+    aws.ecs.tasks = [Task(ARN, "run-1-1", lingers=5)]
+    stop_one_offs(operation, "run-1-1")
+    assert aws.ecs.tasks[0].last == "STOPPED"
+    assert aws.ecs.count("stop_task") == 1
+
+
+def test_a_task_that_was_told_to_stop_by_a_run_that_died_is_seen_stopped_too(
+    operation: Operation, aws: FakeAws
+) -> None:
+    aws.ecs.tasks = [Task(ARN, "run-1-1", desired="STOPPED", lingers=5)]
+    stop_one_offs(operation, "run-1-1")
+    assert aws.ecs.tasks[0].last == "STOPPED"
+
+
+@pytest.mark.parametrize("lands", [True, False])
+def test_a_stop_whose_answer_was_lost_is_looked_for(operation: Operation, aws: FakeAws, lands: bool) -> None:
+    aws.ecs.tasks = [Task(ARN, "run-1-1", lingers=3)]
+    aws.ecs.fail("stop_task", Fault(lost(), lands=lands))
+    stop_one_offs(operation, "run-1-1")
+    assert aws.ecs.tasks[0].last == "STOPPED"
+
+
+@pytest.mark.parametrize("lands", [True, False])
+def test_after_a_stop_of_unknown_outcome_a_second_look_sees_the_task_stopped(
+    operation: Operation, aws: FakeAws, lands: bool
+) -> None:
+    aws.ecs.tasks = [Task(ARN, "run-1-1", lingers=3)]
+    aws.ecs.fail("stop_task", Fault(lost(), lands=lands))
+    try:
+        stop_one_offs(operation, "run-1-1")
+    except UnknownOutcome:
+        stop_one_offs(operation, "run-1-1")
+    assert aws.ecs.tasks[0].last == "STOPPED"
+
+
+def test_a_task_that_does_not_stop_is_said_so(operation: Operation, aws: FakeAws) -> None:
+    aws.ecs.tasks = [Task(ARN, "run-1-1", lingers=10**9)]
+    with pytest.raises(PointsmanError, match="1 one-off tasks did not stop"):
+        stop_one_offs(operation, "run-1-1")

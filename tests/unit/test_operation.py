@@ -1,0 +1,194 @@
+"""One run's work on an environment: intent before, outcome after, and nothing written once the hold is gone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from core.colour import Colour
+from core.errors import Permanent, PointsmanError, Refused
+from core.hold import ask_to_stop, take
+from core.record import Attempt, State, VersionRecord
+from tasks.operation import Operation, now
+from tests.unit.facts import COMMIT, owner, settings_with
+from tests.unit.fakes import FakeAws, Fault, lost, operation_of, store_of
+
+
+def history(aws: FakeAws, version: str = "v1.1.0") -> VersionRecord:
+    found = store_of(aws.s3).version(version)
+    assert found is not None
+    return found
+
+
+def attempt_of(aws: FakeAws) -> Attempt:
+    return history(aws).attempts[-1]
+
+
+def taken_over(aws: FakeAws) -> None:
+    store_of(aws.s3).change_environment(lambda r: take(r, owner("other", pid=9), now(), expiry=7200, version=None))
+
+
+def test_a_step_s_intent_stands_in_the_record_before_and_its_outcome_after(operation: Operation, aws: FakeAws) -> None:
+    with operation.step("apply", "apply plan abc") as step:
+        written = attempt_of(aws).steps
+        assert [(s.name, s.intent, s.outcome) for s in written] == [("apply", "apply plan abc", None)]
+        step.done("it is applied")
+    assert [(s.outcome, s.detail) for s in attempt_of(aws).steps] == [("done", "it is applied")]
+    assert attempt_of(aws).steps[0].seconds is not None
+
+
+def test_a_step_with_nothing_to_do_says_why(operation: Operation, aws: FakeAws) -> None:
+    with operation.step("apply", "apply plan abc") as step:
+        step.skip("the plan changes nothing")
+    assert [(s.outcome, s.detail) for s in attempt_of(aws).steps] == [("skipped", "the plan changes nothing")]
+
+
+@pytest.mark.parametrize("error", [Permanent("It broke"), KeyboardInterrupt(), ValueError("x")])
+def test_a_step_that_breaks_off_is_written_down_as_failed(
+    operation: Operation, aws: FakeAws, error: BaseException
+) -> None:
+    with pytest.raises(type(error)), operation.step("apply", "apply plan abc"):
+        raise error
+    assert [s.outcome for s in attempt_of(aws).steps] == ["failed"]
+
+
+def test_a_failure_is_told_though_it_cannot_be_written_down(operation: Operation, aws: FakeAws) -> None:
+    with pytest.raises(Permanent, match="It broke"), operation.step("apply", "apply plan abc"):
+        aws.s3.broken = {"put_object": lost, "get_object": lost}
+        raise Permanent("It broke")
+
+
+def test_a_step_does_not_begin_once_the_environment_was_taken_over(operation: Operation, aws: FakeAws) -> None:
+    taken_over(aws)
+    with pytest.raises(Refused, match="no longer ours"), operation.step("apply", "apply plan abc"):
+        pytest.fail("it began")
+
+
+def test_a_step_does_not_begin_once_somebody_wants_it_to_stop(operation: Operation, aws: FakeAws) -> None:
+    store_of(aws.s3).change_environment(lambda r: ask_to_stop(r, "a rollback", "it said so", now()))
+    with (
+        pytest.raises(Refused, match=r"v1\.1\.0 was asked to stop: a rollback asked it to: it said so"),
+        operation.step("apply", "apply plan abc"),
+    ):
+        pytest.fail("it began")
+
+
+def test_a_hold_that_ran_out_unprolonged_stops_the_work(operation: Operation) -> None:
+    hold = operation.ensure_ours().hold
+    assert hold is not None
+    past = hold.model_copy(update={"expires_at": now() - timedelta(seconds=1)})
+    operation.last_seen = operation.last_seen.model_copy(update={"hold": past})
+    with pytest.raises(Refused):
+        operation.check()
+
+
+def test_only_one_s_own_hold_is_given_back(operation: Operation, aws: FakeAws) -> None:
+    taken_over(aws)
+    operation.free()
+    hold = store_of(aws.s3).environment().hold
+    assert hold is not None
+    assert hold.owner.flow_run_id == "other"
+
+
+def test_an_environment_that_is_held_is_not_taken(operation: Operation, aws: FakeAws) -> None:
+    other = operation_of(aws, settings_with(), owner("run-2", pid=9))
+    with pytest.raises(Refused, match="test is held by release") as refusal:
+        other.take_if_free()
+    assert "reconcile" in refusal.value.do
+
+
+@pytest.mark.parametrize("lands", [True, False])
+def test_taking_the_hold_survives_a_lost_answer(operation: Operation, aws: FakeAws, lands: bool) -> None:
+    operation.free()
+    other = operation_of(aws, settings_with(), owner("run-2", pid=9))
+    before = other.store.environment().fence
+    aws.s3.fail("put_object", Fault(lost(), lands=lands))
+    other.take_if_free()
+    record = store_of(aws.s3).environment()
+    assert record.hold is not None
+    assert (record.hold.owner, record.fence, other.fence) == (other.owner, before + 1, before + 1)
+    other.stop_heartbeat()
+
+
+def test_an_attempt_moves_by_the_table_and_not_otherwise(operation: Operation, aws: FakeAws) -> None:
+    operation.advance(State.PLANNED)
+    operation.advance(State.PLANNED)
+    assert attempt_of(aws).state is State.PLANNED
+    with pytest.raises(Permanent, match="cannot go from PLANNED to SHIFTING"):
+        operation.advance(State.SHIFTING)
+    assert attempt_of(aws).state is State.PLANNED
+
+
+def test_a_run_that_is_suspended_takes_up_its_own_attempt(operation: Operation, aws: FakeAws) -> None:
+    operation.advance(State.PLANNED)
+    again = operation_of(aws, settings_with(), operation.owner)
+    assert again.begin_attempt("v1.1.0", COMMIT, Colour.GREEN).state is State.PLANNED
+    assert len(history(aws).attempts) == 1
+
+
+def test_a_retry_is_an_attempt_of_its_own_and_closes_the_one_that_died(operation: Operation, aws: FakeAws) -> None:
+    operation.advance(State.PLANNED)
+    retried = operation_of(aws, settings_with(), owner("run-1", attempt="run-1-2"))
+    retried.begin_attempt("v1.1.0", COMMIT, Colour.GREEN)
+    assert [a.state for a in history(aws).attempts] == [State.ABORTED, State.BUILDING]
+
+
+def test_a_waiter_that_is_superseded_leaves_the_attempt_of_the_run_that_works(
+    operation: Operation, aws: FakeAws
+) -> None:
+    """Two runs of v1.1.0: one works, the other waits until v1.2.0 comes."""
+    from flows.entry import enter
+    from tasks.git import Checkout
+    from tests.unit.facts import waiter
+
+    operation.advance(State.PLANNED)
+    store_of(aws.s3).change_environment(
+        lambda r: r.model_copy(
+            update={
+                "hold": r.hold.model_copy(update={"version": "v1.1.0"}) if r.hold else None,
+                "queue": (waiter("v1.2.0", "run-3").model_copy(update={"seen_at": now()}),),
+            }
+        )
+    )
+    from pathlib import Path
+
+    from core.version import Version
+
+    second = operation_of(aws, settings_with(), owner("run-2", pid=9))
+    ended = enter(second, Checkout(Version.parse("v1.1.0"), COMMIT, Path(), ()), allow_downgrade=False)
+    assert ended is not None
+    assert ended.name == "Superseded"
+    operation.advance(State.APPLIED)
+    first = history(aws).attempt(operation.owner.attempt)
+    assert first is not None
+    assert first.state is State.APPLIED
+
+
+def test_a_refused_retry_leaves_the_record_of_what_is_live(operation: Operation, aws: FakeAws) -> None:
+    for state in (State.PLANNED, State.APPLIED, State.MIGRATED, State.RUNNING, State.VERIFIED):
+        operation.advance(state)
+    for state in (State.SHIFTING, State.BAKING, State.HEALTHY):
+        operation.advance(state)
+    other = operation_of(aws, settings_with(), owner("run-2", pid=9))
+    other.version = "v1.1.0"
+    other.record_early_failure(State.FAILED, "checkout", "The tag does not exist")
+    assert [a.state for a in history(aws).attempts] == [State.HEALTHY]
+
+
+def test_a_failure_before_the_hold_is_written_down(aws: FakeAws, operation: Operation) -> None:
+    other = operation_of(aws, settings_with(), owner("run-2", pid=9))
+    other.version = "v9.0.0"
+    other.record_early_failure(State.FAILED, "checkout", "The tag does not exist")
+    failed = history(aws, "v9.0.0").attempts[-1]
+    assert failed.failure is not None
+    assert (failed.state, failed.failure.step, failed.failure.reason) == (
+        State.FAILED,
+        "checkout",
+        "The tag does not exist",
+    )
+
+
+def test_nothing_is_known_of_an_environment_that_was_not_provisioned(aws: FakeAws, no_run_log: None) -> None:
+    with pytest.raises(PointsmanError, match="no infrastructure yet"):
+        _ = operation_of(aws, settings_with(), owner()).infrastructure
