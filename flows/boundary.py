@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 
 from prefect.client.schemas.objects import State as RunState
-from prefect.exceptions import Pause, TerminationSignal
+from prefect.exceptions import CancelledRun, FailedRun, Pause, TerminationSignal
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
@@ -22,6 +23,18 @@ from tasks.process import interrupt_children, owner_of
 __all__ = ["Outcome", "conduct"]
 
 Outcome = RunState[None]
+
+
+class _OneMessage(logging.Filter):
+    """Drops Prefect's traceback of a flow that returned a failed state: its message has been said."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is to be logged."""
+        raised = record.exc_info[1] if record.exc_info else None
+        return not isinstance(raised, (FailedRun, CancelledRun))
+
+
+logging.getLogger("prefect.flow_runs").addFilter(_OneMessage())
 
 
 def conduct(flow: str, stage: str, body: Callable[[Operation], str | Outcome], *, provisions: bool = False) -> Outcome:

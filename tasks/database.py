@@ -18,7 +18,7 @@ __all__ = ["migrate_database", "migration_failure"]
 # https://www.prisma.io/docs/orm/reference/error-reference
 _CODE = re.compile(r"\bP\d{4}\b")
 _NAME = re.compile(r"Migration name: (\S+)|The `(\S+)` migration")
-_DATABASE = re.compile(r"Database error:?\s*\n?(.*)|^ERROR: .*", re.MULTILINE)
+_DATABASE = re.compile(r"Database error:\s*\n?(.*)|^ERROR: .*", re.MULTILINE)
 
 
 @step_task("migrate")

@@ -38,15 +38,17 @@ def build_image(operation: Operation, checkout: Checkout) -> str:
     """
     repository = operation.infrastructure.ecr_repository_url
     reference = f"{repository}:{checkout.version.image_tag}"
-    if found := _already_there(operation, checkout):
-        with operation.step("build", f"build {reference}", writes=False) as step:
+    with operation.step("build", f"build {reference}", writes=False) as step:
+        found = _already_there(operation, checkout)
+        if found:
             step.skip(f"{reference} was built from commit {checkout.commit[:12]} already")
+        else:
+            _build(operation, checkout, reference)
+            step.done(f"built {reference}")
+    if found:
         with operation.step("push", f"push {reference}", writes=False) as step:
             step.skip(f"ECR holds {found}")
         return f"{repository}@{found}"
-    with operation.step("build", f"build {reference}", writes=False) as step:
-        _build(operation, checkout, reference)
-        step.done(f"built {reference}")
     with operation.step("push", f"push {reference} to ECR") as step:
         digest = _push(operation, checkout, reference)
         step.done(f"ECR holds {digest}")

@@ -279,7 +279,7 @@ class Operation:
             steps=tuple(self.steps),
         )
         record = self.store.change_version(
-            version, commit, lambda r: r if r.attempt(fresh.id) else _close_open(r).with_attempt(fresh)
+            version, commit, lambda r: r if r.attempt(fresh.id) else _close_open(_known(r, commit)).with_attempt(fresh)
         )
         found = record.attempt(fresh.id)
         assert found is not None
@@ -394,6 +394,7 @@ class Operation:
         try:
             yield step
         except BaseException as error:
+            self.stage = name  # another step may have begun beside it
             ended = self._ended_step(step, began, "failed", str(error) or type(error).__name__)
             with suppress(PointsmanError):  # the cause counts, not that it could not be written down
                 self._write_step(ended, begin=False)

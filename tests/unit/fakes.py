@@ -27,17 +27,20 @@ ENDPOINT = "https://aws.example.com"
 
 def lost() -> Exception:
     """The answer did not come in time."""
-    return ReadTimeoutError(endpoint_url=ENDPOINT)
+    error: Exception = ReadTimeoutError(endpoint_url=ENDPOINT)
+    return error
 
 
 def closed() -> Exception:
     """The connection was closed before the answer."""
-    return ConnectionClosedError(endpoint_url=ENDPOINT)
+    error: Exception = ConnectionClosedError(endpoint_url=ENDPOINT)
+    return error
 
 
 def unreachable() -> Exception:
     """No connection was made."""
-    return EndpointConnectionError(endpoint_url=ENDPOINT)
+    error: Exception = EndpointConnectionError(endpoint_url=ENDPOINT)
+    return error
 
 
 def refusal(code: str, status: int = 400, operation: str = "Call") -> ClientError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.colour import Colour
+from core.colour import Colour, Weights
 from core.errors import Permanent, PointsmanError, Refused, UnknownOutcome
 from core.hold import take
 from tasks.ecs import empty_slot, run_one_off, start_slot, stop_one_offs, vacate_slot
@@ -101,8 +101,6 @@ def test_an_empty_slot_is_left_alone(operation: Operation, aws: FakeAws) -> None
 
 
 def test_a_slot_that_carries_traffic_is_never_vacated(operation: Operation, aws: FakeAws) -> None:
-    from core.colour import Weights
-
     aws.ecs.desired[GREEN] = 2
     aws.elbv2.weights = Weights(blue=99, green=1)
     with pytest.raises(Refused, match="green slot carries traffic"):

@@ -9,7 +9,7 @@ import pytest
 
 from core.colour import Colour, Weights
 from core.errors import Permanent, PointsmanError, Refused, UnknownOutcome
-from core.hold import take
+from core.hold import ask_to_stop, take
 from tasks.load_balancer import move_weights, read_target_health, read_weights
 from tasks.operation import Operation, now
 from tests.unit.facts import INFRASTRUCTURE, owner
@@ -184,8 +184,6 @@ def test_who_is_taken_over_between_two_tries_does_not_try_again(operation: Opera
 
 
 def test_who_was_asked_to_stop_does_not_go_forward(operation: Operation, aws: FakeAws) -> None:
-    from core.hold import ask_to_stop
-
     store_of(aws.s3).change_environment(lambda r: ask_to_stop(r, "a rollback", "it said so", now()))
     with pytest.raises(Refused, match="asked to stop"):
         move_weights(operation, GREEN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -10,8 +11,11 @@ from core.colour import Colour
 from core.errors import Permanent, PointsmanError, Refused
 from core.hold import ask_to_stop, take
 from core.record import Attempt, State, VersionRecord
+from core.version import Version
+from flows.entry import enter
+from tasks.git import Checkout
 from tasks.operation import Operation, now
-from tests.unit.facts import COMMIT, owner, settings_with
+from tests.unit.facts import COMMIT, owner, settings_with, waiter
 from tests.unit.fakes import FakeAws, Fault, lost, operation_of, store_of
 
 
@@ -54,9 +58,12 @@ def test_a_step_that_breaks_off_is_written_down_as_failed(
 
 
 def test_a_failure_is_told_though_it_cannot_be_written_down(operation: Operation, aws: FakeAws) -> None:
-    with pytest.raises(Permanent, match="It broke"), operation.step("apply", "apply plan abc"):
+    def break_with_s3() -> None:
         aws.s3.broken = {"put_object": lost, "get_object": lost}
         raise Permanent("It broke")
+
+    with pytest.raises(Permanent, match="It broke"), operation.step("apply", "apply plan abc"):
+        break_with_s3()
 
 
 def test_a_step_does_not_begin_once_the_environment_was_taken_over(operation: Operation, aws: FakeAws) -> None:
@@ -138,10 +145,6 @@ def test_a_waiter_that_is_superseded_leaves_the_attempt_of_the_run_that_works(
     operation: Operation, aws: FakeAws
 ) -> None:
     """Two runs of v1.1.0: one works, the other waits until v1.2.0 comes."""
-    from flows.entry import enter
-    from tasks.git import Checkout
-    from tests.unit.facts import waiter
-
     operation.advance(State.PLANNED)
     store_of(aws.s3).change_environment(
         lambda r: r.model_copy(
@@ -151,10 +154,6 @@ def test_a_waiter_that_is_superseded_leaves_the_attempt_of_the_run_that_works(
             }
         )
     )
-    from pathlib import Path
-
-    from core.version import Version
-
     second = operation_of(aws, settings_with(), owner("run-2", pid=9))
     ended = enter(second, Checkout(Version.parse("v1.1.0"), COMMIT, Path(), ()), allow_downgrade=False)
     assert ended is not None

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from core.errors import Refused
 from core.release import Configuration, Release
 from tests.unit.facts import COMMIT, configuration, release, settings_with
 
@@ -81,3 +82,9 @@ def test_secrets_stand_in_a_configuration_by_reference() -> None:
 def test_a_setting_that_no_container_sees_leaves_the_configuration_as_it_is(more: str) -> None:
     facts: dict[str, Any] = {}
     assert Configuration.of(settings_with(more), facts).digest == Configuration.of(settings_with(), facts).digest
+
+
+def test_a_secret_that_the_environment_was_not_provisioned_with_is_refused_by_name() -> None:
+    settings = settings_with('[service.secrets.KEY]\nsecret = "team/other"\nkey = "k"\n')
+    with pytest.raises(Refused, match=r"test was not provisioned with the secrets team/other.*provision/test"):
+        Configuration.of(settings, {"team/shop": "arn"})
