@@ -52,10 +52,14 @@ def admit(record: EnvironmentRecord, history: VersionRecord | None, wanted: Want
             why="the record names none",
             do=f"Run `prefect deployment run provision/{record.environment}` first.",
         )
-    if history is not None and history.commit not in ("", wanted.commit):
+    known = [history.commit] if history else []
+    if record.live is not None and record.live.release.version == wanted.version.tag:
+        known.append(record.live.release.commit)
+    first = next((commit for commit in known if commit not in ("", wanted.commit)), None)
+    if first is not None:
         raise Refused(
             f"The tag {wanted.version} moved",
-            why=f"it stood on commit {history.commit[:12]} first and stands on {wanted.commit[:12]} now",
+            why=f"it stood on commit {first[:12]} first and stands on {wanted.commit[:12]} now",
             do="A version never changes: give the new commit a new tag.",
         )
     if history is not None and any(
@@ -65,6 +69,12 @@ def admit(record: EnvironmentRecord, history: VersionRecord | None, wanted: Want
             f"{wanted.version} was superseded",
             why="a newer version took its place while it waited",
             do="Push a newer tag, or start a new run with allow_downgrade if this version is really wanted.",
+        )
+    if record.rollback_floor is not None and wanted.version < Version.parse(record.rollback_floor):
+        raise Refused(
+            f"{wanted.version} is below the rollback floor {record.rollback_floor}",
+            why="the database's schema no longer serves versions below it",
+            do="Release a version that works with this schema.",
         )
     if record.live is None:
         return Admission.PROCEED
@@ -99,6 +109,11 @@ def whose_turn(queue: Iterable[Waiter], me: Waiter, *, in_order: bool) -> Turn:
     others = [w for w in queue if w.flow_run_id != me.flow_run_id]
     if in_order:
         return Turn.WAIT if any(w.queued_at < me.queued_at for w in others) else Turn.GO
-    mine = Version.parse(me.version)
-    newer = [w for w in others if (Version.parse(w.version), w.queued_at) > (mine, me.queued_at)]
-    return Turn.SUPERSEDED if newer else Turn.GO
+    return Turn.SUPERSEDED if any(_newer(w, me) for w in others) else Turn.GO
+
+
+def _newer(other: Waiter, me: Waiter) -> bool:
+    its, mine = Version.parse(other.version), Version.parse(me.version)
+    if its > mine or its < mine:
+        return its > mine
+    return (other.queued_at, other.flow_run_id) > (me.queued_at, me.flow_run_id)

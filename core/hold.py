@@ -28,7 +28,7 @@ class HoldVerdict(StrEnum):
 
     FREE = "free"
     OURS = "ours"  # this very process holds it
-    RESUMED = "resumed"  # our run parked it, or held it in a process that is gone
+    RESUMED = "resumed"  # our run parked it
     PARKED = "parked"  # another run waits for approval
     HELD = "held"  # another run works
     ABANDONED = "abandoned"  # its process is dead, or its heartbeat stopped
@@ -51,9 +51,18 @@ def judge_hold(record: EnvironmentRecord, me: Owner, now: datetime, *, owner_dea
 
 
 def take(
-    record: EnvironmentRecord, owner: Owner, now: datetime, *, expiry: float, version: str | None
+    record: EnvironmentRecord,
+    owner: Owner,
+    now: datetime,
+    *,
+    expiry: float,
+    version: str | None,
+    settles: Hold | None = None,
 ) -> EnvironmentRecord:
-    """Return the record held by `owner` with the next fencing number. The caller has judged the hold."""
+    """Return the record held by `owner` with the next fencing number. The caller has judged the hold.
+
+    `settles` is the dead holder's hold, so that whoever finds this holder dead in turn knows what was being settled.
+    """
     fence = record.fence + 1
     hold = Hold(
         owner=owner,
@@ -62,6 +71,7 @@ def take(
         acquired_at=now,
         heartbeat_at=now,
         expires_at=now + timedelta(seconds=expiry),
+        settles=settles,
     )
     queue = tuple(w for w in record.queue if w.flow_run_id != owner.flow_run_id)
     return record.model_copy(update={"hold": hold, "fence": fence, "queue": queue})

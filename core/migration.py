@@ -21,6 +21,8 @@ __all__ = ["MigrationFile", "MigrationPlan", "plan_migrations"]
 
 _MARKER = re.compile(r"^[ \t]*--[ \t]*pointsman:[ \t]*rollback-floor(?:[ \t]+(\S+))?[ \t]*$", re.MULTILINE)
 
+_ANY_MARKER = re.compile(r"^[ \t]*--[ \t]*pointsman\b", re.MULTILINE | re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class MigrationFile:
@@ -44,6 +46,15 @@ class MigrationPlan:
         return self.names[-1] if self.names else None
 
 
+def _refuse_misspelt(migration: MigrationFile) -> None:
+    if len(_MARKER.findall(migration.sql)) != len(_ANY_MARKER.findall(migration.sql)):
+        raise Refused(
+            f"Migration {migration.name} has a comment for Pointsman that it does not understand",
+            why="a floor that is not read would let a rollback go below it",
+            do="Write `-- pointsman: rollback-floor` with a version or nothing behind it.",
+        )
+
+
 def plan_migrations(files: Sequence[MigrationFile], version: Version, record: EnvironmentRecord) -> MigrationPlan:
     """Return the plan; raise `Refused` if a pending migration would not let the live version serve.
 
@@ -55,6 +66,7 @@ def plan_migrations(files: Sequence[MigrationFile], version: Version, record: En
     ordered = sorted(files, key=lambda f: f.name)
     pending = [f for f in ordered if f.name not in known]
     for migration in pending:
+        _refuse_misspelt(migration)
         for marked in _MARKER.findall(migration.sql):
             raised = Version.parse(marked) if marked else version
             if live is not None and raised > live.release.semver:

@@ -69,9 +69,20 @@ def _definition_faults(address: str, actions: list[str], change: dict[str, Any],
     definitions = _containers(after)
     if [c.get("name") for c in definitions] != [expected.container]:
         return [f"{address} would run {', '.join(str(c.get('name')) for c in definitions) or 'no container'}"]
-    if definitions[0].get("image") != expected.release.image:
-        return [f"{address} would run {definitions[0].get('image')} and not {expected.release.image}"]
-    return []
+    container, release = definitions[0], expected.release
+    faults = []
+    if container.get("image") != release.image:
+        faults.append(f"{address} would run {container.get('image')} and not {release.image}")
+    if container.get("privileged"):
+        faults.append(f"{address} would run privileged")
+    ours = {"POINTSMAN_VERSION", "POINTSMAN_REVISION", "POINTSMAN_COLOUR"}
+    variables = {v["name"]: v["value"] for v in container.get("environment") or [] if v["name"] not in ours}
+    if variables != release.configuration.variables:
+        faults.append(f"{address} has variables that {release.version} does not declare, or lacks some")
+    secrets = {s["name"]: s["valueFrom"] for s in container.get("secrets") or []}
+    if secrets != release.configuration.secrets:
+        faults.append(f"{address} has secrets that {release.version} does not declare, or lacks some")
+    return faults
 
 
 def _containers(definition: dict[str, Any]) -> list[dict[str, Any]]:

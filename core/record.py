@@ -177,6 +177,9 @@ class VersionRecord(_Record):
     def with_attempt(self, attempt: Attempt) -> VersionRecord:
         """Return the record with `attempt` replaced, or begun; a begun one must be a legal move from the last."""
         if self.attempt(attempt.id):
+            known = self.attempt(attempt.id)
+            if known is not None and known.state is not attempt.state:
+                move(known.state, attempt.state)
             changed = tuple(attempt if a.id == attempt.id else a for a in self.attempts)
             return self.model_copy(update={"attempts": changed})
         if self.state is not None:
@@ -224,6 +227,7 @@ class Hold(_Record):
     expires_at: datetime
     parked_until: datetime | None = Field(default=None, description="Set while a release waits for approval.")
     stop: StopRequest | None = None
+    settles: Hold | None = Field(default=None, description="The dead holder's hold, while somebody settles it.")
 
 
 class Waiter(_Record):
@@ -249,6 +253,7 @@ class RollbackIntent(_Record):
 
     target: Live
     leaving: Live
+    named: bool = Field(default=False, description="Whether a human named the target.")
     flow_run_id: str
     at: datetime
 
@@ -280,7 +285,7 @@ class EnvironmentRecord(_Record):
     infrastructure: Infrastructure | None = None
     live: Live | None = None
     healthy: tuple[Live, ...] = Field(default=(), description="Releases that were live before, newest last.")
-    left_behind: tuple[str, ...] = Field(default=(), description="Versions rolled back from: no target unless named.")
+    left_behind: tuple[str, ...] = Field(default=(), description="Revisions rolled back from: no target unless named.")
     rollback_floor: str | None = None
     migrations: tuple[str, ...] = Field(default=(), description="Migrations known to be applied to the database.")
     weights: Weights | None = Field(default=None, description="What we last wrote to the production listener.")
@@ -301,19 +306,22 @@ class EnvironmentRecord(_Record):
             update={
                 "live": live,
                 "healthy": kept,
-                "left_behind": tuple(v for v in self.left_behind if v != live.release.version),
+                "left_behind": tuple(r for r in self.left_behind if r != live.release.revision),
                 "rollback": None,
                 "last_failure": None,
             }
         )
 
-    def gone_back(self, live: Live) -> EnvironmentRecord:
-        """Return the record after a rollback to `live`; a newer version left that way is no target unless named."""
+    def gone_back(self, live: Live, *, named: bool = False) -> EnvironmentRecord:
+        """Return the record after a rollback to `live`.
+
+        What was left is no target any more unless it is named; only a step forward that a human named leaves it one.
+        """
         left = self.live.release if self.live else None
         gone = self.gone_live(live)
-        if left is None or left.semver <= live.release.semver:
+        if left is None or (named and left.semver < live.release.semver):
             return gone
-        behind = (*(v for v in gone.left_behind if v != left.version), left.version)
+        behind = (*(r for r in gone.left_behind if r != left.revision), left.revision)
         return gone.model_copy(update={"left_behind": behind})
 
     def ours(self, observed: Weights) -> bool:

@@ -7,7 +7,7 @@ from core.errors import Refused
 from core.record import EnvironmentRecord, Hold, Live, State
 from core.version import Version
 
-__all__ = ["choose_target", "may_interrupt"]
+__all__ = ["choose_target", "may_interrupt", "versions_left"]
 
 
 def choose_target(record: EnvironmentRecord, to_version: str | None) -> Live:
@@ -34,11 +34,11 @@ def choose_target(record: EnvironmentRecord, to_version: str | None) -> Live:
                 do="Name one of these, or release the version.",
             )
     else:
-        target = next((h for h in newest_first if h.release.version not in record.left_behind), None)
+        target = next((h for h in newest_first if h.release.revision not in record.left_behind), None)
         if target is None:
             raise Refused(
                 f"{environment} has no healthy predecessor of {record.live.release.version}",
-                why=f"healthy before: {known}; rolled back from: {', '.join(record.left_behind) or 'none'}",
+                why=f"healthy before: {known}; rolled back from: {', '.join(versions_left(record)) or 'none'}",
                 do="Name a version with to_version, or release one.",
             )
     if record.rollback_floor is not None and target.release.semver < Version.parse(record.rollback_floor):
@@ -48,6 +48,11 @@ def choose_target(record: EnvironmentRecord, to_version: str | None) -> Live:
             do="Release a version that works with this schema.",
         )
     return target
+
+
+def versions_left(record: EnvironmentRecord) -> tuple[str, ...]:
+    """Return the versions that were rolled back from."""
+    return tuple(h.release.version for h in record.healthy if h.release.revision in record.left_behind)
 
 
 def may_interrupt(environment: str, hold: Hold, state: State | None, abort_in_flight: bool | None) -> None:

@@ -187,8 +187,12 @@ class Timing(_Section):
 
     @property
     def longest_call(self) -> float:
-        """The longest that one AWS call can take with its retries."""
-        return self.aws_attempts * (self.aws_connect_timeout + self.aws_read_timeout)
+        """The longest that one AWS call can take with its retries and the pauses between them.
+
+        https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html: at most 2^n, and 20 seconds.
+        """
+        pauses: int = sum(min(2**n, 20) for n in range(self.aws_attempts - 1))
+        return self.aws_attempts * (self.aws_connect_timeout + self.aws_read_timeout) + float(pauses)
 
     @model_validator(mode="after")
     def _hold_outlasts_a_call(self) -> Self:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import total_ordering
 
 import semver
 
@@ -15,7 +14,6 @@ __all__ = ["Version"]
 _TAG_LIMIT = 128
 
 
-@total_ordering
 @dataclass(frozen=True)
 class Version:
     """One version, ordered by SemVer precedence; `str()` gives the tag."""
@@ -48,8 +46,19 @@ class Version:
     def _precedence(self) -> semver.Version:
         return semver.Version.parse(self.tag[1:])
 
+    # By precedence alone: versions that differ in build metadata are neither older nor newer than each other.
+
     def __lt__(self, other: Version) -> bool:
         return self._precedence < other._precedence
+
+    def __le__(self, other: Version) -> bool:
+        return self._precedence <= other._precedence
+
+    def __gt__(self, other: Version) -> bool:
+        return self._precedence > other._precedence
+
+    def __ge__(self, other: Version) -> bool:
+        return self._precedence >= other._precedence
 
     def __str__(self) -> str:
         return self.tag

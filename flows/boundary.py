@@ -15,7 +15,7 @@ from prefect.states import Cancelled, Completed, Failed
 from blocks.environment import load_environment
 from core.errors import PointsmanError
 from core.record import State
-from flows.settlement import Ending, settle_attempt
+from flows.settlement import Ending, settle_attempt, traffic_now
 from tasks.aws import AwsClients
 from tasks.operation import Operation, open_records
 from tasks.process import interrupt_children, owner_of
@@ -67,7 +67,7 @@ def conduct(flow: str, stage: str, body: Callable[[Operation], str | Outcome], *
         _settle(operation, State.FAILED, f"{type(error).__name__}: {error}")
         raise
     finally:
-        operation.stop_heartbeat()
+        operation.close()
 
 
 def open_operation(flow: str, stage: str, *, provisions: bool = False) -> Operation:
@@ -86,12 +86,22 @@ def _end_badly(operation: Operation, error: PointsmanError) -> Outcome:
     stopped = operation.asked_to_stop
     step = operation.stage
     traffic = _settle(operation, State.ABORTED if stopped else State.FAILED, str(error))
-    subject = f"{operation.version or operation.owner.flow} → {operation.environment}"
+    traffic = traffic or _traffic(operation)
+    subject = f"{operation.subject or operation.version or operation.owner.flow} → {operation.environment}"
     message = f"{subject} {'stopped' if stopped else 'failed'} at {step}: {error}"
     if traffic:
         message += f" Traffic: {traffic}"
     logger.error("%s", message)
     return Cancelled(message=message) if stopped else Failed(message=message)
+
+
+def _traffic(operation: Operation) -> str:
+    """Return what traffic does, for a run that never held the environment."""
+    try:
+        operation.last_seen = operation.store.environment()
+        return traffic_now(operation)
+    except PointsmanError:
+        return ""
 
 
 def _settle(operation: Operation, state: State, reason: str) -> str:

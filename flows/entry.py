@@ -63,7 +63,7 @@ def _wait_for_turn(operation: Operation, source: Checkout, allow_downgrade: bool
             verdict is HoldVerdict.PARKED and _newer_than_parked(source.version, record)
         ):
             settle_orphan(operation, superseded_by=source.version if verdict is HoldVerdict.PARKED else None)
-            operation.name_version(source.version)
+            operation.name_version(source.version.tag)
             continue
         holder = record.hold.version or record.hold.owner.flow if record.hold else "an earlier release"
         if holder != told:
@@ -100,8 +100,8 @@ def _newer_than_parked(version: Version, record: EnvironmentRecord) -> bool:
 
 
 def _superseded(operation: Operation, source: Checkout) -> Outcome:
-    operation.begin_attempt(source.version.tag, source.commit, _candidate(operation.store.environment()))
-    operation.advance(State.SUPERSEDED)
+    operation.version, operation.commit = source.version.tag, source.commit
+    operation.record_early_failure(State.SUPERSEDED, "queue", "a newer version waited as well")
     return Cancelled(
         message=f"{source.version} → {operation.environment} was superseded by a newer version while it waited.",
         name="Superseded",

@@ -36,10 +36,10 @@ def settle_orphan(
         )
         if verdict not in wanted:
             raise Transient("It is not abandoned any more")
-        taken[:] = [hold]
+        taken[:] = [hold.settles or hold]
 
     try:
-        record = operation.take_hold(None, still_abandoned)
+        record = operation.take_hold(None, still_abandoned, settling=True)
     except Transient:
         return None
     hold = taken[0]

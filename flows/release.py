@@ -5,7 +5,6 @@ from __future__ import annotations
 from prefect import flow
 
 from core.migration import plan_migrations
-from core.version import Version
 from flows.approval import approve
 from flows.boundary import Outcome, conduct
 from flows.entry import enter
@@ -39,7 +38,7 @@ def release(tag: str, environment: str, allow_downgrade: bool = False) -> Outcom
 
 def release_version(operation: Operation, tag: str, allow_downgrade: bool) -> str | Outcome:
     """Take one version through all steps; return the sentence of its good end."""
-    version = operation.name_version(Version.parse(tag))
+    version = operation.name_version(tag)
     source = check_out(operation, version)
     ended = enter(operation, source, allow_downgrade=allow_downgrade)
     if ended is not None:

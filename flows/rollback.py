@@ -17,7 +17,7 @@ from core.rollback import choose_target, may_interrupt
 from flows.boundary import Outcome, conduct
 from flows.orphan import settle_orphan
 from tasks.ecr import image_exists
-from tasks.ecs import read_service, runs_release, start_candidate, vacate_slot
+from tasks.ecs import read_service, runs_release, start_candidate, vacate_slot, wanted_count
 from tasks.load_balancer import read_target_health
 from tasks.operation import Operation, now
 from tasks.process import process_is_dead
@@ -50,7 +50,7 @@ def roll_back(operation: Operation, to_version: str | None, abort_in_flight: boo
     stopped = _take_hold(operation, to_version, abort_in_flight)
     if stopped is not None:
         return stopped
-    intent = _state_intent(operation, choose_target(operation.last_seen, to_version))
+    intent = _state_intent(operation, choose_target(operation.last_seen, to_version), named=to_version is not None)
     said = complete_rollback(operation, intent)
     operation.free()
     return said
@@ -88,7 +88,7 @@ def is_warm(operation: Operation, target: Live, colour: Colour) -> bool:
     if service is None or service.running == 0 or not runs_release(operation, service, target.release):
         return False
     healthy = read_target_health(operation.aws, operation.infrastructure, colour).healthy
-    return healthy >= operation.settings.service.desired_count
+    return healthy >= wanted_count(operation)
 
 
 def _take_hold(operation: Operation, to_version: str | None, abort_in_flight: bool | None) -> Outcome | None:
@@ -156,7 +156,7 @@ def _judge_free(operation: Operation, to_version: str | None):  # type: ignore[n
     return judged
 
 
-def _state_intent(operation: Operation, target: Live) -> RollbackIntent:
+def _state_intent(operation: Operation, target: Live, *, named: bool) -> RollbackIntent:
     """Write the target before anything moves, so that whoever finds this run dead completes it."""
     leaving = operation.last_seen.live
     assert leaving is not None
@@ -169,6 +169,8 @@ def _state_intent(operation: Operation, target: Live) -> RollbackIntent:
                 why=f"{operation.settings.repository} has no {target.release.image_digest}",
                 do="Release the version's commit under a new tag, or roll back to another version.",
             )
-    intent = RollbackIntent(target=target, leaving=leaving, flow_run_id=operation.owner.flow_run_id, at=now())
+    intent = RollbackIntent(
+        target=target, leaving=leaving, flow_run_id=operation.owner.flow_run_id, at=now(), named=named
+    )
     operation.last_seen = operation.store.change_environment(lambda r: r.model_copy(update={"rollback": intent}))
     return intent

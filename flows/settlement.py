@@ -17,7 +17,7 @@ from tasks.load_balancer import move_weights, read_target_health, read_weights
 from tasks.operation import Operation, now
 from tasks.terraform_lock import release_dead_lock
 
-__all__ = ["Ending", "Settled", "settle_attempt"]
+__all__ = ["Ending", "Settled", "settle_attempt", "traffic_now"]
 
 _PATIENCE = 4
 
@@ -53,7 +53,7 @@ def settle_attempt(operation: Operation, attempt: Attempt | None, ending: Ending
     operation.stage = "settling"
     if attempt is not None and _went_live(operation, attempt):
         _tried("the record", remains, lambda: _write_healthy(operation, attempt))
-        return Settled(_traffic_now(operation), complete=not remains)
+        return Settled(traffic_now(operation), complete=not remains)
 
     home_again = _tried("traffic", remains, lambda: _return_to_live(operation))
     stopped = True
@@ -64,7 +64,7 @@ def settle_attempt(operation: Operation, attempt: Attempt | None, ending: Ending
         stopped = _tried("one-off tasks", remains, lambda: _stop_one_offs(operation, attempt))
         if attempt.colour is not None and home_again and any(step.name == "vacate" for step in attempt.steps):
             _tried(f"the {colour} slot", remains, lambda: _stop_candidate(operation, colour))
-    traffic = _traffic_now(operation)
+    traffic = traffic_now(operation)
     if attempt is not None:
         _tried("the record", remains, lambda: _write_ending(operation, attempt, ending, "; ".join(remains)))
     logger.info("Traffic: %s", traffic)
@@ -140,6 +140,7 @@ def _ensure_serving(operation: Operation, colour: Colour) -> None:
             colour,
             operation.settings.service.desired_count,
             deadline=operation.settings.timing.return_to_live,
+            homeward=True,
         )
     except Permanent as error:
         raise Permanent(
@@ -162,7 +163,8 @@ def _stop_candidate(operation: Operation, colour: Colour) -> None:
         empty_slot(operation, colour)
 
 
-def _traffic_now(operation: Operation) -> str:
+def traffic_now(operation: Operation) -> str:
+    """Return in words who carries the traffic now."""
     record = operation.last_seen
     if record.infrastructure is None:
         return "no traffic is served."

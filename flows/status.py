@@ -7,6 +7,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from core.errors import PointsmanError
 from core.record import EnvironmentRecord
+from core.rollback import versions_left
 from flows.boundary import Outcome, conduct
 from tasks.ecs import read_service
 from tasks.load_balancer import read_target_health, read_weights
@@ -28,7 +29,7 @@ def status(environment: str) -> Outcome:
 def show_status(operation: Operation) -> str:
     """Publish the environment's state as an artifact; return it in a sentence."""
     rows = describe_environment(operation)
-    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
+    table = "\n".join(f"| {name} | {' '.join(value.split()).replace('|', '/')} |" for name, value in rows)
     create_markdown_artifact(
         key=f"status-{operation.environment}",
         markdown=f"# {operation.environment}\n\n| | |\n|---|---|\n{table}\n",
@@ -51,7 +52,7 @@ def describe_environment(operation: Operation) -> list[tuple[str, str]]:
     rows.append(("warm", _warm(operation, record)))
     rows.append(("traffic", _traffic(operation, record)))
     rows.append(("rollback floor", record.rollback_floor or "none"))
-    rows.append(("left behind", ", ".join(record.left_behind) or "none"))
+    rows.append(("left behind", ", ".join(versions_left(record)) or "none"))
     rows.append(("last failure", record.last_failure or "none"))
     return rows
 

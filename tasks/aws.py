@@ -15,6 +15,7 @@ from botocore.exceptions import (
     ConnectTimeoutError,
     EndpointConnectionError,
     HTTPClientError,
+    IncompleteReadError,
     ReadTimeoutError,
 )
 
@@ -22,7 +23,7 @@ from blocks.aws import refreshing_session
 from blocks.environment import ReleaseEnvironment
 from core.errors import Permanent, PointsmanError, Transient, UnknownOutcome
 
-__all__ = ["AwsClients", "aws_errors", "classify"]
+__all__ = ["AwsClients", "aws_errors", "classify", "has_code"]
 
 # https://docs.aws.amazon.com/general/latest/gr/api-retries.html and each service's own list
 _THROTTLED = frozenset(
@@ -36,6 +37,7 @@ _THROTTLED = frozenset(
         "TooManyRequestsException",
         "SlowDown",
         "LimitExceededException",
+        "RequestTimeout",  # S3: the request's body did not arrive in time, so nothing was done
     }
 )
 _DENIED = frozenset(
@@ -49,7 +51,7 @@ _DENIED = frozenset(
     }
 )
 _NEVER_SENT = (EndpointConnectionError, ConnectTimeoutError)
-_ANSWER_LOST = (ReadTimeoutError, ConnectionClosedError, HTTPClientError)
+_ANSWER_LOST = (ReadTimeoutError, ConnectionClosedError, HTTPClientError, IncompleteReadError)
 
 
 class AwsClients:
@@ -100,6 +102,12 @@ def classify(error: Exception, doing: str, *, writes: bool) -> PointsmanError:
         kind = UnknownOutcome if writes else Transient
         return kind(f"The answer of AWS to {doing} was lost", why=str(error))
     return Permanent(f"AWS could not be asked for {doing}", why=str(error), do="Check the credentials block.")
+
+
+def has_code(error: PointsmanError, code: str) -> bool:
+    """Whether an error of ours comes from an AWS error of that code."""
+    cause = error.__cause__
+    return isinstance(cause, ClientError) and cause.response.get("Error", {}).get("Code") == code
 
 
 @contextmanager

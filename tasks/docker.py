@@ -6,6 +6,7 @@ BuildKit needs the command-line client (docker-py only has the old builder); eve
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections import deque
@@ -14,6 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 import docker.errors
+import requests.exceptions
 from prefect.logging import get_run_logger
 
 from core.errors import Permanent, UnknownOutcome
@@ -82,7 +84,7 @@ def _build(operation: Operation, checkout: Checkout, reference: str) -> None:
     labels = {
         _VERSION: checkout.version.tag,
         _REVISION: checkout.commit,
-        _SOURCE: f"https://github.com/{settings.source.github_repository}",
+        _SOURCE: _source(settings.source.url, settings.source.github_repository),
     }
     context = checkout.directory / settings.image.context
     code = run_streamed(
@@ -109,12 +111,24 @@ def _build(operation: Operation, checkout: Checkout, reference: str) -> None:
         )
 
 
+def _source(url: str, github_repository: str) -> str:
+    return url if url.startswith("https://") else f"https://github.com/{github_repository}"
+
+
 def failing_lines(output: Iterable[str]) -> list[str]:
     """Return what BuildKit says of the step that failed: from its `>` line on, or the last lines if there is none."""
     lines = list(output)
     starts = [i for i, line in enumerate(lines) if line.lstrip().startswith("> [")]
     errors = [line for line in lines if "ERROR" in line]
-    return lines[starts[-1] :] if starts else (errors[-3:] or lines[-8:])
+    if not starts:
+        return errors[-3:] or lines[-8:]
+    # Debian's 20.10 says what the command itself said only in the lines of its vertex: `#7 0.2 sh: nope: not found`.
+    end = lines[starts[-1] :]
+    vertex = next((line.split(" ", 1)[0] for line in reversed(errors) if line.startswith("#")), "")
+    spoken = [
+        m.group(1) for line in lines[: starts[-1]] if (m := re.match(rf"{vertex or '#none'} \d+\.\d+ (.*)", line))
+    ]
+    return [*(line for line in spoken[-5:] if not any(line in shown for shown in end)), *end]
 
 
 def _push(operation: Operation, checkout: Checkout, reference: str) -> str:
@@ -138,8 +152,12 @@ def _push(operation: Operation, checkout: Checkout, reference: str) -> str:
                     digest = line["aux"].get("Digest")
                 elif line.get("status") and not line.get("progressDetail"):
                     logger.info("%s %s", line.get("id", ""), line["status"])
-    except docker.errors.DockerException as error:
-        raise UnknownOutcome(f"The push of {reference} broke off", why=str(error)) from error
+    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+        if found := _already_there(operation, checkout):
+            return found
+        raise UnknownOutcome(
+            f"The push of {reference} broke off", why=str(error), do="Retry: what has arrived is not sent again."
+        ) from error
     if digest is not None and refusal is None:
         return digest
     # A tag that ECR refuses as taken may be our own push of a moment ago.

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-from botocore.exceptions import ClientError
 
 from core.errors import Permanent, Transient
-from tasks.aws import AwsClients, aws_errors
+from tasks.aws import AwsClients, aws_errors, has_code
 
 __all__ = ["Login", "PushedImage", "find_image", "image_exists", "login"]
 
@@ -56,12 +55,12 @@ def find_image(aws: AwsClients, repository: str, tag: str) -> PushedImage | None
 def image_exists(aws: AwsClients, repository: str, digest: str) -> bool:
     """Whether an image of that digest is still in `repository`."""
     try:
-        aws("ecr").describe_images(repositoryName=repository, imageIds=[{"imageDigest": digest}])
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "ImageNotFoundException":
-            return False
         with aws_errors(f"looking for image {repository}@{digest}"):
-            raise
+            aws("ecr").describe_images(repositoryName=repository, imageIds=[{"imageDigest": digest}])
+    except Permanent as error:
+        if has_code(error, "ImageNotFoundException"):
+            return False
+        raise
     return True
 
 

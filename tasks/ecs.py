@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,7 @@ __all__ = [
     "start_slot",
     "stop_one_offs",
     "vacate_slot",
+    "wanted_count",
 ]
 
 _LOG_LINES = 20
@@ -45,6 +47,7 @@ class SlotService:
     desired: int
     running: int
     pending: int
+    deployment: str
     rollout: str
     rollout_reason: str
 
@@ -68,6 +71,7 @@ def read_service(operation: Operation, colour: Colour) -> SlotService | None:
         desired=service["desiredCount"],
         running=service["runningCount"],
         pending=service["pendingCount"],
+        deployment=primary.get("id", ""),
         rollout=primary.get("rolloutState", ""),
         rollout_reason=primary.get("rolloutStateReason", ""),
     )
@@ -142,9 +146,7 @@ def start_candidate(operation: Operation) -> None:
     """Start the candidate and wait for healthy targets; tell each stopped task's reason."""
     colour = operation.candidate
     with operation.step("start", f"start {operation.release} in the {colour} slot") as step:
-        live = operation.last_seen.live
-        serving = read_service(operation, live.colour) if live else None
-        wanted = max(operation.settings.service.desired_count, serving.running if serving else 0)
+        wanted = wanted_count(operation)
         service = read_service(operation, colour)
         healthy = read_target_health(operation.aws, operation.infrastructure, colour).healthy
         if service and service.desired >= wanted <= healthy and runs_release(operation, service, operation.release):
@@ -155,13 +157,22 @@ def start_candidate(operation: Operation) -> None:
     operation.advance(State.RUNNING)
 
 
-def start_slot(operation: Operation, colour: Colour, wanted: int, *, deadline: float | None = None) -> int:
+def wanted_count(operation: Operation) -> int:
+    """Return how many tasks must run before traffic comes: those configured, or as many as the live colour has."""
+    live = operation.last_seen.live
+    serving = read_service(operation, live.colour) if live else None
+    return max(operation.settings.service.desired_count, serving.running if serving else 0)
+
+
+def start_slot(
+    operation: Operation, colour: Colour, wanted: int, *, deadline: float | None = None, homeward: bool = False
+) -> int:
     """Scale a slot's service up with a new deployment; return how many targets are healthy once `wanted` are.
 
     Raises `Permanent` with the stopped tasks' reasons and last log lines if ECS gives the deployment up, or time is up.
     """
     timing = operation.settings.timing
-    _scale(operation, colour, wanted, force=True)
+    _scale(operation, colour, wanted, force=True, homeward=homeward)
     logger = get_run_logger()
     told: dict[str, str] = {}
     end = time.monotonic() + (deadline or timing.start)
@@ -199,8 +210,9 @@ def _why_not_healthy(
     return "; ".join(part.rstrip(".") for part in said if part)
 
 
-def _scale(operation: Operation, colour: Colour, count: int, *, force: bool) -> None:
-    """Set a service's desired count. Setting it twice is setting it once, so a lost answer is asked again."""
+def _scale(operation: Operation, colour: Colour, count: int, *, force: bool, homeward: bool = False) -> None:
+    """Set a service's desired count, with a new deployment if `force`; a lost answer leads to a look, then again."""
+    before = read_service(operation, colour) if force else None
     name = operation.settings.service_name(colour)
     arguments: dict[str, Any] = {
         "cluster": operation.infrastructure.cluster_arn,
@@ -208,7 +220,7 @@ def _scale(operation: Operation, colour: Colour, count: int, *, force: bool) -> 
         "desiredCount": count,
     }
     for last in (False, False, True):
-        operation.ensure_ours()
+        operation.last_look(homeward=homeward)
         try:
             with aws_errors(f"scaling {name} to {count}", writes=True):
                 # A mere change of desiredCount makes no deployment, so nothing to watch and no breaker that counts.
@@ -219,7 +231,8 @@ def _scale(operation: Operation, colour: Colour, count: int, *, force: bool) -> 
                 raise
             time.sleep(operation.settings.timing.poll)
             found = read_service(operation, colour)
-            if found and found.desired == count:
+            deployed = not force or before is None or (found is not None and found.deployment != before.deployment)
+            if found and found.desired == count and deployed:
                 return
 
 
@@ -353,24 +366,39 @@ def _run_task(operation: Operation, task_definition: str, started_by: str, comma
 
 
 def stop_one_offs(operation: Operation, started_by: str) -> int:
-    """Stop every task so marked and wait until each is seen STOPPED; return how many there were."""
-    ecs, infrastructure = operation.aws("ecs"), operation.infrastructure
+    """Stop every task so marked and wait until each is seen STOPPED; return how many there were.
+
+    A lost answer leads to the next look. Raises `UnknownOutcome` if one does not stop in time.
+    """
     end = time.monotonic() + operation.settings.timing.vacate
-    stopped: set[str] = set()
     while True:
-        with aws_errors("listing one-off tasks"):
-            arns = ecs.list_tasks(cluster=infrastructure.cluster_arn, startedBy=started_by)["taskArns"]
-        described = _describe(operation.aws, infrastructure, sorted({*arns, *stopped}))
-        alive = [t["taskArn"] for t in described if t["lastStatus"] != "STOPPED"]
+        marked = _one_offs(operation, started_by)
+        alive = [t["taskArn"] for t in marked if t["lastStatus"] != "STOPPED"]
+        to_stop = [t["taskArn"] for t in marked if t["taskArn"] in alive and t.get("desiredStatus") != "STOPPED"]
         if not alive:
-            return len(stopped)
-        for arn in alive:
-            if arn not in stopped:
-                with aws_errors(f"stopping task {arn}", writes=True):
-                    ecs.stop_task(cluster=infrastructure.cluster_arn, task=arn, reason="Pointsman: its release ended")
-                stopped.add(arn)
+            return len(marked)
+        for arn in to_stop:
+            with suppress(Transient, UnknownOutcome), aws_errors(f"stopping task {arn}", writes=True):
+                operation.aws("ecs").stop_task(
+                    cluster=operation.infrastructure.cluster_arn, task=arn, reason="Pointsman: its release ended"
+                )
         if time.monotonic() > end:
             raise UnknownOutcome(
                 f"{len(alive)} one-off tasks did not stop", why=", ".join(alive), do="Stop them in ECS."
             )
         time.sleep(operation.settings.timing.poll)
+
+
+def _one_offs(operation: Operation, started_by: str) -> list[dict[str, Any]]:
+    """Return the tasks so marked: those that shall run, and those that are stopping or have stopped.
+
+    ECS takes `startedBy` as the only filter, and lists then just tasks that shall run.
+    """
+    ecs, cluster = operation.aws("ecs"), operation.infrastructure.cluster_arn
+    with aws_errors("listing one-off tasks"):
+        arns = set(ecs.list_tasks(cluster=cluster, startedBy=started_by)["taskArns"])
+        for colour in Colour:
+            family = f"{operation.settings.cluster}-{colour}-migration"
+            arns |= set(ecs.list_tasks(cluster=cluster, family=family, desiredStatus="STOPPED")["taskArns"])
+    described = _describe(operation.aws, operation.infrastructure, sorted(arns)[:100])
+    return [t for t in described if t.get("startedBy") == started_by]

@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
 
 from blocks.environment import PROJECT
 from core.errors import Permanent, Refused, Transient
@@ -43,8 +42,7 @@ def check_out(operation: Operation, version: Version) -> Checkout:
         token = operation.block.source_credentials
         environment = git_environment(str(token.get()) if token else None)
         _refuse_missing(url, version, source.main_branch, environment)
-        directory = Path(mkdtemp(prefix=f"pointsman-{version}-"))
-        repository = directory / "source"
+        repository = operation.scratch(version.tag) / "source"
         _git(["init", "--quiet", str(repository)], environment)
         in_it = ["-C", str(repository)]
         _git([*in_it, "remote", "add", "origin", url], environment)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass
 
 from prefect.logging import get_run_logger
@@ -107,69 +106,73 @@ def move_weights(operation: Operation, to: Weights, *, homeward: bool = False) -
     logger = get_run_logger()
     infrastructure = operation.infrastructure
     observed = read_weights(operation.aws, infrastructure)
-    record = _last_look(operation, homeward=homeward)
+    record = operation.last_look(homeward=homeward)
     refuse_foreign_weights(operation, record, observed)
     if observed != to:
         _record(operation, homeward, weights_intent=to)
-        _write(operation, infrastructure, to)
+        _write(operation, infrastructure, to, was=observed, homeward=homeward)
         logger.info("The production listener carries %s (it carried %s)", to, observed)
     _record(operation, homeward, weights=to, weights_intent=None)
 
 
-def _last_look(operation: Operation, *, homeward: bool) -> EnvironmentRecord:
-    try:
-        return operation.ensure_ours()
-    except (Transient, UnknownOutcome):
-        if not homeward or operation.lost:
-            raise
-        return operation.last_seen
-
-
 def _record(operation: Operation, homeward: bool, **facts: Weights | None) -> None:
-    with suppress(*((Transient, UnknownOutcome) if homeward else ())):
-        operation.store.change_environment(lambda r: r.model_copy(update=facts))
+    try:
+        operation.last_seen = operation.store.change_environment(lambda r: r.model_copy(update=facts))
+    except Refused:
+        raise
+    except PointsmanError:
+        if not homeward:
+            raise
 
 
-def _write(operation: Operation, infrastructure: Infrastructure, to: Weights) -> None:
+def _write(operation: Operation, infrastructure: Infrastructure, to: Weights, *, was: Weights, homeward: bool) -> None:
     # While HTTPS is being set up, port 80 forwards as well and must not lag behind.
     for listener in (infrastructure.http_forward_listener_arn, infrastructure.production_listener_arn):
         if listener:
-            _write_listener(operation, infrastructure, listener, to)
+            _write_listener(operation, infrastructure, listener, Change(was, to, homeward))
 
 
-def _write_listener(operation: Operation, infrastructure: Infrastructure, listener: str, to: Weights) -> None:
+@dataclass(frozen=True)
+class Change:
+    """Weights before and after, and whether they bring traffic home."""
+
+    was: Weights
+    to: Weights
+    homeward: bool
+
+
+def _write_listener(operation: Operation, infrastructure: Infrastructure, listener: str, change: Change) -> None:
     failure: PointsmanError | None = None
     for attempt in range(_ATTEMPTS):
+        if attempt:
+            time.sleep(min(2.0, 0.2 * 2**attempt))
+            operation.last_look(homeward=change.homeward)
         try:
-            with aws_errors(f"setting the production listener to {to}", writes=True):
+            with aws_errors(f"setting the production listener to {change.to}", writes=True):
                 operation.aws("elbv2").modify_listener(
-                    ListenerArn=listener,
-                    DefaultActions=[
-                        {
-                            "Type": "forward",
-                            "ForwardConfig": {
-                                "TargetGroups": [
-                                    {
-                                        "TargetGroupArn": infrastructure.target_group_arns[c],
-                                        "Weight": to.of(c),
-                                    }
-                                    for c in Colour
-                                ],
-                                "TargetGroupStickinessConfig": {"Enabled": False},
-                            },
-                        }
-                    ],
+                    ListenerArn=listener, DefaultActions=[_forward(infrastructure, change.to)]
                 )
         except (Transient, UnknownOutcome) as error:
             failure = error
-            time.sleep(min(2.0, 0.2 * 2**attempt))
         try:
-            if read_weights(operation.aws, infrastructure, listener) == to:
-                return
+            found = read_weights(operation.aws, infrastructure, listener)
         except Transient as error:
             failure = error
+            continue
+        if found == change.to:
+            return
+        if found != change.was:
+            refuse_foreign_weights(operation, operation.last_seen, found)
     raise UnknownOutcome(
-        f"The production listener could not be set to {to}",
+        f"The production listener could not be set to {change.to}",
         why=str(failure or "it reads back other weights"),
         do="Look at the listener; `reconcile` settles the environment.",
     ) from failure
+
+
+def _forward(infrastructure: Infrastructure, to: Weights) -> dict[str, object]:
+    groups = [{"TargetGroupArn": infrastructure.target_group_arns[c], "Weight": to.of(c)} for c in Colour]
+    return {
+        "Type": "forward",
+        "ForwardConfig": {"TargetGroups": groups, "TargetGroupStickinessConfig": {"Enabled": False}},
+    }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import ParamSpec, TypeVar
 
 from prefect import Task, task
@@ -87,6 +90,7 @@ class Operation:
         self.block, self.aws, self.store, self.owner = block, aws, store, owner
         self.fence = 0
         self.stage = "starting"
+        self.subject: str | None = None
         self.version: str | None = None
         self.commit = ""
         self.steps: list[StepRecord] = []
@@ -94,6 +98,7 @@ class Operation:
         self._attempt: Attempt | None = None
         self.weights_at_start: Weights | None = None
         self.keeps_slot = False
+        self._scratch: Path | None = None
         self.holds = False
         self._tracked = True
         self._stop: str | None = None
@@ -125,12 +130,20 @@ class Operation:
 
     # --- the hold
 
-    def take_hold(self, version: str | None, judged: Callable[[EnvironmentRecord], None]) -> EnvironmentRecord:
-        """Take the environment in one conditional write, once `judged` raises nothing on the record at hand."""
+    def take_hold(
+        self, version: str | None, judged: Callable[[EnvironmentRecord], None], *, settling: bool = False
+    ) -> EnvironmentRecord:
+        """Take the environment in one conditional write, once `judged` raises nothing on the record at hand.
+
+        With `settling`, what the holder before us was about stays in the hold.
+        """
+        expiry = self.settings.timing.hold_expiry
 
         def change(record: EnvironmentRecord) -> EnvironmentRecord:
             judged(record)
-            return holding.take(record, self.owner, now(), expiry=self.settings.timing.hold_expiry, version=version)
+            dead = (record.hold.settles or record.hold) if settling and record.hold else None
+            about = dead.version if dead else version
+            return holding.take(record, self.owner, now(), expiry=expiry, version=about, settles=dead)
 
         record = self.last_seen = self.store.change_environment(change)
         self.fence = record.fence
@@ -195,10 +208,29 @@ class Operation:
         self.check()
         return record
 
+    def last_look(self, *, homeward: bool = False) -> EnvironmentRecord:
+        """Look as `ensure_ours` does; on the way home a record that cannot be written stops nothing while we hold."""
+        try:
+            return self.ensure_ours()
+        except Refused:
+            raise
+        except PointsmanError:
+            if not homeward:
+                raise
+            self.check()
+            return self.last_seen
+
     def check(self) -> None:
         """Raise `Refused` if the hold was lost or somebody asked us to stop; costs nothing, for use in waits."""
         if self._lost:
             raise Refused(f"The hold on {self.environment} was lost", why=self._lost)
+        hold = self.last_seen.hold
+        if self.holds and hold is not None and holding.time_left(hold, now()) <= 0:
+            raise Refused(
+                f"The hold on {self.environment} ran out",
+                why="the record could not be written for too long",
+                do="Nothing more is written by this run; `reconcile` settles the environment.",
+            )
         if self._stop:
             raise Refused(f"{self.version or 'The run'} was asked to stop", why=self._stop)
 
@@ -241,9 +273,12 @@ class Operation:
 
     # --- the attempt
 
-    def name_version(self, version: Version) -> Version:
-        """Say which version this run is about, before anything of it is known; return it."""
+    def name_version(self, tag: str) -> Version:
+        """Say which tag this run is about, before anything of it is known; return its version, or raise `Refused`."""
+        self.subject = tag
+        version = Version.parse(tag)
         self.version = version.tag
+        self.stage = "checkout"
         return version
 
     @property
@@ -418,6 +453,18 @@ class Operation:
         if not self.has_attempt:
             return
         self._change_attempt(lambda a: a.begun(record) if begin else a.concluded(record))
+
+    def scratch(self, name: str) -> Path:
+        """Return a new folder of this run's, which goes with it."""
+        if self._scratch is None:
+            self._scratch = Path(mkdtemp(prefix="pointsman-"))
+        return Path(mkdtemp(prefix=f"{name}-", dir=self._scratch))
+
+    def close(self) -> None:
+        """End the heartbeat, and remove the run's folders."""
+        self._end_heartbeat()
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
 
     def stop_heartbeat(self) -> None:
         """End the heartbeat without touching the record: for a process that is about to go."""

@@ -62,6 +62,7 @@ def run_streamed(
     def stop() -> None:
         overdue.set()
         _interrupt(child)
+        _wait_or_kill(child)
 
     watchdog = threading.Timer(timeout, stop)
     watchdog.daemon = True

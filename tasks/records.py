@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from core.errors import Permanent, Refused, Transient, UnknownOutcome
 from core.record import EnvironmentRecord, VersionRecord
-from tasks.aws import aws_errors, classify
+from tasks.aws import aws_errors, classify, has_code
 
 __all__ = ["RecordStore", "ensure_state_bucket"]
 
@@ -85,8 +85,7 @@ class RecordStore:
                 answer = self._s3.get_object(Bucket=self._bucket, Key=key)
                 body = answer["Body"].read()
         except Permanent as error:
-            cause = error.__cause__
-            if isinstance(cause, ClientError) and cause.response["Error"]["Code"] == "NoSuchKey":
+            if has_code(error, "NoSuchKey"):
                 cached = _Cached(empty(), None)
                 self._cache[key] = cached
                 return cached
@@ -108,11 +107,13 @@ class RecordStore:
         with self._lock:
             current: _Cached[R] = self._cache.get(key) or self._read(key, empty)
             failure: Exception | None = None
+            nonces: set[str] = set()
             for round_ in range(_ROUNDS):
                 wanted = change(current.record)
                 if wanted == current.record:
                     return wanted
                 nonce = uuid.uuid4().hex
+                nonces.add(nonce)
                 wanted = wanted.model_copy(update={"nonce": nonce})
                 try:
                     etag = self._put(key, wanted, current.etag)
@@ -126,7 +127,7 @@ class RecordStore:
                     except (Transient, UnknownOutcome):
                         continue
                     # Our write arrived although its answer did not, or a repeat of it met the first.
-                    if current.record.nonce == nonce:
+                    if current.record.nonce in nonces:
                         return current.record
                     continue
                 self._cache[key] = _Cached(wanted, etag)
@@ -158,21 +159,14 @@ def _worth_another_look(error: Exception) -> bool:
 
 
 def ensure_state_bucket(s3: Any, bucket: str, region: str) -> bool:
-    """Create the state bucket if it is missing: versioned, encrypted, closed to the public; return whether it was."""
+    """See that the state bucket exists, versioned, encrypted and closed to the public; return whether it was made."""
     with aws_errors(f"looking at the state bucket {bucket}"):
-        names = {b["Name"] for b in s3.list_buckets()["Buckets"]}
-    if bucket in names:
-        return False
-    with aws_errors(f"creating the state bucket {bucket}", writes=True):
-        where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
-        s3.create_bucket(Bucket=bucket, **where)
-        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-        s3.put_bucket_encryption(
-            Bucket=bucket,
-            ServerSideEncryptionConfiguration={
-                "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
-            },
-        )
+        there = bucket in {b["Name"] for b in s3.list_buckets()["Buckets"]}
+    with aws_errors(f"setting up the state bucket {bucket}", writes=True):
+        if not there:
+            where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+            s3.create_bucket(Bucket=bucket, **where)
+        # Each time: an earlier run may have ended between making it and closing it.
         s3.put_public_access_block(
             Bucket=bucket,
             PublicAccessBlockConfiguration={
@@ -182,4 +176,11 @@ def ensure_state_bucket(s3: Any, bucket: str, region: str) -> bool:
                 "RestrictPublicBuckets": True,
             },
         )
-    return True
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        s3.put_bucket_encryption(
+            Bucket=bucket,
+            ServerSideEncryptionConfiguration={
+                "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
+            },
+        )
+    return not there

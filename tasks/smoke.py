@@ -142,6 +142,8 @@ def _identify(settings: EnvironmentSettings, endpoint: Endpoint, address: str, r
         answered = json.loads(answer.body) if answer.status == 200 else None
     except ValueError:
         answered = None
+    if not isinstance(answered, dict):
+        answered = None
     return judge_identity(path, Identity(release.version, release.revision), answered, answer)
 
 

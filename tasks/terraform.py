@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import python_terraform
@@ -98,7 +97,14 @@ def _sentence(line: str) -> str | None:
         event = json.loads(line)
     except ValueError:
         return line
-    if event.get("type") in ("version", "refresh_start", "refresh_complete", "apply_progress", "outputs"):
+    if event.get("type") in (
+        "version",
+        "refresh_start",
+        "refresh_complete",
+        "apply_progress",
+        "outputs",
+        "resource_drift",
+    ):
         return None
     message = event.get("@message")
     return str(message) if message else None
@@ -151,7 +157,7 @@ class Plan:
 def open_root(operation: Operation, name: str, state_key: str) -> Root:
     """Copy a root, so that runs side by side share nothing, and initialise it."""
     settings = operation.settings
-    directory = Path(mkdtemp(prefix=f"pointsman-{name}-")) / name
+    directory = operation.scratch(name) / name
     shutil.copytree(
         PROJECT / "terraform" / name,
         directory,

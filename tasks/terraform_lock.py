@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from botocore.exceptions import ClientError
 from prefect.logging import get_run_logger
 
 from core.colour import Colour
 from core.errors import Permanent, UnknownOutcome
 from core.record import Owner
-from tasks.aws import aws_errors
+from tasks.aws import aws_errors, has_code
 from tasks.operation import Operation
 from tasks.process import ATTEMPT_VARIABLE, same_host
 from tasks.terraform import slot_state_key
@@ -42,12 +41,12 @@ def read_lock(operation: Operation, colour: Colour) -> Lock | None:
     """Return the lock on a slot's state, or None."""
     bucket, key = operation.settings.state_bucket, f"{slot_state_key(operation.environment, colour)}.tflock"
     try:
-        body = operation.aws("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "NoSuchKey":
-            return None
         with aws_errors("reading the state lock"):
-            raise
+            body = operation.aws("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    except Permanent as error:
+        if has_code(error, "NoSuchKey"):
+            return None
+        raise
     told = json.loads(body)
     # Terraform writes nanoseconds, which Python's clock does not have.
     created = told["Created"][:19] + "+00:00"

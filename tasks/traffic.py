@@ -5,6 +5,7 @@ from __future__ import annotations
 from core.colour import Weights
 from core.errors import Permanent
 from core.record import EnvironmentRecord, Live, RollbackIntent, State, VersionRecord
+from tasks.ecs import wanted_count
 from tasks.load_balancer import move_weights, read_target_health
 from tasks.operation import Operation, now, step_task
 from tasks.smoke import endpoint_of, probe_release
@@ -18,10 +19,11 @@ def shift_traffic(operation: Operation) -> None:
     colour = operation.candidate
     with operation.step("shift", f"give all traffic to {operation.release} in {colour}") as step:
         health = read_target_health(operation.aws, operation.infrastructure, colour)
-        if health.healthy < operation.settings.service.desired_count:
+        wanted = wanted_count(operation)
+        if health.healthy < wanted:
             raise Permanent(
                 f"{operation.version} has too few healthy targets to take traffic",
-                why=f"{health}; wanted {operation.settings.service.desired_count}",
+                why=f"{health}; wanted {wanted}",
                 do="Look at the service's tasks in ECS.",
             )
         listener = endpoint_of(operation.settings, operation.infrastructure.alb_dns_name, colour)
@@ -71,7 +73,7 @@ def finish_rollback(operation: Operation, intent: RollbackIntent) -> None:
         def go_back(record: EnvironmentRecord) -> EnvironmentRecord:
             if record.live and record.live.release.revision == target.release.revision:
                 return record
-            return record.gone_back(live)
+            return record.gone_back(live, named=intent.named)
 
         operation.last_seen = operation.store.change_environment(go_back)
         _set_last_state(operation, leaving.release.version, State.HEALTHY, State.ROLLED_BACK)

@@ -34,6 +34,8 @@ def dead(operation: Operation, aws: FakeAws) -> str:
     """A release that died while its migration ran and its candidate was up; returns its attempt's id."""
     operation.advance(State.PLANNED)
     operation.advance(State.APPLIED)
+    with operation.step("vacate", "empty green") as step:
+        step.done("said")
     with operation.step("migrate", "apply 1_a") as step:
         step.done("said")
     store_of(aws.s3).change_environment(

@@ -173,14 +173,22 @@ def test_what_is_live_is_no_target_and_no_target_stands_twice(
 
 
 def test_going_live_ends_a_rollback_a_failure_and_a_version_s_exile() -> None:
-    before = environment(live=live("v1.0.0"), left_behind=("v1.1.0", "v0.9.0"), last_failure="v1.1.0 FAILED")
+    before = environment(
+        live=live("v1.0.0"),
+        left_behind=(live("v1.1.0").release.revision, live("v0.9.0").release.revision),
+        last_failure="v1.1.0 FAILED",
+    )
     record = before.gone_live(live("v1.1.0", Colour.GREEN))
-    assert (record.left_behind, record.rollback, record.last_failure) == (("v0.9.0",), None, None)
+    assert (record.left_behind, record.rollback, record.last_failure) == (
+        (live("v0.9.0").release.revision,),
+        None,
+        None,
+    )
 
 
 def test_a_version_rolled_back_from_is_left_behind() -> None:
     record = environment(live=live("v1.1.0", Colour.GREEN), healthy=(live("v1.0.0"),)).gone_back(live("v1.0.0"))
-    assert record.left_behind == ("v1.1.0",)
+    assert record.left_behind == (live("v1.1.0").release.revision,)
     assert record.live == live("v1.0.0")
 
 

@@ -27,9 +27,9 @@ def record(**facts: Any) -> EnvironmentRecord:
     [
         ("the last healthy one", {}, None, V2),
         ("a named one", {}, "v1.0.0", V1),
-        ("past what was rolled back from", {"left_behind": ("v1.1.0",)}, None, V1),
-        ("what was rolled back from, if named", {"left_behind": ("v1.1.0",)}, "v1.1.0", V2),
-        ("forward by name", {"live": V1, "healthy": (V2, V3), "left_behind": ("v1.2.0",)}, "v1.2.0", V3),
+        ("past what was rolled back from", {"left_behind": (V2.release.revision,)}, None, V1),
+        ("what was rolled back from, if named", {"left_behind": (V2.release.revision,)}, "v1.1.0", V2),
+        ("forward by name", {"live": V1, "healthy": (V2, V3), "left_behind": (V3.release.revision,)}, "v1.2.0", V3),
         ("the newest revision of a named version", {"healthy": (V2_BEFORE, V2)}, "v1.1.0", V2),
         ("the last revision before, of the same version", {"live": V2, "healthy": (V1, V2_BEFORE)}, None, V2_BEFORE),
         ("on the floor", {"rollback_floor": "v1.1.0"}, None, V2),
@@ -49,7 +49,7 @@ def test_a_rollback_goes_to_a_healthy_release(
             {"healthy": ()}, None, "test has no healthy predecessor of v1.2.0", "healthy before: none", id="first"
         ),
         pytest.param(
-            {"left_behind": ("v1.0.0", "v1.1.0")},
+            {"left_behind": (V1.release.revision, V2.release.revision)},
             None,
             "test has no healthy predecessor of v1.2.0",
             "rolled back from: v1.0.0, v1.1.0",
@@ -92,7 +92,8 @@ def test_a_rollback_is_refused_with_the_reason(
 def rolled_back(before: EnvironmentRecord, to_version: str | None = None) -> EnvironmentRecord:
     assert before.live is not None
     target = choose_target(before, to_version)
-    return before.gone_back(target.model_copy(update={"colour": before.live.colour.other}))
+    back = target.model_copy(update={"colour": before.live.colour.other})
+    return before.gone_back(back, named=to_version is not None)
 
 
 def released(*versions: tuple[str, str]) -> EnvironmentRecord:

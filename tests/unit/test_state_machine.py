@@ -204,10 +204,12 @@ class Environment(RuleBasedStateMachine):
         except Refused:
             return
         assert target.release.revision != leaving.release.revision
-        assert named is not None or target.release.version not in self.record.left_behind
+        assert named is not None or target.release.revision not in self.record.left_behind
         self.runs += 1
         self.take(owner(f"run-{self.runs}", flow="rollback"), named)
-        self.record = self.record.gone_back(target.model_copy(update={"colour": leaving.colour.other}))
+        self.record = self.record.gone_back(
+            target.model_copy(update={"colour": leaving.colour.other}), named=named is not None
+        )
         for version, current, to in (
             (leaving.release.version, State.HEALTHY, State.ROLLED_BACK),
             (target.release.version, State.ROLLED_BACK, State.HEALTHY),
@@ -330,7 +332,7 @@ class Environment(RuleBasedStateMachine):
         assert len(revisions) == len(set(revisions))
         if self.record.live is not None:
             assert self.record.live.release.revision not in revisions
-            assert self.record.live.release.version not in self.record.left_behind
+            assert self.record.live.release.revision not in self.record.left_behind
             history = self.versions[self.record.live.release.version]
             assert any(a.state is State.HEALTHY for a in history.attempts)
 
