@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from uuid import UUID
 
+import httpx
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State as RunState
 from prefect.exceptions import CancelledRun, FailedRun, Pause, TerminationSignal
 from prefect.logging import get_run_logger
@@ -49,6 +52,7 @@ def conduct(flow: str, stage: str, body: Callable[[Operation], str | Outcome], *
         get_run_logger().error("%s", error)
         return Failed(message=str(error))
     try:
+        _tag_run(operation)
         ended = body(operation)
         return ended if isinstance(ended, RunState) else Completed(message=ended)
     except Pause:
@@ -68,6 +72,15 @@ def conduct(flow: str, stage: str, body: Callable[[Operation], str | Outcome], *
         raise
     finally:
         operation.close()
+
+
+def _tag_run(operation: Operation) -> None:
+    """Tag the run like its siblings that came by webhook, so that a list of runs reads like a release log."""
+    tags = {*flow_run.tags, operation.environment, *filter(None, [flow_run.parameters.get("tag")])}
+    if flow_run.id and tags != set(flow_run.tags):
+        # A tag that could not be set is no reason to stop.
+        with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
+            client.update_flow_run(UUID(flow_run.id), tags=sorted(tags))
 
 
 def open_operation(flow: str, stage: str, *, provisions: bool = False) -> Operation:

@@ -6,7 +6,7 @@ from prefect.logging import get_run_logger
 
 from core.errors import Transient, UnknownOutcome
 from core.hold import HoldVerdict, judge_hold
-from core.record import EnvironmentRecord, Hold, State
+from core.record import Attempt, EnvironmentRecord, Hold, State
 from core.version import Version
 from flows.settlement import Ending, settle_attempt
 from tasks.operation import Operation, now
@@ -59,7 +59,7 @@ def _settle(operation: Operation, record: EnvironmentRecord, hold: Hold, superse
         operation.version, operation.commit = history.version, history.commit
     if record.live is None:
         operation.weights_at_start = record.weights_before
-    ending = _ending(hold, superseded_by)
+    ending = _ending(hold, _stage(hold, attempt), superseded_by)
     settled = settle_attempt(operation, attempt, ending, hold.owner)
     if not settled.complete:
         raise UnknownOutcome(
@@ -68,17 +68,23 @@ def _settle(operation: Operation, record: EnvironmentRecord, hold: Hold, superse
             do="It is tried again; look at AWS if it stays so.",
         )
     subject = f"{hold.version} → {operation.environment}" if hold.version else hold.owner.flow
-    return f"{subject} ended {ending.state} at {hold.stage}: {ending.reason}. Traffic: {settled.traffic}"
+    return f"{subject} ended {ending.state} at {ending.step}: {ending.reason}. Traffic: {settled.traffic}"
 
 
-def _ending(hold: Hold, superseded_by: Version | None) -> Ending:
+def _stage(hold: Hold, attempt: Attempt | None) -> str:
+    """Return the step that never ended; the hold only knows the steps that write."""
+    open_steps = [step.name for step in attempt.steps if step.outcome is None] if attempt else []
+    return open_steps[-1] if open_steps else hold.stage
+
+
+def _ending(hold: Hold, stage: str, superseded_by: Version | None) -> Ending:
     if superseded_by is not None:
-        return Ending(State.SUPERSEDED, hold.stage, f"{superseded_by} took its place while it waited for approval")
+        return Ending(State.SUPERSEDED, stage, f"{superseded_by} took its place while it waited for approval")
     if hold.parked_until is not None:
-        return Ending(State.ABORTED, hold.stage, "nobody approved it in time, or its run was ended")
+        return Ending(State.ABORTED, stage, "nobody approved it in time, or its run was ended")
     if hold.stop is not None:
-        return Ending(State.ABORTED, hold.stage, f"{hold.stop.by} asked it to stop: {hold.stop.reason}")
-    return Ending(State.FAILED, hold.stage, "its process died")
+        return Ending(State.ABORTED, stage, f"{hold.stop.by} asked it to stop: {hold.stop.reason}")
+    return Ending(State.FAILED, stage, "its process died")
 
 
 def _complete(operation: Operation, record: EnvironmentRecord, hold: Hold) -> str:

@@ -8,6 +8,7 @@ from prefect import flow
 
 from core.colour import Colour
 from core.errors import Refused
+from core.words import counted
 from flows.boundary import Outcome, conduct
 from tasks.ecs import empty_slot
 from tasks.load_balancer import read_weights
@@ -42,7 +43,9 @@ def retire_old_colour(operation: Operation, at_once: bool) -> str:
     stopped = empty_old_slot(operation, live.colour.other)
     operation.free()
     return (
-        f"{live.colour.other} is empty; {stopped} tasks were stopped." if stopped else f"{live.colour.other} was empty."
+        f"{live.colour.other} is empty; {counted(stopped, 'task')} stopped."
+        if stopped
+        else f"{live.colour.other} was empty."
     )
 
 
@@ -57,5 +60,5 @@ def empty_old_slot(operation: Operation, colour: Colour) -> int:
                 f"The {colour} slot carries traffic", why=f"the listener has {weights}", do="Nothing was stopped."
             )
         stopped = empty_slot(operation, colour) or 0
-        step.done(f"{stopped} tasks stopped")
+        step.done(f"{counted(stopped, 'task')} stopped")
         return stopped

@@ -17,6 +17,7 @@ from core.colour import Colour
 from core.errors import Permanent, PointsmanError, Refused, Transient, UnknownOutcome
 from core.record import Infrastructure, State
 from core.release import Release
+from core.words import counted
 from tasks.aws import AwsClients, aws_errors
 from tasks.load_balancer import read_target_health, read_weights
 from tasks.operation import Operation, step_task
@@ -115,7 +116,7 @@ def vacate_slot(operation: Operation) -> None:
         if was is None:
             step.skip(f"the {colour} slot was empty")
         else:
-            step.done(f"stopped {was} tasks of {colour}")
+            step.done(f"stopped {counted(was, 'task')} of {colour}")
 
 
 def empty_slot(operation: Operation, colour: Colour) -> int | None:
@@ -150,10 +151,10 @@ def start_candidate(operation: Operation) -> None:
         service = read_service(operation, colour)
         healthy = read_target_health(operation.aws, operation.infrastructure, colour).healthy
         if service and service.desired >= wanted <= healthy and runs_release(operation, service, operation.release):
-            step.skip(f"{healthy} healthy tasks of {operation.release} run already")
+            step.skip(f"{counted(healthy, 'healthy task')} of {operation.release} run already")
         else:
             healthy = start_slot(operation, colour, wanted)
-            step.done(f"{healthy} healthy targets in {colour}")
+            step.done(f"{counted(healthy, 'healthy target')} in {colour}")
     operation.advance(State.RUNNING)
 
 

@@ -13,6 +13,7 @@ from blocks.environment import PROJECT
 from core.errors import Permanent, Refused, Transient
 from core.migration import MigrationFile
 from core.version import Version
+from core.words import counted
 from tasks.operation import Operation, step_task
 
 __all__ = ["Checkout", "check_out"]
@@ -65,7 +66,7 @@ def check_out(operation: Operation, version: Version) -> Checkout:
             )
         _git([*in_it, "checkout", "--quiet", "--detach", commit], environment)
         migrations = _read_migrations(repository / operation.settings.migration.directory)
-        step.done(f"{version} is commit {commit[:12]}, with {len(migrations)} migrations")
+        step.done(f"{version} is commit {commit[:12]}, with {counted(len(migrations), 'migration')}")
         return Checkout(version, commit, repository, migrations)
 
 

@@ -83,13 +83,22 @@ def fault(operator: Operator, **asked: object) -> Iterator[None]:
         httpx.delete(url, timeout=5, trust_env=False).raise_for_status()
 
 
+def open_step(operator: Operator, version: str | None) -> str | None:
+    """The step that a version's last attempt is in."""
+    try:
+        steps = operator.history(version).attempts[-1].steps if version else ()
+    except operator.client("s3").exceptions.NoSuchKey:
+        return None
+    return steps[-1].name if steps and steps[-1].outcome is None else None
+
+
 def reach(operator: Operator, stage: str) -> int:
     """Wait until a run is at a stage; return its process. Slow records let none be missed."""
     found: list[int] = []
 
     def there() -> bool:
         hold = operator.record().hold
-        if hold is not None and hold.stage == stage:
+        if hold is not None and stage in (hold.stage, open_step(operator, hold.version)):
             found.append(hold.owner.pid)
         return bool(found)
 
