@@ -40,7 +40,6 @@ lint: setup ## Formatter, linter, types, import contracts, Terraform's own check
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-logo
-	@terraform fmt -check -recursive terraform
 	@scripts/terraform-checks
 
 format: setup ## Bring code into form
