@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from sandbox.repository import publish_version
 __all__ = ["Operator", "Run"]
 
 STAGE = "sandbox"
+_TAG = re.compile(r"v(\d+)\.(\d+)\.\d+$")
 _STEP = re.compile(r"^[a-z][a-z ]*: .*\(\d+\.\d s\)$")
 
 
@@ -58,6 +60,14 @@ class Operator:
     def push(self, version: str, **options: Any) -> str:
         """Push a version's tag to the application's repository; return its commit."""
         return publish_version(self._repository, version, **options)
+
+    def next_tag(self) -> str:
+        """Return a tag above every version that was ever tagged here, and above v2."""
+        bare = str(self._repository)
+        listed = subprocess.run(["git", "--git-dir", bare, "tag", "--list"], capture_output=True, text=True, check=True)
+        found = [(int(m[1]), int(m[2])) for m in map(_TAG.match, listed.stdout.split()) if m]
+        major, minor = max([(2, 0), *found])
+        return f"v{major}.{minor + 1}.0"
 
     def deliver(self, version: str, commit: str, **options: Any) -> str:
         """Deliver the signed webhook of a tag; return the id of the run that it made."""

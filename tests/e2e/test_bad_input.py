@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ import psycopg
 import pytest
 
 from core.record import Live, State, VersionRecord
-from sandbox.application import repository
 from sandbox.operator import Operator, Run
 from sandbox.traffic import Client
 
@@ -35,15 +33,6 @@ class Failed:
 
 
 # --- the sandbox, looked at from outside
-
-
-def next_tag(operator: Operator) -> str:
-    """A tag above every version that was ever tagged here, and above v2."""
-    bare = str(repository(operator.sandbox.settings))
-    listed = subprocess.run(["git", "--git-dir", bare, "tag", "--list"], capture_output=True, text=True, check=True)
-    found = [(int(m[1]), int(m[2])) for m in map(re.compile(r"v(\d+)\.(\d+)\.\d+$").match, listed.stdout.split()) if m]
-    major, minor = max([(2, 0), *found])
-    return f"v{major}.{minor + 1}.0"
 
 
 def release(operator: Operator, tag: str) -> None:
@@ -152,7 +141,7 @@ def candidate(operator: Operator, live: Live) -> str:
 def warm(operator: Operator, candidate: str) -> str:
     """The slot that is not live, with the version that a rollback returns to running in it, if need be by a release."""
     if running(operator, candidate) == (0, 0):
-        tag = next_tag(operator)
+        tag = operator.next_tag()
         operator.push("v1.1.0", tag=tag)
         release(operator, tag)
     found = operator.record().live
@@ -179,7 +168,7 @@ def spoil(operator: Operator) -> Iterator[Callable[..., None]]:
 
 @pytest.fixture(scope="module")
 def refused(operator: Operator, live: Live) -> dict[str, Failed]:
-    off_main = next_tag(operator)
+    off_main = operator.next_tag()
     operator.push("v1.1.0", tag=off_main, branch="feature/unmerged")
     asked: dict[str, dict[str, str]] = {
         "no SemVer": {"tag": "v1.4"},
@@ -239,7 +228,7 @@ def test_refused_without_a_version_or_an_environment_writes_no_record(
 
 def test_dockerfile_that_fails(operator: Operator, warm: str) -> None:
     before = running(operator, warm)
-    tag = next_tag(operator)
+    tag = operator.next_tag()
     operator.push("v1.1.0", tag=tag, overlay="dockerfile")
     failed = fail(operator, tag, step="build")
     assert f"The image of {tag} could not be built" in failed.run.message
@@ -251,7 +240,7 @@ def test_dockerfile_that_fails(operator: Operator, warm: str) -> None:
 
 def test_registry_that_refuses_the_push(operator: Operator, warm: str, spoil: Callable[..., None]) -> None:
     before = running(operator, warm)
-    tag = next_tag(operator)
+    tag = operator.next_tag()
     operator.push("v1.1.0", tag=tag)
     spoil(effect="error:403:AccessDenied", match=f"/manifests/{tag}", times=0)
     failed = fail(operator, tag, step="push")
@@ -264,7 +253,7 @@ def test_registry_that_refuses_the_push(operator: Operator, warm: str, spoil: Ca
 
 def test_image_tag_that_is_taken_by_another_revision(operator: Operator, warm: str) -> None:
     before = running(operator, warm)
-    tag = next_tag(operator)
+    tag = operator.next_tag()
     found = operator.record().live
     assert found is not None
     ecr, name = operator.client("ecr"), operator.settings.repository
@@ -286,7 +275,7 @@ def test_image_tag_that_is_taken_by_another_revision(operator: Operator, warm: s
 def test_terraform_error_and_then_the_same_tag_without_a_build(
     operator: Operator, candidate: str, spoil: Callable[..., None]
 ) -> None:
-    tag = next_tag(operator)
+    tag = operator.next_tag()
     operator.push("v1.1.0", tag=tag)
     spoil(effect="error:400:ClientException", service="ecs", action="RegisterTaskDefinition", times=0)
     failed = fail(operator, tag, step="apply")
@@ -315,7 +304,7 @@ def test_terraform_error_and_then_the_same_tag_without_a_build(
 
 
 def test_migration_that_fails(operator: Operator, candidate: str) -> None:
-    tag = next_tag(operator)
+    tag = operator.next_tag()
     migration = "20260501090000_add_organiser"
     operator.push("v1.1.0", tag=tag, overlay="migration")
     try:
@@ -333,7 +322,7 @@ def test_migration_that_fails(operator: Operator, candidate: str) -> None:
 
 
 def test_candidate_that_exits_at_once(operator: Operator, candidate: str) -> None:
-    tag = next_tag(operator)
+    tag = operator.next_tag()
     operator.push("v1.1.0", tag=tag, overlay="crash")
     failed = fail(operator, tag, step="start")
     message = failed.run.message
@@ -353,7 +342,7 @@ def test_smoke_test_that_fails(operator: Operator, candidate: str, tmp_path: Pat
         "export const healthz = () => ({ status: 200, body: { status: 'ok' } });\n"
         "export const readyz = () => ({ status: 503, body: { status: 'no badge printer' } });\n"
     )
-    tag = next_tag(operator)
+    tag = operator.next_tag()
     operator.push("v1.1.0", tag=tag, overlay=tmp_path)
     failed = fail(operator, tag, step="smoke")
     assert f"{tag} failed its smoke test" in failed.run.message
@@ -368,7 +357,7 @@ def test_smoke_test_that_fails(operator: Operator, candidate: str, tmp_path: Pat
 
 
 def test_a_release_after_all_of_it_goes_through(operator: Operator, live: Live) -> None:
-    tag = next_tag(operator)
+    tag = operator.next_tag()
     operator.push("v1.1.0", tag=tag)
     release(operator, tag)
     assert operator.answering(operator.settings.ports.production)["version"] == tag

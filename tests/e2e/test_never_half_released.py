@@ -8,7 +8,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import count
 
 import httpx
 import pytest
@@ -21,8 +20,6 @@ from sandbox.traffic import Client
 
 pytestmark = pytest.mark.e2e
 
-_numbers = count(int(time.time()) % 100_000)
-
 
 @pytest.fixture(scope="module")
 def observer(operator: Operator) -> Observer:
@@ -33,7 +30,7 @@ def observer(operator: Operator) -> Observer:
 def _live(operator: Operator) -> None:
     """Something is live before each test."""
     if operator.record().live is None:
-        run = release(operator, "v1.1.0", tag=fresh())
+        run = release(operator, "v1.1.0", tag=operator.next_tag())
         assert run.type == "COMPLETED", run.message
 
 
@@ -44,11 +41,6 @@ def client(operator: Operator) -> Iterator[Client]:
         seen = client.seen()
     assert seen.sent > 0
     assert seen.failed == 0, seen.failures[:5]
-
-
-def fresh() -> str:
-    """A version above all before it, with the tree of v1.1.0."""
-    return f"v1.1.{next(_numbers)}"
 
 
 def start(operator: Operator, tag: str, *, tree: str = "v1.1.0", overlay: str | None = None) -> str:
@@ -124,7 +116,7 @@ def test_a_failure_midway_through_the_shift_leaves_all_traffic_on_the_live_versi
     operator: Operator, observer: Observer, client: Client
 ) -> None:
     before, was = observer.look(), live(operator)
-    tag = fresh()
+    tag = operator.next_tag()
     with fault(operator, service="elasticloadbalancing", action="ModifyListener", times=0, effect="error:503"):
         run = release(operator, "v1.1.0", tag=tag)
     assert run.type == "FAILED"
@@ -142,7 +134,7 @@ def test_a_killed_release_is_settled_with_nobody_pressing_anything(
     operator: Operator, observer: Observer, client: Client
 ) -> None:
     before, was = observer.look(), live(operator)
-    tag = fresh()
+    tag = operator.next_tag()
     run_id = start(operator, tag)
     os.kill(reach(operator, "apply"), signal.SIGKILL)
     began = time.monotonic()
@@ -156,7 +148,7 @@ def test_a_killed_release_is_settled_with_nobody_pressing_anything(
 
 
 def test_retry_goes_on_from_what_is_really_done(operator: Operator, observer: Observer, client: Client) -> None:
-    tag = fresh()
+    tag = operator.next_tag()
     run_id = start(operator, tag)
     os.kill(reach(operator, "smoke"), signal.SIGKILL)
     wait_for(lambda: operator.record().hold is None and operator.look(run_id).over, 30, "it was not settled")
@@ -177,7 +169,7 @@ def test_a_cancelled_release_is_aborted_and_the_live_version_serves(
     operator: Operator, observer: Observer, client: Client
 ) -> None:
     before, was = observer.look(), live(operator)
-    tag = fresh()
+    tag = operator.next_tag()
     run_id = start(operator, tag)
     reach(operator, "plan")
     operator.set_state(run_id, "CANCELLING", "Cancelling", force=True)
@@ -191,7 +183,7 @@ def test_a_cancelled_release_is_aborted_and_the_live_version_serves(
 def test_a_rollback_goes_to_the_last_healthy_version_and_never_ping_pongs(
     operator: Operator, observer: Observer, client: Client
 ) -> None:
-    was, tag = live(operator), fresh()
+    was, tag = live(operator), operator.next_tag()
     assert release(operator, "v1.1.0", tag=tag).type == "COMPLETED"
     before = observer.look()
     run = operator.wait(operator.run("rollback"))
@@ -207,7 +199,7 @@ def test_a_rollback_goes_to_the_last_healthy_version_and_never_ping_pongs(
 
 
 def test_a_rollback_killed_midway_is_completed(operator: Operator, observer: Observer, client: Client) -> None:
-    was, tag = live(operator), fresh()
+    was, tag = live(operator), operator.next_tag()
     assert release(operator, "v1.1.0", tag=tag).type == "COMPLETED"
     assert operator.wait(operator.run("retire", at_once=True)).type == "COMPLETED"
     before = observer.look()
@@ -241,7 +233,7 @@ def test_a_weight_that_nobody_of_ours_wrote_freezes_until_a_human_answers(
         ],
     )
     wait_for(lambda: operator.record().frozen is not None, 20, "nobody noticed the foreign weight")
-    refused = release(operator, "v1.1.0", tag=fresh())
+    refused = release(operator, "v1.1.0", tag=operator.next_tag())
     assert refused.type == "FAILED"
     assert "frozen" in refused.message
     assert operator.weights() == {colour.value: weight for colour, weight in foreign.items()}
@@ -252,10 +244,13 @@ def test_a_weight_that_nobody_of_ours_wrote_freezes_until_a_human_answers(
 
 def test_of_three_queued_tags_only_the_newest_is_released(operator: Operator, observer: Observer) -> None:
     before = observer.look()
-    tags = [fresh() for _ in range(4)]
+    tags = [operator.next_tag()]
     first = start(operator, tags[0])
     reach(operator, "plan")
-    rest = [start(operator, tag) for tag in tags[1:]]
+    rest = []
+    for _ in range(3):
+        tags.append(operator.next_tag())
+        rest.append(start(operator, tags[-1]))
     runs = [operator.wait(run_id) for run_id in (first, *rest)]
     assert [run.type for run in runs] == ["COMPLETED", "CANCELLED", "CANCELLED", "COMPLETED"]
     assert [operator.history(tag).state for tag in tags[1:3]] == [State.SUPERSEDED] * 2
@@ -263,7 +258,7 @@ def test_of_three_queued_tags_only_the_newest_is_released(operator: Operator, ob
 
 
 def test_an_approval_shifts_traffic_and_is_recorded(operator: Operator, observer: Observer) -> None:
-    before, tag = observer.look(), fresh()
+    before, tag = observer.look(), operator.next_tag()
     with settings(operator, r"required = false", "required = true"):
         run_id = start(operator, tag)
         operator.wait(run_id, until=lambda run: run.over or run.state == "Suspended")
@@ -282,10 +277,11 @@ def test_an_approval_shifts_traffic_and_is_recorded(operator: Operator, observer
 
 
 def test_a_newer_release_takes_the_place_of_one_that_waits_for_approval(operator: Operator, observer: Observer) -> None:
-    before, older, newer = observer.look(), fresh(), fresh()
+    before, older = observer.look(), operator.next_tag()
     with settings(operator, r"required = false", "required = true"):
         waiting = start(operator, older)
         operator.wait(waiting, until=lambda run: run.over or run.state == "Suspended")
+    newer = operator.next_tag()
     run = operator.wait(start(operator, newer))
     assert run.type == "COMPLETED", run.message
     assert operator.history(older).state is State.SUPERSEDED
@@ -300,13 +296,13 @@ def test_a_newer_release_takes_the_place_of_one_that_waits_for_approval(operator
 def test_the_same_tag_again_changes_nothing_and_a_moved_or_older_one_is_refused(
     operator: Operator, observer: Observer
 ) -> None:
-    tag = fresh()
+    tag = operator.next_tag()
     assert release(operator, "v1.1.0", tag=tag).type == "COMPLETED"
     before = observer.look()
     again = operator.wait(operator.run("release", tag=tag))
     assert again.type == "COMPLETED"
     assert "already" in again.message
-    older = release(operator, "v1.0.0", tag=tag.replace("v1.1", "v1.0"))
+    older = release(operator, "v1.0.0", tag=f"v0.1.{int(time.time())}")
     assert older.type == "FAILED"
     assert "older than the live" in older.message
     operator.push("v1.0.0", tag=tag, move=True)

@@ -18,7 +18,6 @@ import psycopg
 import pytest
 
 from core.record import Attempt, Infrastructure, Live, State
-from sandbox.application import repository
 from sandbox.operator import Operator, Run
 from sandbox.settings import CODE
 from sandbox.traffic import Client, Requests
@@ -61,15 +60,6 @@ class Upgrade:
     requests: Requests
 
 
-def next_tag(operator: Operator) -> str:
-    """A tag above every version that was ever tagged here, and above v2."""
-    bare = str(repository(operator.sandbox.settings))
-    listed = subprocess.run(["git", "--git-dir", bare, "tag", "--list"], capture_output=True, text=True, check=True)
-    found = [(int(m[1]), int(m[2])) for m in map(re.compile(r"v(\d+)\.(\d+)\.\d+$").match, listed.stdout.split()) if m]
-    major, minor = max([(2, 0), *found])
-    return f"v{major}.{minor + 1}.0"
-
-
 def infrastructure(operator: Operator) -> Infrastructure:
     found = operator.record().infrastructure
     assert found is not None
@@ -91,7 +81,7 @@ def live(operator: Operator) -> Live:
 
 @pytest.fixture(scope="module")
 def upgrade(operator: Operator, live: Live, tmp_path_factory: pytest.TempPathFactory) -> Upgrade:
-    tag = next_tag(operator)
+    tag = operator.next_tag()
     migration = f"20260401090000_create_probe_{tag.replace('.', '_')}"
     overlay = tmp_path_factory.mktemp("overlay")
     folder = overlay / "prisma" / "migrations" / migration
