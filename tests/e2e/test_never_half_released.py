@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -43,12 +44,12 @@ def client(operator: Operator) -> Iterator[Client]:
     assert seen.failed == 0, seen.failures[:5]
 
 
-def start(operator: Operator, tag: str, *, tree: str = "v1.1.0", overlay: str | None = None) -> str:
+def start(operator: Operator, tag: str, *, tree: str = "v1.1.0", overlay: str | Path | None = None) -> str:
     operator.push(tree, tag=tag, overlay=overlay)
     return operator.run("release", tag=tag)
 
 
-def release(operator: Operator, tree: str, *, tag: str, overlay: str | None = None) -> Run:
+def release(operator: Operator, tree: str, *, tag: str, overlay: str | Path | None = None) -> Run:
     return operator.wait(start(operator, tag, tree=tree, overlay=overlay))
 
 
@@ -309,4 +310,61 @@ def test_the_same_tag_again_changes_nothing_and_a_moved_or_older_one_is_refused(
     moved = operator.wait(operator.run("release", tag=tag))
     assert moved.type == "FAILED"
     assert "moved" in moved.message
+    assert observer.faults(before, live=tag) == []
+
+
+def migration_with(folder: Path, name: str, marker: str) -> Path:
+    """An overlay with one more migration, whose comment speaks to Pointsman."""
+    migration = folder / "prisma" / "migrations" / name
+    migration.mkdir(parents=True)
+    (migration / "migration.sql").write_text(f"-- pointsman: rollback-floor{marker}\nSELECT 1;\n")
+    return folder
+
+
+def test_a_migration_that_the_live_version_cannot_live_with_is_refused_before_it_touches_the_database(
+    operator: Operator, observer: Observer, tmp_path: Path
+) -> None:
+    before, was, tag = observer.look(), live(operator), operator.next_tag()
+    run = release(operator, "v1.1.0", tag=tag, overlay=migration_with(tmp_path, "20280101000000_contract", ""))
+    assert run.type == "FAILED"
+    assert f"would raise the rollback floor to {tag}, above the live {was}" in run.message
+    assert observer.look().migrations == before.migrations
+    assert observer.faults(before, live=was) == []
+
+
+def test_no_rollback_goes_below_the_floor(operator: Operator, observer: Observer, tmp_path: Path) -> None:
+    was, tag = live(operator), operator.next_tag()
+    name = f"20270101{int(time.time()) % 1_000_000:06}_floor"
+    run = release(operator, "v1.1.0", tag=tag, overlay=migration_with(tmp_path, name, f" {was}"))
+    assert run.type == "COMPLETED", run.message
+    before = observer.look()
+    assert name in before.migrations
+    assert operator.record().rollback_floor == was
+    below = next(h.release.version for h in operator.record().healthy if h.release.version != was)
+    refused = operator.wait(operator.run("rollback", to_version=below))
+    assert refused.type == "FAILED"
+    assert f"{below} is below the rollback floor {was}" in refused.message
+    allowed = operator.wait(operator.run("rollback"))
+    assert allowed.type == "COMPLETED", allowed.message
+    assert observer.faults(before, live=was) == []
+
+
+def test_a_rollback_stops_a_release_in_flight_only_when_told_to(
+    operator: Operator, observer: Observer, client: Client
+) -> None:
+    before, tag = observer.look(), operator.next_tag()
+    run_id = start(operator, tag)
+    reach(operator, "plan")
+    refused = operator.wait(operator.run("rollback"))
+    assert refused.type == "FAILED"
+    assert "abort_in_flight" in refused.message
+    operator.wait(run_id)
+    assert operator.look(run_id).type == "COMPLETED"
+    second = operator.next_tag()
+    run_id = start(operator, second)
+    reach(operator, "plan")
+    stopped = operator.wait(operator.run("rollback", abort_in_flight=True))
+    assert stopped.type == "COMPLETED", stopped.message
+    assert operator.wait(run_id).type == "CANCELLED"
+    assert operator.history(second).state is State.ABORTED
     assert observer.faults(before, live=tag) == []
