@@ -1,0 +1,39 @@
+"""Somebody else's hand: a weight that Pointsman did not write, midway, freezes everything until a human answers."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.record import State
+from tests.chaos.scene import Expected, Scene, fresh
+
+pytestmark = pytest.mark.chaos
+
+
+def test_weight_changed_by_hand_while_a_release_smoke_tests(scene: Scene) -> None:
+    tag = fresh()
+    run_id = scene.release(tag)
+    foreign = scene.foreign_weights()
+    with scene.at("smoke", run_id, tag):
+        scene.set_weights(foreign)
+    run = scene.operator.wait(run_id)
+    assert run.type == "FAILED"
+    assert "frozen" in run.message
+    assert scene.operator.weights() == {colour.value: weight for colour, weight in foreign.items()}
+    scene.thaw()
+    scene.check(Expected(scene.was, ("FAILED",), (State.FAILED,), step="shift"), run_id, tag)
+
+
+def test_weight_changed_by_hand_while_a_cold_rollback_starts_its_target(scene: Scene) -> None:
+    target = scene.make_rollback("cold")
+    run_id = scene.operator.run("rollback", to_version=target)
+    # To the slot that carries everything already, or requests would fail by that very hand.
+    foreign = {colour: weight // 2 for colour, weight in scene.home().items()}
+    with scene.at("start", run_id):
+        scene.set_weights(foreign)
+    run = scene.operator.wait(run_id)
+    assert run.type == "FAILED"
+    assert "frozen" in run.message
+    assert scene.operator.weights() == {colour.value: weight for colour, weight in foreign.items()}
+    scene.thaw()
+    scene.check(Expected(scene.was, ("FAILED",)), run_id)
