@@ -12,7 +12,7 @@ from core import hold as holding
 from core.colour import Colour, Weights
 from core.errors import Refused, Transient
 from core.hold import HoldVerdict, judge_hold
-from core.record import EnvironmentRecord, Live, RollbackIntent, State
+from core.record import EnvironmentRecord, Hold, Live, RollbackIntent, State
 from core.rollback import choose_target, may_interrupt
 from flows.boundary import Outcome, conduct
 from flows.orphan import settle_orphan
@@ -26,6 +26,8 @@ from tasks.terraform import apply_plan, check_plan, init_slot, plan_slot
 from tasks.traffic import finish_rollback, return_traffic
 
 __all__ = ["rollback"]
+
+_OURS_TO_TAKE = (HoldVerdict.FREE, HoldVerdict.OURS, HoldVerdict.RESUMED)
 
 
 @flow(name="rollback", flow_run_name="rollback {environment}")
@@ -93,67 +95,66 @@ def is_warm(operation: Operation, target: Live, colour: Colour) -> bool:
 
 def _take_hold(operation: Operation, to_version: str | None, abort_in_flight: bool | None) -> Outcome | None:
     timing = operation.settings.timing
-    deadline: float | None = None
+    interrupted: str | None = None
+    deadline = time.monotonic() + timing.hold_expiry + timing.vacate
     while True:
         record = operation.store.environment()
         hold = record.hold
-        dead = hold is not None and process_is_dead(hold.owner)
-        verdict = judge_hold(record, operation.owner, now(), owner_dead=dead)
-        if verdict in (HoldVerdict.FREE, HoldVerdict.OURS, HoldVerdict.RESUMED):
-            choose_target(record, to_version)
+        verdict = _judge(operation, record)
+        if verdict in _OURS_TO_TAKE:
+            if interrupted and to_version is None and _was_stopped(operation, interrupted):
+                return _nothing_left_to_do(operation, interrupted, record)
             try:
-                operation.take_hold(to_version, _judge_free(operation, to_version))
+                operation.take_hold(to_version, lambda r: _refuse_taken(operation, r, to_version))
             except Transient:
                 continue
             return None
         assert hold is not None
         if verdict in (HoldVerdict.ABANDONED, HoldVerdict.PARKED):
             settle_orphan(operation, even_parked=True)
-            continue
-        history = operation.store.version(hold.version) if hold.version else None
-        state = history.state if history else None
-        may_interrupt(operation.environment, hold, state, abort_in_flight)
-        if deadline is None:
-            deadline = time.monotonic() + timing.hold_expiry + timing.vacate
-            get_run_logger().info("Asking %s to stop", hold.version)
-            operation.store.change_environment(
-                lambda r: holding.ask_to_stop(r, f"rollback run {operation.owner.flow_run_id}", "a rollback", now())
-            )
-            interrupted = hold.version
         elif time.monotonic() > deadline:
             raise Refused(
-                f"{hold.version} did not stop",
-                why=f"it was asked to and still holds {operation.environment}",
+                f"{hold.version or hold.owner.flow} did not stop",
+                why=f"it still holds {operation.environment}, at {hold.stage}",
                 do="`reconcile` settles it once its heartbeat ends; then roll back again.",
             )
-        if to_version is None and _has_stopped(operation, interrupted):
-            live = operation.store.environment().live
-            name = live.release.version if live else "nothing"
-            return Completed(
-                message=f"{interrupted} was stopped; {name} was live all along and carries {operation.environment}."
-            )
-        time.sleep(timing.poll)
+        elif interrupted is None and hold.settles is None:
+            interrupted = _interrupt(operation, hold, abort_in_flight)
+        else:
+            time.sleep(timing.poll)
 
 
-def _has_stopped(operation: Operation, version: str | None) -> bool:
-    if operation.store.environment().hold is not None or version is None:
-        return False
+def _judge(operation: Operation, record: EnvironmentRecord) -> HoldVerdict:
+    dead = record.hold is not None and process_is_dead(record.hold.owner)
+    return judge_hold(record, operation.owner, now(), owner_dead=dead)
+
+
+def _interrupt(operation: Operation, hold: Hold, abort_in_flight: bool | None) -> str | None:
+    """Ask the holder to stop if that may be asked of it; return its version."""
+    history = operation.store.version(hold.version) if hold.version else None
+    may_interrupt(operation.environment, hold, history.state if history else None, abort_in_flight)
+    get_run_logger().info("Asking %s to stop", hold.version)
+    operation.store.change_environment(
+        lambda r: holding.ask_to_stop(r, f"rollback run {operation.owner.flow_run_id}", "a rollback", now())
+    )
+    return hold.version
+
+
+def _was_stopped(operation: Operation, version: str) -> bool:
     history = operation.store.version(version)
     return history is not None and history.state in (State.ABORTED, State.FAILED)
 
 
-def _judge_free(operation: Operation, to_version: str | None):  # type: ignore[no-untyped-def]
-    def judged(record: EnvironmentRecord) -> None:
-        dead = record.hold is not None and process_is_dead(record.hold.owner)
-        if judge_hold(record, operation.owner, now(), owner_dead=dead) not in (
-            HoldVerdict.FREE,
-            HoldVerdict.OURS,
-            HoldVerdict.RESUMED,
-        ):
-            raise Transient("Somebody else took the environment a moment ago")
-        choose_target(record, to_version)
+def _nothing_left_to_do(operation: Operation, interrupted: str, record: EnvironmentRecord) -> Outcome:
+    """The last healthy version is the live one: it kept its traffic, or got it back, when the release stopped."""
+    name = record.live.release.version if record.live else "nothing"
+    return Completed(message=f"{interrupted} was stopped; {name} is live in {operation.environment} and carries it.")
 
-    return judged
+
+def _refuse_taken(operation: Operation, record: EnvironmentRecord, to_version: str | None) -> None:
+    if _judge(operation, record) not in _OURS_TO_TAKE:
+        raise Transient("Somebody else took the environment a moment ago")
+    choose_target(record, to_version)
 
 
 def _state_intent(operation: Operation, target: Live, *, named: bool) -> RollbackIntent:

@@ -84,7 +84,7 @@ OUTLIVES_ITS_WORKER = Expected(None, ("COMPLETED",), (State.HEALTHY,))
 CANCELLED = Expected(BEFORE, ("CANCELLED",), (State.ABORTED,))
 
 RELEASE_KILLS: tuple[tuple[str, str, Expected], ...] = (
-    ("started", "flow", Expected(BEFORE, ("CRASHED",))),
+    *(("started", who, Expected(BEFORE, ("CRASHED",))) for who in ("flow", "both")),
     *((stage, "flow", KILLED) for stage in RELEASE_STAGES),
     ("record", "flow", KILLED_AT_ITS_END),
     *((stage, "both", KILLED) for stage in RELEASE_STAGES),

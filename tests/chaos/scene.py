@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ class Expected:
     states: tuple[State, ...] = ()
     step: str | None = None
     within: float = PATIENCE
+    leaves_nothing: bool = True
 
 
 def fresh() -> str:
@@ -270,7 +272,7 @@ class Scene:
         failure = history.attempts[-1].failure if history and live != tag else None
         if expected.step and (failure is None or failure.step != expected.step):
             wrong.append(f"the failure on record is {failure and failure.step}, not {expected.step}")
-        if failure and failure.remains:
+        if failure and failure.remains and expected.leaves_nothing:
             wrong.append(f"remains: {failure.remains}")
         see(wrong)
 
@@ -296,7 +298,9 @@ class Scene:
 
         def settled() -> bool:
             record = self.operator.record()
-            return record.hold is None and not record.queue and record.rollback is None
+            stale = datetime.now(UTC) - timedelta(seconds=self.operator.settings.timing.hold_expiry)
+            waits = any(waiter.seen_at > stale for waiter in record.queue)
+            return record.hold is None and not waits and record.rollback is None
 
         wait_for(settled, seconds, f"it was not settled within {seconds:g} s")
 

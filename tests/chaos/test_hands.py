@@ -21,7 +21,8 @@ def test_weight_changed_by_hand_while_a_release_smoke_tests(scene: Scene) -> Non
     assert "frozen" in run.message
     assert scene.operator.weights() == {colour.value: weight for colour, weight in foreign.items()}
     scene.thaw()
-    scene.check(Expected(scene.was, ("FAILED",), (State.FAILED,), step="shift"), run_id, tag)
+    ended = Expected(scene.was, ("FAILED",), (State.FAILED,), step="shift", leaves_nothing=False)
+    scene.check(ended, run_id, tag)
 
 
 def test_weight_changed_by_hand_while_a_cold_rollback_starts_its_target(scene: Scene) -> None:
