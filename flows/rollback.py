@@ -119,6 +119,8 @@ def _take_hold(operation: Operation, to_version: str | None, abort_in_flight: bo
                 do="`reconcile` settles it once its heartbeat ends; then roll back again.",
             )
         elif interrupted is None and hold.settles is None:
+            if to_version is not None:
+                choose_target(record, to_version)  # nobody is interrupted for a rollback that would be refused
             interrupted = _interrupt(operation, hold, abort_in_flight)
         else:
             time.sleep(timing.poll)
