@@ -15,7 +15,7 @@ from sandbox.operator import Operator, Run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 
-PATIENCE = 20_000  # ms: a cold browser on a busy machine
+PATIENCE = 60_000  # ms: a cold browser on a busy machine
 FLOWS = ["release", "rollback"]
 STAGES = ["sandbox", "production"]
 

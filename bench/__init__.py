@@ -1,0 +1,1 @@
+"""Measurements on the running sandbox: releases against the same commands by hand, rollbacks, webhooks, kills."""

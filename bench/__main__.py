@@ -1,0 +1,90 @@
+"""`python -m bench [release|rollback|webhook|kill|memory]`: figures of the running sandbox, measured and kept.
+
+They go to `.sandbox/bench.json`; a part that is measured alone replaces its own figures there and no others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+
+from bench.events import kill_table, measure_kill, measure_memory, measure_webhook, memory_table, webhook_table
+from bench.ground import Ground
+from bench.release import measure_release, release_table
+from bench.rollback import measure_rollback, rollback_table
+from core.errors import PointsmanError
+
+__all__ = ["main"]
+
+Measure = Callable[[Ground], dict[str, Any]]
+Print = Callable[[dict[str, Any], Callable[..., None]], None]
+
+PARTS: dict[str, tuple[Measure, Print]] = {
+    "memory": (measure_memory, memory_table),
+    "release": (measure_release, release_table),
+    "rollback": (measure_rollback, rollback_table),
+    "webhook": (measure_webhook, webhook_table),
+    "kill": (measure_kill, kill_table),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure what is asked for, print it and write it down; 1 with one sentence where that is not possible."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the running sandbox.")
+    parser.add_argument("part", nargs="?", choices=PARTS, help="only this part; all of them if left out")
+    part = parser.parse_args(arguments).part
+    began = time.monotonic()
+
+    def say(line: str) -> None:
+        print(f"{time.monotonic() - began:6.1f} s  {line}", flush=True)
+
+    try:
+        ground = Ground(say)
+        for name in [part] if part else PARTS:
+            say(f"measuring {name}")
+            _keep(ground, name, PARTS[name][0](ground))
+    except (PointsmanError, OSError, httpx.HTTPError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    _print(ground, [part] if part else list(PARTS))
+    return 0
+
+
+def _keep(ground: Ground, name: str, found: dict[str, Any]) -> None:
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    figures = _kept(ground) | {name: {"measured_at": when, "cpus": os.cpu_count(), **found}}
+    path = ground.sandbox.settings.directories.home / "bench.json"
+    path.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def _kept(ground: Ground) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads((ground.sandbox.settings.directories.home / "bench.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def _print(ground: Ground, names: list[str]) -> None:
+    figures = _kept(ground)
+
+    def line(title: str, *values: object) -> None:
+        shown = (f"{v:.2f}" if isinstance(v, float) else "-" if v is None else str(v) for v in values)
+        print(f"{title:44}" + "".join(f"{value:>10}" for value in shown))
+
+    for name in names:
+        print()
+        PARTS[name][1]({k: v for k, v in figures[name].items() if k not in ("measured_at", "cpus")}, line)
+    print(f"\nAll values: {ground.sandbox.settings.directories.home / 'bench.json'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

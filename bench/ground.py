@@ -1,0 +1,124 @@
+"""What all measurements stand on: a sandbox that runs, with a version live, and fresh versions to release on it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from core.errors import Permanent, Refused
+from core.record import Live
+from sandbox.application import repository
+from sandbox.operator import Operator, Run
+from sandbox.parts import Sandbox
+from sandbox.settings import CODE
+
+__all__ = ["TREE", "Ground", "overlay", "spread", "wait_for"]
+
+TREE = "v1.1.0"
+"""The tree that every measured version has, with one migration and one file of its own on top."""
+
+_TAG = re.compile(r"v(\d+)\.(\d+)\.(\d+)$")
+
+
+class Ground:
+    """The sandbox of this checkout; `Refused` in one sentence where it is not up or nothing is live in it."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+        self.sandbox = Sandbox(CODE)
+        down = [status.part for status in self.sandbox.status() if not status.good]
+        if down:
+            raise Refused(f"The sandbox is not up ({', '.join(down)} missing)", do="`make demo` starts it.")
+        self.operator = Operator(self.sandbox)
+        try:
+            record = self.operator.record()
+        except self.operator.client("s3").exceptions.NoSuchKey:
+            raise Refused("Nothing was released in the sandbox yet", do="`make demo` does that.") from None
+        if record.live is None or record.infrastructure is None:
+            raise Refused("Nothing is live in the sandbox", do="`make demo` releases a version.")
+        self.infrastructure = record.infrastructure
+
+    @property
+    def live(self) -> Live:
+        """What is live now."""
+        found = self.operator.record().live
+        assert found is not None
+        return found
+
+    def next_tag(self) -> str:
+        """Return a version above the live one and above every tag of its series."""
+        bare = str(repository(self.sandbox.settings))
+        listed = subprocess.run(["git", "--git-dir", bare, "tag", "--list"], capture_output=True, text=True, check=True)
+        tags = [tuple(int(n) for n in m.groups()) for m in map(_TAG.match, listed.stdout.split()) if m]
+        live = _TAG.match(self.live.release.version)
+        newest = max([(1, 1, 0), *([tuple(int(n) for n in live.groups())] if live else [])])
+        patch = max(tag[2] for tag in [newest, *tags] if tag[:2] == newest[:2])
+        return f"v{newest[0]}.{newest[1]}.{patch + 1}"
+
+    def push_fresh(self) -> str:
+        """Push a version that no layer cache knows; return its tag."""
+        tag = self.next_tag()
+        with overlay(tag) as folder:
+            self.operator.push(TREE, tag=tag, overlay=folder)
+        return tag
+
+    def release_fresh(self) -> str:
+        """Release a version for others to measure with; return its tag."""
+        tag = self.push_fresh()
+        self.expect(self.operator.wait(self.operator.run("release", tag=tag)))
+        return tag
+
+    def expect(self, run: Run, type_: str = "COMPLETED") -> None:
+        """Raise `Permanent` if a run did not end as it must."""
+        if run.type != type_:
+            raise Permanent(f"{run.name} ended {run.state}", why=run.message, do=self.operator.page(run.id))
+
+    def first_in(self, run_id: str, state: str) -> float:
+        """Return when a run first was in a state, in seconds since the epoch."""
+        states = self.operator.states(run_id)
+        if state not in states:
+            raise Permanent(f"Run {run_id} was never {state}", why=f"it was {', '.join(states)}")
+        return datetime.fromisoformat(states[state]).timestamp()
+
+
+@contextmanager
+def overlay(name: str) -> Iterator[Path]:
+    """A folder to lay over a version's tree: a migration and a source file that only `name` has."""
+    with tempfile.TemporaryDirectory() as directory:
+        folder = Path(directory)
+        word = re.sub(r"\W", "_", name)
+        migration = folder / "prisma" / "migrations" / f"20260501090000_measure_{word}"
+        migration.mkdir(parents=True)
+        (migration / "migration.sql").write_text(f'CREATE TABLE "measure_{word}" ("id" INTEGER PRIMARY KEY);\n')
+        (folder / "src").mkdir()
+        (folder / "src" / "measure.js").write_text(f"// {name}\n")
+        yield folder
+
+
+def wait_for(what: Callable[[], bool], seconds: float, said: str, *, poll: float = 0.05) -> None:
+    """Wait until something is so; raise `Permanent` once `seconds` have passed."""
+    end = time.monotonic() + seconds
+    while not what():
+        if time.monotonic() > end:
+            raise Permanent(said, why=f"waited {seconds:g} s")
+        time.sleep(poll)
+
+
+def spread(values: list[float]) -> dict[str, Any]:
+    """Return values with their median and 95th percentile by nearest rank: of ten values the largest."""
+    ordered = sorted(values)
+    rank = -(-95 * len(ordered) // 100)
+    return {
+        "n": len(values),
+        "median": round(median(values), 3),
+        "p95": round(ordered[rank - 1], 3),
+        "values": [round(value, 3) for value in values],
+    }
