@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -50,7 +51,12 @@ def main(arguments: list[str] | None = None) -> int:
         ground = Ground(say)
         for name in [part] if part else PARTS:
             say(f"measuring {name}")
-            _keep(ground, name, PARTS[name][0](ground))
+            about = {
+                "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "cpus": os.cpu_count(),
+                "load_before": round(os.getloadavg()[0], 2),
+            }
+            _keep(ground, {name: about | PARTS[name][0](ground)})
     except (PointsmanError, OSError, httpx.HTTPError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -58,16 +64,17 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _keep(ground: Ground, name: str, found: dict[str, Any]) -> None:
-    when = datetime.now(UTC).isoformat(timespec="seconds")
-    figures = _kept(ground) | {name: {"measured_at": when, "cpus": os.cpu_count(), **found}}
-    path = ground.sandbox.settings.directories.home / "bench.json"
-    path.write_text(json.dumps(figures, indent=1) + "\n")
+def _file(ground: Ground) -> Path:
+    return ground.sandbox.settings.directories.home / "bench.json"
+
+
+def _keep(ground: Ground, found: dict[str, Any]) -> None:
+    _file(ground).write_text(json.dumps(_kept(ground) | found, indent=1) + "\n")
 
 
 def _kept(ground: Ground) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads((ground.sandbox.settings.directories.home / "bench.json").read_text())
+        found: dict[str, Any] = json.loads(_file(ground).read_text())
     except (OSError, ValueError):
         return {}
     return found
@@ -82,8 +89,9 @@ def _print(ground: Ground, names: list[str]) -> None:
 
     for name in names:
         print()
-        PARTS[name][1]({k: v for k, v in figures[name].items() if k not in ("measured_at", "cpus")}, line)
-    print(f"\nAll values: {ground.sandbox.settings.directories.home / 'bench.json'}")
+        PARTS[name][1](figures[name], line)
+        line("  load before", figures[name]["load_before"])
+    print(f"\nAll values: {_file(ground)}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,6 @@ from typing import Any
 
 from core.errors import Permanent, Refused
 from core.record import Live
-from sandbox.application import repository
 from sandbox.operator import Operator, Run
 from sandbox.parts import Sandbox
 from sandbox.settings import CODE
@@ -24,8 +22,6 @@ __all__ = ["TREE", "Ground", "overlay", "spread", "wait_for"]
 
 TREE = "v1.1.0"
 """The tree that every measured version has, with one migration and one file of its own on top."""
-
-_TAG = re.compile(r"v(\d+)\.(\d+)\.(\d+)$")
 
 
 class Ground:
@@ -53,19 +49,9 @@ class Ground:
         assert found is not None
         return found
 
-    def next_tag(self) -> str:
-        """Return a version above the live one and above every tag of its series."""
-        bare = str(repository(self.sandbox.settings))
-        listed = subprocess.run(["git", "--git-dir", bare, "tag", "--list"], capture_output=True, text=True, check=True)
-        tags = [tuple(int(n) for n in m.groups()) for m in map(_TAG.match, listed.stdout.split()) if m]
-        live = _TAG.match(self.live.release.version)
-        newest = max([(1, 1, 0), *([tuple(int(n) for n in live.groups())] if live else [])])
-        patch = max(tag[2] for tag in [newest, *tags] if tag[:2] == newest[:2])
-        return f"v{newest[0]}.{newest[1]}.{patch + 1}"
-
     def push_fresh(self) -> str:
         """Push a version that no layer cache knows; return its tag."""
-        tag = self.next_tag()
+        tag = self.operator.next_tag()
         with overlay(tag) as folder:
             self.operator.push(TREE, tag=tag, overlay=folder)
         return tag

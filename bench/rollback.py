@@ -18,6 +18,8 @@ from core.errors import Permanent
 
 __all__ = ["measure_rollback", "rollback_table"]
 
+KINDS = ("warm", "cold")
+
 _POLL_SECONDS = 0.05
 
 
@@ -81,7 +83,7 @@ def measure_rollback(ground: Ground, times: int = 10) -> dict[str, Any]:
     """Go to and fro between two versions, warm, then cold; return the seconds until all traffic had moved."""
     ground.say("a fresh version first, so that there are two to go between")
     ground.release_fresh()
-    return {kind: _go_between(ground, kind, times) for kind in ("warm", "cold")}
+    return {kind: _go_between(ground, kind, times) for kind in KINDS}
 
 
 def _go_between(ground: Ground, kind: str, times: int) -> dict[str, Any]:
@@ -121,7 +123,8 @@ def _roll_back(ground: Ground, kind: str) -> dict[str, Any]:
 
 def rollback_table(found: dict[str, Any], line: Callable[..., None]) -> None:
     """Print medians and 95th percentiles."""
-    for kind, of_kind in found.items():
+    for kind in KINDS:
+        of_kind = found[kind]
         line(f"{kind} rollback to 100 %, n={of_kind['from_running']['n']}", "median", "p95")
         for name, title in (
             ("from_running", "from Running"),

@@ -25,8 +25,8 @@ from prefect.states import Crashed
 
 from blocks.environment import load_environment, read_settings
 from core.errors import PointsmanError
-from core.hold import HoldVerdict, judge_hold
-from core.record import EnvironmentRecord, Hold, Owner
+from core.hold import HoldVerdict, judge_hold, leave_queue
+from core.record import EnvironmentRecord, Hold, Owner, Waiter
 from flows.boundary import Outcome, conduct
 from flows.orphan import settle_orphan
 from tasks.aws import AwsClients
@@ -56,6 +56,8 @@ def reconcile(environment: str) -> Outcome:
 def reconcile_environment(operation: Operation) -> str:
     """Settle the environment if its holder is gone; return what was found or done, in a sentence."""
     record = operation.store.environment()
+    for waiter in stale_waiters(record, operation.settings.timing.hold_expiry):
+        drop_waiter(operation, waiter)
     hold = record.hold
     if hold is None:
         watch_weights(operation, record)
@@ -67,8 +69,20 @@ def reconcile_environment(operation: Operation) -> str:
     done = settle(operation, parked_for_nothing)
     if done is None:
         return f"{operation.environment} was settled by somebody else."
-    close_run(hold, done)
+    close_run(hold.owner.flow_run_id, done)
     return done
+
+
+def stale_waiters(record: EnvironmentRecord, expiry: float) -> list[Waiter]:
+    """Return the releases in the queue that were not seen for as long as a hold lasts: their processes are gone."""
+    return [w for w in record.queue if w.seen_at < now() - timedelta(seconds=expiry)]
+
+
+@task(name="drop waiter", cache_policy=NO_CACHE)
+def drop_waiter(operation: Operation, waiter: Waiter) -> None:
+    """Take a dead waiter out of the queue, and give its run a state that says so."""
+    operation.store.change_environment(lambda r: leave_queue(r, waiter.flow_run_id))
+    close_run(waiter.flow_run_id, f"{waiter.version} was waiting for its turn; nothing was changed.")
 
 
 @task(name="settle", cache_policy=NO_CACHE)
@@ -87,10 +101,10 @@ def watch_weights(operation: Operation, record: EnvironmentRecord) -> None:
 
 
 @task(name="close run", cache_policy=NO_CACHE)
-def close_run(hold: Hold, done: str) -> None:
+def close_run(flow_run_id: str, done: str) -> None:
     """Give the dead run a state that says so, where Prefect still believes that it runs."""
     with suppress(ValueError, ObjectNotFound), get_client(sync_client=True) as client:
-        run_id = UUID(hold.owner.flow_run_id)
+        run_id = UUID(flow_run_id)
         run = client.read_flow_run(run_id)
         if run.state is None or not run.state.is_final():
             client.set_flow_run_state(run_id, Crashed(message=f"Its process died. {done}"), force=True)
@@ -136,6 +150,8 @@ class Watch(threading.Thread):
             self._aws = AwsClients(block)
             self._store = open_records(block, self._aws)
         record = self._store.environment()
+        if stale_waiters(record, read_settings(self.environment).timing.hold_expiry):
+            return True
         hold = record.hold
         if hold is None:
             return self._foreign_weights(record)

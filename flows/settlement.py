@@ -65,12 +65,13 @@ def settle_attempt(operation: Operation, attempt: Attempt | None, ending: Ending
         if attempt.colour is not None and home_again and any(step.name == "vacate" for step in attempt.steps):
             _tried(f"the {colour} slot", remains, lambda: _stop_candidate(operation, colour))
     traffic = traffic_now(operation)
+    recorded = True
     if attempt is not None:
-        _tried("the record", remains, lambda: _write_ending(operation, attempt, ending, "; ".join(remains)))
+        recorded = _tried("the record", remains, lambda: _write_ending(operation, attempt, ending, "; ".join(remains)))
     logger.info("Traffic: %s", traffic)
     said = traffic + (f" Not done: {'; '.join(remains)}." if remains else "")
     # A freeze is a settled state: a human's answer ends it. Anything else is tried again by `reconcile`.
-    return Settled(said, complete=stopped and (home_again or operation.last_seen.frozen is not None))
+    return Settled(said, complete=stopped and recorded and (home_again or operation.last_seen.frozen is not None))
 
 
 def _went_live(operation: Operation, attempt: Attempt) -> bool:

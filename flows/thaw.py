@@ -10,7 +10,7 @@ from core.colour import Colour, Weights
 from core.errors import Refused
 from core.record import EnvironmentRecord, Live
 from flows.boundary import Outcome, conduct
-from tasks.ecs import read_service, release_of
+from tasks.ecs import empty_slot, read_service, release_of
 from tasks.load_balancer import move_weights, read_target_health, read_weights
 from tasks.operation import Operation, now, step_task
 
@@ -56,7 +56,17 @@ def choose_colour(operation: Operation, keep: Colour) -> None:
 
         operation.last_seen = operation.store.change_environment(answer)
         move_weights(operation, Weights.all_on(keep))
+        _empty_unproven(operation, keep.other)
         step.done(f"{live.release.version if live else 'nothing known'} in {keep} carries all traffic")
+
+
+def _empty_unproven(operation: Operation, colour: Colour) -> None:
+    """Stop what runs in the other slot, unless it was healthy and so is what a rollback returns to."""
+    service = read_service(operation, colour)
+    named = release_of(operation, service) if service and service.running else None
+    healthy = {h.release.revision for h in operation.last_seen.healthy}
+    if named is not None and named.revision not in healthy:
+        empty_slot(operation, colour)
 
 
 def _release_in(operation: Operation, colour: Colour) -> Live | None:

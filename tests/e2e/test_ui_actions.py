@@ -7,14 +7,12 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import count
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, Page, Response, expect, sync_playwright
 
 from core.record import State
-from core.version import Version
 from sandbox.environment_file import folder
 from sandbox.observer import Observer
 from sandbox.operator import Operator, Run
@@ -23,8 +21,6 @@ from sandbox.traffic import Client
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 
 PATIENCE = 60_000  # ms: a cold browser on a busy machine
-
-_numbers = count(int(time.time()))
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +56,7 @@ def observer(operator: Operator) -> Observer:
 def _live(operator: Operator) -> None:
     """Something is live before each test."""
     if operator.record().live is None:
-        run = operator.wait(start(operator, "v1.1.0"))
+        run = operator.wait(start(operator, operator.next_tag()))
         assert run.type == "COMPLETED", run.message
 
 
@@ -77,14 +73,6 @@ def live(operator: Operator) -> str:
     found = operator.record().live
     assert found is not None
     return found.release.version
-
-
-def fresh(operator: Operator) -> str:
-    """A version above the live one, with the tree of v1.1.0."""
-    record = operator.record()
-    newest = Version.parse(record.live.release.version if record.live else "v1.1.0")
-    major, minor, _ = newest.tag[1:].split(".", 2)
-    return f"v{major}.{max(1, int(minor))}.{next(_numbers)}"
 
 
 def start(operator: Operator, tag: str) -> str:
@@ -168,7 +156,7 @@ def answer_form(page: Page, run: Run, *, decision: str, name: str, reason: str) 
 def test_retry_goes_on_from_what_is_really_done(
     page: Page, operator: Operator, observer: Observer, client: Client
 ) -> None:
-    before, was, tag = observer.look(), live(operator), fresh(operator)
+    before, was, tag = observer.look(), live(operator), operator.next_tag()
     with fault(operator, service="elasticloadbalancing", action="ModifyListener", times=0, effect="error:503"):
         failed = operator.wait(start(operator, tag))
     assert failed.type == "FAILED", failed.message
@@ -190,7 +178,7 @@ def test_retry_goes_on_from_what_is_really_done(
 def test_cancel_gives_the_live_version_its_traffic_and_aborts_the_release(
     page: Page, operator: Operator, observer: Observer, client: Client
 ) -> None:
-    before, was, tag = observer.look(), live(operator), fresh(operator)
+    before, was, tag = observer.look(), live(operator), operator.next_tag()
     run_id = start(operator, tag)
     open_run(page, operator.look(run_id))
 
@@ -215,7 +203,7 @@ def test_cancel_gives_the_live_version_its_traffic_and_aborts_the_release(
 def test_approval_in_the_form_shifts_traffic_and_is_recorded(
     page: Page, operator: Operator, observer: Observer, client: Client
 ) -> None:
-    before, was, tag = observer.look(), live(operator), fresh(operator)
+    before, was, tag = observer.look(), live(operator), operator.next_tag()
     with approval_required(operator):
         run_id = start(operator, tag)
         waiting = operator.wait(run_id, until=lambda run: run.over or run.state == "Suspended")
