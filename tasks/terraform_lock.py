@@ -82,19 +82,30 @@ def release_dead_lock(operation: Operation, owner: Owner, colour: Colour, *, sin
 
 
 def end_orphans(attempt_id: str, *, grace: float) -> int:
-    """Interrupt the children that outlived an attempt's process, once, and wait for their ends; return how many."""
+    """Interrupt the children that outlived an attempt's process, once, and wait for their ends; return how many.
+
+    What was started in a shell's background ignores SIGINT, so SIGTERM follows, which Terraform takes alike.
+    """
     orphans = _children_of(attempt_id)
-    for pid in orphans:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGINT)
+    _signal(orphans, signal.SIGINT)
     end = time.monotonic() + grace
+    patience = time.monotonic() + min(2.0, grace / 2)
     while alive := _children_of(attempt_id):
+        if time.monotonic() > patience:
+            _signal(alive, signal.SIGTERM)
+            patience = end
         if time.monotonic() > end:
             raise UnknownOutcome(
                 f"{len(alive)} processes of a dead run do not end", why=f"pids {alive}", do="End them by hand."
             )
         time.sleep(0.1)
     return len(orphans)
+
+
+def _signal(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _children_of(attempt_id: str) -> list[int]:
