@@ -11,7 +11,8 @@ from pydantic import Field
 
 from core.errors import Refused
 from core.record import State
-from tasks.operation import Operation, now
+from tasks.hold import now
+from tasks.operation import Operation
 
 __all__ = ["ReleaseDecision", "approve"]
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from uuid import UUID
 
-import httpx
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State as RunState
 from prefect.exceptions import CancelledRun, FailedRun, Pause, TerminationSignal
 from prefect.logging import get_run_logger
@@ -21,6 +18,7 @@ from core.record import State
 from flows.settlement import Ending, settle_attempt, traffic_now
 from tasks.aws import AwsClients
 from tasks.operation import Operation, open_records
+from tasks.prefect_api import attempt_id, introduce_run
 from tasks.process import interrupt_children, owner_of
 
 __all__ = ["Outcome", "conduct"]
@@ -52,7 +50,7 @@ def conduct(flow: str, stage: str, body: Callable[[Operation], str | Outcome], *
         get_run_logger().error("%s", error)
         return Failed(message=str(error))
     try:
-        _tag_run(operation)
+        introduce_run(operation.owner, _tags(operation))
         ended = body(operation)
         return ended if isinstance(ended, RunState) else Completed(message=ended)
     except Pause:
@@ -74,13 +72,8 @@ def conduct(flow: str, stage: str, body: Callable[[Operation], str | Outcome], *
         operation.close()
 
 
-def _tag_run(operation: Operation) -> None:
-    """Tag the run like its siblings that came by webhook, so that a list of runs reads like a release log."""
-    tags = {*flow_run.tags, operation.environment, *filter(None, [flow_run.parameters.get("tag")])}
-    if flow_run.id and tags != set(flow_run.tags):
-        # A tag that could not be set is no reason to stop.
-        with suppress(httpx.HTTPError), get_client(sync_client=True) as client:
-            client.update_flow_run(UUID(flow_run.id), tags=sorted(tags))
+def _tags(operation: Operation) -> set[str]:
+    return {*flow_run.tags, operation.environment, *filter(None, [flow_run.parameters.get("tag")])}
 
 
 def open_operation(flow: str, stage: str, *, provisions: bool = False) -> Operation:
@@ -90,7 +83,7 @@ def open_operation(flow: str, stage: str, *, provisions: bool = False) -> Operat
         block = block.provisioner()
     aws = AwsClients(block)
     run_id = str(flow_run.id or "local")
-    owner = owner_of(flow, run_id, f"{run_id}-{flow_run.run_count or 1}")
+    owner = owner_of(flow, run_id, attempt_id(run_id, flow_run.run_count))
     return Operation(block, aws, open_records(block, aws), owner)
 
 

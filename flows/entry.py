@@ -20,7 +20,8 @@ from core.version import Version
 from flows.boundary import Outcome
 from flows.orphan import settle_orphan
 from tasks.git import Checkout
-from tasks.operation import Operation, now
+from tasks.hold import now
+from tasks.operation import Operation
 from tasks.process import process_is_dead
 
 __all__ = ["enter"]

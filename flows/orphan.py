@@ -9,7 +9,8 @@ from core.hold import HoldVerdict, judge_hold
 from core.record import Attempt, EnvironmentRecord, Hold, State
 from core.version import Version
 from flows.settlement import Ending, settle_attempt
-from tasks.operation import Operation, now
+from tasks.hold import now
+from tasks.operation import Operation
 from tasks.process import process_is_dead
 from tasks.terraform_lock import release_dead_lock
 

@@ -12,26 +12,22 @@ import os
 import sys
 import threading
 import time
-from contextlib import suppress
 from datetime import timedelta
-from uuid import UUID
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.orchestration import get_client
-from prefect.exceptions import ObjectNotFound
-from prefect.logging import get_run_logger
-from prefect.states import Crashed
 
 from blocks.environment import load_environment, read_settings
 from core.errors import PointsmanError
 from core.hold import HoldVerdict, judge_hold, leave_queue
-from core.record import EnvironmentRecord, Hold, Owner, Waiter
+from core.record import EnvironmentRecord, Owner, Waiter
 from flows.boundary import Outcome, conduct
 from flows.orphan import settle_orphan
 from tasks.aws import AwsClients
+from tasks.hold import now
 from tasks.load_balancer import read_weights, refuse_foreign_weights
-from tasks.operation import Operation, now, open_records
+from tasks.operation import Operation, open_records
+from tasks.prefect_api import close_run, dead_runs, run_is_over
 from tasks.process import process_is_dead
 from tasks.records import RecordStore
 
@@ -58,12 +54,14 @@ def reconcile_environment(operation: Operation) -> str:
     record = operation.store.environment()
     for waiter in stale_waiters(record, operation.settings.timing.hold_expiry):
         drop_waiter(operation, waiter)
+    for run_id in forgotten_runs(record, operation.settings.timing.hold_expiry):
+        close_run(run_id, f"It held nothing of {operation.environment} then; `status` shows what stands.")
     hold = record.hold
     if hold is None:
         watch_weights(operation, record)
         return f"{operation.environment} is settled; nobody holds it."
     verdict = judge_hold(record, operation.owner, now(), owner_dead=process_is_dead(hold.owner))
-    parked_for_nothing = verdict is HoldVerdict.PARKED and _is_over(hold)
+    parked_for_nothing = verdict is HoldVerdict.PARKED and run_is_over(hold.owner.flow_run_id)
     if verdict is not HoldVerdict.ABANDONED and not parked_for_nothing:
         return f"{operation.environment} is {verdict} by {hold.version or hold.owner.flow}, at {hold.stage}."
     done = settle(operation, parked_for_nothing)
@@ -76,6 +74,17 @@ def reconcile_environment(operation: Operation) -> str:
 def stale_waiters(record: EnvironmentRecord, expiry: float) -> list[Waiter]:
     """Return the releases in the queue that were not seen for as long as a hold lasts: their processes are gone."""
     return [w for w in record.queue if w.seen_at < now() - timedelta(seconds=expiry)]
+
+
+def forgotten_runs(record: EnvironmentRecord, expiry: float) -> list[str]:
+    """Return the runs that Prefect believes alive, whose processes are gone and of which the record knows nothing.
+
+    They died before they held the environment or waited for it, or when all was done but to tell Prefect so.
+    """
+    known = {waiter.flow_run_id for waiter in record.queue}
+    if record.hold is not None:
+        known.add(record.hold.owner.flow_run_id)
+    return [run_id for run_id in dead_runs(record.environment, expiry) if run_id not in known]
 
 
 @task(name="drop waiter", cache_policy=NO_CACHE)
@@ -100,29 +109,6 @@ def watch_weights(operation: Operation, record: EnvironmentRecord) -> None:
     refuse_foreign_weights(operation, record, read_weights(operation.aws, record.infrastructure))
 
 
-@task(name="close run", cache_policy=NO_CACHE)
-def close_run(flow_run_id: str, done: str) -> None:
-    """Give the dead run a state that says so, where Prefect still believes that it runs."""
-    with suppress(ValueError, ObjectNotFound), get_client(sync_client=True) as client:
-        run_id = UUID(flow_run_id)
-        run = client.read_flow_run(run_id)
-        if run.state is None or not run.state.is_final():
-            client.set_flow_run_state(run_id, Crashed(message=f"Its process died. {done}"), force=True)
-            get_run_logger().info("Run %s was still %s: it is Crashed now", run_id, run.state and run.state.name)
-
-
-def _is_over(hold: Hold) -> bool:
-    """Whether a run that waits for approval has ended in Prefect: timed out, cancelled, or deleted."""
-    try:
-        with get_client(sync_client=True) as client:
-            run = client.read_flow_run(UUID(hold.owner.flow_run_id))
-    except ObjectNotFound:
-        return True
-    except ValueError:
-        return False
-    return run.state is not None and run.state.is_final()
-
-
 class Watch(threading.Thread):
     """Looks at one environment's record again and again, and runs the flow when its holder is gone."""
 
@@ -132,6 +118,7 @@ class Watch(threading.Thread):
         self._log = logging.getLogger("pointsman.reconcile")
         self._aws: AwsClients | None = None
         self._store: RecordStore | None = None
+        self._runs_seen_at = 0.0
 
     def run(self) -> None:
         """Look for ever; an error of one round is logged and the next round comes."""
@@ -150,13 +137,23 @@ class Watch(threading.Thread):
             self._aws = AwsClients(block)
             self._store = open_records(block, self._aws)
         record = self._store.environment()
-        if stale_waiters(record, read_settings(self.environment).timing.hold_expiry):
+        expiry = read_settings(self.environment).timing.hold_expiry
+        if stale_waiters(record, expiry) or self._forgotten_runs(record, expiry):
             return True
         hold = record.hold
         if hold is None:
             return self._foreign_weights(record)
         verdict = judge_hold(record, _NOBODY, now(), owner_dead=process_is_dead(hold.owner))
-        return verdict is HoldVerdict.ABANDONED or (verdict is HoldVerdict.PARKED and _is_over(hold))
+        return verdict is HoldVerdict.ABANDONED or (
+            verdict is HoldVerdict.PARKED and run_is_over(hold.owner.flow_run_id)
+        )
+
+    def _forgotten_runs(self, record: EnvironmentRecord, expiry: float) -> bool:
+        """Ask Prefect now and then only: nothing of the environment waits for the answer."""
+        if time.monotonic() < self._runs_seen_at + expiry:
+            return False
+        self._runs_seen_at = time.monotonic()
+        return bool(forgotten_runs(record, expiry))
 
     def _foreign_weights(self, record: EnvironmentRecord) -> bool:
         if self._aws is None or record.infrastructure is None or record.weights is None or record.frozen:

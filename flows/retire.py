@@ -11,8 +11,9 @@ from core.errors import Refused
 from core.words import counted
 from flows.boundary import Outcome, conduct
 from tasks.ecs import empty_slot
+from tasks.hold import now
 from tasks.load_balancer import read_weights
-from tasks.operation import Operation, now, step_task
+from tasks.operation import Operation, step_task
 
 __all__ = ["retire"]
 

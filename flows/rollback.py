@@ -18,8 +18,9 @@ from flows.boundary import Outcome, conduct
 from flows.orphan import settle_orphan
 from tasks.ecr import image_exists
 from tasks.ecs import read_service, runs_release, start_candidate, vacate_slot, wanted_count
+from tasks.hold import now
 from tasks.load_balancer import read_target_health
-from tasks.operation import Operation, now
+from tasks.operation import Operation
 from tasks.process import process_is_dead
 from tasks.smoke import confirm_release, smoke_test
 from tasks.terraform import apply_plan, check_plan, init_slot, plan_slot

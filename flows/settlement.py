@@ -13,8 +13,9 @@ from core.colour import Colour, Weights
 from core.errors import Permanent, PointsmanError, Transient, UnknownOutcome
 from core.record import Attempt, Failure, Owner, State
 from tasks.ecs import empty_slot, start_slot, stop_one_offs
+from tasks.hold import now
 from tasks.load_balancer import move_weights, read_target_health, read_weights
-from tasks.operation import Operation, now
+from tasks.operation import Operation
 from tasks.terraform_lock import release_dead_lock
 
 __all__ = ["Ending", "Settled", "settle_attempt", "traffic_now"]

@@ -10,8 +10,9 @@ from core.record import EnvironmentRecord
 from core.rollback import versions_left
 from flows.boundary import Outcome, conduct
 from tasks.ecs import read_service
+from tasks.hold import now
 from tasks.load_balancer import read_target_health, read_weights
-from tasks.operation import Operation, now
+from tasks.operation import Operation
 
 __all__ = ["describe_environment", "status"]
 

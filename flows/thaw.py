@@ -11,8 +11,9 @@ from core.errors import Refused
 from core.record import EnvironmentRecord, Live
 from flows.boundary import Outcome, conduct
 from tasks.ecs import empty_slot, read_service, release_of
+from tasks.hold import now
 from tasks.load_balancer import move_weights, read_target_health, read_weights
-from tasks.operation import Operation, now, step_task
+from tasks.operation import Operation, step_task
 
 __all__ = ["thaw"]
 

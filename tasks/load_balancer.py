@@ -15,7 +15,8 @@ from core.colour import Colour, Weights
 from core.errors import Permanent, PointsmanError, Refused, Transient, UnknownOutcome
 from core.record import EnvironmentRecord, Frozen, Infrastructure
 from tasks.aws import AwsClients, aws_errors
-from tasks.operation import Operation, now
+from tasks.hold import now
+from tasks.operation import Operation
 
 __all__ = ["TargetHealth", "move_weights", "read_target_health", "read_weights", "refuse_foreign_weights"]
 

@@ -1,4 +1,4 @@
-"""One flow run's work on an environment: the hold kept alive, and each step's intent and outcome in the record."""
+"""One flow run's work on an environment that it holds: each step's intent and outcome in the record."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import ParamSpec, TypeVar
@@ -19,27 +18,23 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.logging import get_run_logger
 
 from blocks.environment import ReleaseEnvironment
-from core import hold as holding
-from core.admission import refuse_if_frozen
 from core.colour import Colour, Weights
-from core.errors import Permanent, PointsmanError, Refused, Transient
+from core.errors import Permanent, PointsmanError, Transient
 from core.record import (
     Attempt,
-    EnvironmentRecord,
     Failure,
-    Infrastructure,
     Owner,
     State,
     StepRecord,
     VersionRecord,
 )
 from core.release import Configuration, Release
-from core.settings import EnvironmentSettings
 from core.version import Version
 from tasks.aws import AwsClients
+from tasks.hold import HeldEnvironment, now
 from tasks.records import RecordStore
 
-__all__ = ["Operation", "Step", "now", "open_records", "step_task"]
+__all__ = ["Operation", "Step", "open_records", "step_task"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -54,11 +49,6 @@ def step_task(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
 
 def _is_transient(_task: Task[..., object], _run: TaskRun, state: PrefectState[object]) -> bool:
     return isinstance(state.result(raise_on_failure=False), Transient)
-
-
-def now() -> datetime:
-    """Return the time, with its zone."""
-    return datetime.now(UTC)
 
 
 def open_records(environment: ReleaseEnvironment, aws: AwsClients) -> RecordStore:
@@ -83,166 +73,20 @@ class Step:
         self.skipped, self.detail = True, reason
 
 
-class Operation:
+class Operation(HeldEnvironment):
     """An environment in our hands. Made by `flows.boundary`; passed to every task that reads or changes it."""
 
     def __init__(self, block: ReleaseEnvironment, aws: AwsClients, store: RecordStore, owner: Owner) -> None:
-        self.block, self.aws, self.store, self.owner = block, aws, store, owner
-        self.fence = 0
-        self.stage = "starting"
+        super().__init__(block, aws, store, owner)
         self.subject: str | None = None
-        self.version: str | None = None
         self.commit = ""
         self.steps: list[StepRecord] = []
-        self.last_seen = EnvironmentRecord(environment=block.stage)
         self._attempt: Attempt | None = None
         self.weights_at_start: Weights | None = None
         self.keeps_slot = False
         self._scratch: Path | None = None
-        self.holds = False
         self._tracked = True
-        self._stop: str | None = None
-        self._lost: str | None = None
-        self._ended = threading.Event()
         self._steps_lock = threading.Lock()
-        self._heart: threading.Thread | None = None
-
-    @property
-    def settings(self) -> EnvironmentSettings:
-        """The environment's settings."""
-        return self.block.settings
-
-    @property
-    def environment(self) -> str:
-        """The environment's name."""
-        return self.block.stage
-
-    @property
-    def infrastructure(self) -> Infrastructure:
-        """What `provision` made; raises `Refused` before it did."""
-        found = self.last_seen.infrastructure
-        if found is None:
-            raise Refused(
-                f"{self.environment} has no infrastructure yet",
-                do=f"Run `prefect deployment run provision/{self.environment}` first.",
-            )
-        return found
-
-    # --- the hold
-
-    def take_hold(
-        self, version: str | None, judged: Callable[[EnvironmentRecord], None], *, settling: bool = False
-    ) -> EnvironmentRecord:
-        """Take the environment in one conditional write, once `judged` raises nothing on the record at hand.
-
-        With `settling`, what the holder before us was about stays in the hold.
-        """
-        expiry = self.settings.timing.hold_expiry
-
-        def change(record: EnvironmentRecord) -> EnvironmentRecord:
-            judged(record)
-            dead = (record.hold.settles or record.hold) if settling and record.hold else None
-            about = dead.version if dead else version
-            return holding.take(record, self.owner, now(), expiry=expiry, version=about, settles=dead)
-
-        record = self.last_seen = self.store.change_environment(change)
-        self.fence = record.fence
-        self.holds = True
-        self._stop = self._lost = None
-        self._ended.clear()
-        self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-        self._heart.start()
-        return record
-
-    def take_if_free(self, *, even_frozen: bool = False) -> EnvironmentRecord:
-        """Take the environment if nobody holds it and it is not frozen; raise `Refused` otherwise."""
-
-        def judged(record: EnvironmentRecord) -> None:
-            if not even_frozen:
-                refuse_if_frozen(record)
-            hold = record.hold
-            if hold is not None and hold.owner != self.owner:
-                holder = f"{hold.owner.flow} {hold.version or ''}".strip()
-                raise Refused(
-                    f"{self.environment} is held by {holder}",
-                    why=f"it is at {hold.stage}",
-                    do="Wait until it ends; if it died, `reconcile` settles it.",
-                )
-
-        return self.take_hold(None, judged)
-
-    def remember_weights(self) -> None:
-        """Write what the listener carried before a first release, which is where it returns to."""
-        self.weights_at_start = self.last_seen.weights
-        if self.last_seen.live is None:
-            self.store.change_environment(lambda r: r.model_copy(update={"weights_before": r.weights}))
-
-    def _beat(self) -> None:
-        timing = self.settings.timing
-        while not self._ended.wait(timing.heartbeat):
-            try:
-                self._prolong()
-            except Refused as error:
-                self._lost = str(error)
-                return
-            except PointsmanError:
-                continue  # the next beat may get through; `check` watches the time that is left
-
-    def _prolong(self) -> EnvironmentRecord:
-        expiry = self.settings.timing.hold_expiry
-        record = self.store.change_environment(
-            lambda r: holding.beat(r, self.owner, self.fence, now(), expiry=expiry, stage=self.stage)
-        )
-        self.last_seen = record
-        if record.hold and record.hold.stop:
-            self._stop = f"{record.hold.stop.by} asked it to: {record.hold.stop.reason}"
-        return record
-
-    def ensure_ours(self) -> EnvironmentRecord:
-        """Prolong the hold and return the record: the last look before a side effect.
-
-        AWS cannot compare our fencing number. The conditional write proves that the environment is ours now, and its
-        new end outlasts the longest AWS call (settings refuse anything else), so no write of ours lands after it.
-        """
-        record = self._prolong()
-        self.check()
-        return record
-
-    def last_look(self, *, homeward: bool = False) -> EnvironmentRecord:
-        """Look as `ensure_ours` does; on the way home a record that cannot be written stops nothing while we hold."""
-        try:
-            return self.ensure_ours()
-        except Refused:
-            raise
-        except PointsmanError:
-            if not homeward:
-                raise
-            self.check()
-            return self.last_seen
-
-    def check(self) -> None:
-        """Raise `Refused` if the hold was lost or somebody asked us to stop; costs nothing, for use in waits."""
-        if self._lost:
-            raise Refused(f"The hold on {self.environment} was lost", why=self._lost)
-        hold = self.last_seen.hold
-        if self.holds and hold is not None and holding.time_left(hold, now()) <= 0:
-            raise Refused(
-                f"The hold on {self.environment} ran out",
-                why="the record could not be written for too long",
-                do="Nothing more is written by this run; `reconcile` settles the environment.",
-            )
-        if self._stop:
-            raise Refused(f"{self.version or 'The run'} was asked to stop", why=self._stop)
-
-    @property
-    def asked_to_stop(self) -> bool:
-        """Whether somebody wants this run to end."""
-        return self._stop is not None
-
-    @property
-    def lost(self) -> bool:
-        """Whether somebody else took the environment over: then nothing more may be written."""
-        return self._lost is not None
 
     def forget(self) -> None:
         """Be about nothing any more, once somebody else's work has been settled."""
@@ -250,26 +94,11 @@ class Operation:
         self.version, self.commit, self.steps, self.stage = None, "", [], "starting"
         self.keeps_slot = False
 
-    def disregard_stop(self) -> None:
-        """Go on in spite of a wish to stop, since what is left to do is what was wished for."""
-        self._stop = None
-
-    def park(self, until: datetime) -> None:
-        """Park the hold while no process works, until an approval's deadline."""
-        self._end_heartbeat()
-        self.store.change_environment(lambda r: holding.park(r, self.owner, self.fence, until))
-        self.holds = False
-
-    def free(self) -> None:
-        """Give the environment back, if it is still ours."""
-        self._end_heartbeat()
-        self.last_seen = self.store.change_environment(lambda r: holding.free(r, self.owner, self.fence))
-        self.holds = False
-
-    def _end_heartbeat(self) -> None:
-        self._ended.set()
-        if self._heart is not None and self._heart is not threading.current_thread():
-            self._heart.join(self.settings.timing.longest_call)
+    def remember_weights(self) -> None:
+        """Write what the listener carried before a first release, which is where it returns to."""
+        self.weights_at_start = self.last_seen.weights
+        if self.last_seen.live is None:
+            self.store.change_environment(lambda r: r.model_copy(update={"weights_before": r.weights}))
 
     # --- the attempt
 
@@ -462,13 +291,9 @@ class Operation:
 
     def close(self) -> None:
         """End the heartbeat, and remove the run's folders."""
-        self._end_heartbeat()
+        self.stop_heartbeat()
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
-
-    def stop_heartbeat(self) -> None:
-        """End the heartbeat without touching the record: for a process that is about to go."""
-        self._end_heartbeat()
 
 
 def _close_open(record: VersionRecord) -> VersionRecord:

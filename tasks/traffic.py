@@ -6,8 +6,9 @@ from core.colour import Weights
 from core.errors import Permanent
 from core.record import EnvironmentRecord, Live, RollbackIntent, State, VersionRecord
 from tasks.ecs import wanted_count
+from tasks.hold import now
 from tasks.load_balancer import move_weights, read_target_health
-from tasks.operation import Operation, now, step_task
+from tasks.operation import Operation, step_task
 from tasks.smoke import endpoint_of, probe_release
 
 __all__ = ["finish_release", "finish_rollback", "return_traffic", "shift_traffic"]

@@ -10,8 +10,9 @@ import pytest
 from core.colour import Colour, Weights
 from core.errors import Permanent, PointsmanError, Refused, UnknownOutcome
 from core.hold import ask_to_stop, take
+from tasks.hold import now
 from tasks.load_balancer import move_weights, read_target_health, read_weights
-from tasks.operation import Operation, now
+from tasks.operation import Operation
 from tests.unit.facts import INFRASTRUCTURE, owner
 from tests.unit.fakes import FakeAws, Fault, closed, lost, refusal, store_of, unreachable
 

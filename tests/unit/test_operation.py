@@ -14,7 +14,8 @@ from core.record import Attempt, State, VersionRecord
 from core.version import Version
 from flows.entry import enter
 from tasks.git import Checkout
-from tasks.operation import Operation, now
+from tasks.hold import now
+from tasks.operation import Operation
 from tests.unit.facts import COMMIT, owner, settings_with, waiter
 from tests.unit.fakes import FakeAws, Fault, lost, operation_of, store_of
 

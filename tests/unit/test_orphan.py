@@ -10,7 +10,8 @@ from core.colour import Colour, Weights
 from core.errors import UnknownOutcome
 from core.record import State
 from flows.orphan import settle_orphan
-from tasks.operation import Operation, now
+from tasks.hold import now
+from tasks.operation import Operation
 from tests.unit.facts import owner, settings_with
 from tests.unit.fakes import FakeAws, Task, operation_of, refusal, store_of
 
