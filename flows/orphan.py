@@ -8,6 +8,7 @@ from core.errors import Transient, UnknownOutcome
 from core.hold import HoldVerdict, judge_hold
 from core.record import Attempt, EnvironmentRecord, Hold, State
 from core.version import Version
+from flows.completion import complete_rollback
 from flows.settlement import Ending, settle_attempt
 from tasks.hold import now
 from tasks.operation import Operation
@@ -90,8 +91,6 @@ def _ending(hold: Hold, stage: str, superseded_by: Version | None) -> Ending:
 
 def _complete(operation: Operation, record: EnvironmentRecord, hold: Hold) -> str:
     """Complete a rollback whose process died: it is never undone, since it was a human's wish for safety."""
-    from flows.rollback import complete_rollback
-
     assert record.rollback is not None
     release_dead_lock(operation, hold.owner, record.rollback.leaving.colour.other, since=hold.acquired_at)
     return complete_rollback(operation, record.rollback)

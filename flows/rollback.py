@@ -9,22 +9,18 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed
 
 from core import hold as holding
-from core.colour import Colour, Weights
+from core.colour import Weights
 from core.errors import Refused, Transient
 from core.hold import HoldVerdict, judge_hold
 from core.record import EnvironmentRecord, Hold, Live, RollbackIntent, State
 from core.rollback import choose_target, may_interrupt
 from flows.boundary import Outcome, conduct
+from flows.completion import complete_rollback, is_warm
 from flows.orphan import settle_orphan
 from tasks.ecr import image_exists
-from tasks.ecs import read_service, runs_release, start_candidate, vacate_slot, wanted_count
 from tasks.hold import now
-from tasks.load_balancer import read_target_health
 from tasks.operation import Operation
 from tasks.process import process_is_dead
-from tasks.smoke import confirm_release, smoke_test
-from tasks.terraform import apply_plan, check_plan, init_slot, plan_slot
-from tasks.traffic import finish_rollback, return_traffic
 
 __all__ = ["rollback"]
 
@@ -57,41 +53,6 @@ def roll_back(operation: Operation, to_version: str | None, abort_in_flight: boo
     said = complete_rollback(operation, intent)
     operation.free()
     return said
-
-
-def complete_rollback(operation: Operation, intent: RollbackIntent) -> str:
-    """Take traffic to the target of a rollback whose intent stands in the record; return the closing sentence."""
-    target = intent.target
-    colour = intent.leaving.colour.other
-    operation.begin_rollback(target.release, colour)
-    warm = operation.keeps_slot = is_warm(operation, target, colour)
-    if not warm:
-        start_cold(operation)
-    return_traffic(operation)
-    confirm_release(operation)
-    finish_rollback(operation, intent)
-    kind = "warm" if warm else "cold"
-    left = intent.leaving.release.version
-    return f"{operation.environment} is back on {target.release.version} ({colour}, {kind}), away from {left}."
-
-
-def start_cold(operation: Operation) -> None:
-    """Put the target's recorded release into the empty slot and prove it; the database is left as it is."""
-    plan = plan_slot(operation, init_slot(operation))
-    check_plan(operation, plan)
-    vacate_slot(operation)
-    apply_plan(operation, plan)
-    start_candidate(operation)
-    smoke_test(operation)
-
-
-def is_warm(operation: Operation, target: Live, colour: Colour) -> bool:
-    """Whether the slot runs that very release with enough healthy targets."""
-    service = read_service(operation, colour)
-    if service is None or service.running == 0 or not runs_release(operation, service, target.release):
-        return False
-    healthy = read_target_health(operation.aws, operation.infrastructure, colour).healthy
-    return healthy >= wanted_count(operation)
 
 
 def _take_hold(operation: Operation, to_version: str | None, abort_in_flight: bool | None) -> Outcome | None:
