@@ -9,10 +9,14 @@ FOREIGN_TEXT_LIMIT = 2_000
 
 
 class PointsmanError(Exception):
-    """Root of our errors; `what` is one short complete clause, `why` the cause, `do` the reader's next step."""
+    """Root of our errors; `what` is one short complete clause, `why` the cause, `do` the reader's next step.
+
+    `step` is where it was raised, written by the step that it leaves: others may run beside that one.
+    """
 
     def __init__(self, what: str, *, why: str = "", do: str = "") -> None:
         self.what, self.why, self.do = what.strip().rstrip("."), why.strip(), do.strip()
+        self.step = ""
         super().__init__(what)
 
     def __str__(self) -> str:

@@ -62,11 +62,11 @@ def conduct(flow: str, stage: str, body: Callable[[Operation], str | Outcome], *
         if operation.has_attempt and not operation.tracked:
             get_run_logger().warning("A rollback is completed, never undone: `reconcile` takes it from here")
         else:
-            _settle(operation, State.ABORTED, "the run was cancelled")
+            _settle(operation, Ending(State.ABORTED, operation.stage, "the run was cancelled"))
         raise
     except BaseException as error:
         get_run_logger().exception("An error that Pointsman did not foresee")
-        _settle(operation, State.FAILED, f"{type(error).__name__}: {error}")
+        _settle(operation, Ending(State.FAILED, operation.stage, f"{type(error).__name__}: {error}"))
         raise
     finally:
         operation.close()
@@ -90,11 +90,11 @@ def open_operation(flow: str, stage: str, *, provisions: bool = False) -> Operat
 def _end_badly(operation: Operation, error: PointsmanError) -> Outcome:
     logger = get_run_logger()
     stopped = operation.asked_to_stop
-    step = operation.stage
-    traffic = _settle(operation, State.ABORTED if stopped else State.FAILED, str(error))
+    ending = Ending(State.ABORTED if stopped else State.FAILED, error.step or operation.stage, str(error))
+    traffic = _settle(operation, ending)
     traffic = traffic or _traffic(operation)
     subject = f"{operation.subject or operation.version or operation.owner.flow} → {operation.environment}"
-    message = f"{subject} {'stopped' if stopped else 'failed'} at {step}: {error}"
+    message = f"{subject} {'stopped' if stopped else 'failed'} at {ending.step}: {error}"
     if traffic:
         message += f" Traffic: {traffic}"
     logger.error("%s", message)
@@ -110,15 +110,14 @@ def _traffic(operation: Operation) -> str:
         return ""
 
 
-def _settle(operation: Operation, state: State, reason: str) -> str:
+def _settle(operation: Operation, ending: Ending) -> str:
     """Settle what is ours to settle and give the environment back; return what traffic does now."""
-    step = operation.stage
     interrupt_children()  # no waiting yet: traffic comes first, then `settle_attempt` sees them ended
     if not operation.holds or operation.lost:
-        _close_unheld(operation, Ending(state, step, reason))
+        _close_unheld(operation, ending)
         return ""
     attempt = operation.attempt if operation.has_attempt else None
-    settled = settle_attempt(operation, attempt, Ending(state, step, reason), operation.owner)
+    settled = settle_attempt(operation, attempt, ending, operation.owner)
     if settled.complete:
         with suppress(PointsmanError):
             operation.free()

@@ -258,7 +258,8 @@ class Operation(HeldEnvironment):
         try:
             yield step
         except BaseException as error:
-            self.stage = name  # another step may have begun beside it
+            if isinstance(error, PointsmanError):
+                error.step = name
             ended = self._ended_step(step, began, "failed", str(error) or type(error).__name__)
             with suppress(PointsmanError):  # the cause counts, not that it could not be written down
                 self._write_step(ended, begin=False)

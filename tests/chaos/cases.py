@@ -54,7 +54,7 @@ FAILURES = (
     Failure("bad Dockerfile", "build", overlay="dockerfile"),
     Failure("registry refuses the login", "push", fault=spoil("error:403", "ecr", "GetAuthorizationToken")),
     Failure("registry refuses the manifest", "push", fault=spoil("error:403", match="/manifests/v")),
-    Failure("state refused", "plan", fault=spoil("error:403", "s3", "GetObject", "tfstate?")),
+    Failure("state refused", "init", fault=spoil("error:403", "s3", "GetObject", "tfstate?")),
     Failure("state lock refused", "plan", fault=spoil("error:403", "s3", "PutObject", "tflock?")),
     Failure(
         "ECS refuses to vacate",

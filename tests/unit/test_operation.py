@@ -58,6 +58,13 @@ def test_a_step_that_breaks_off_is_written_down_as_failed(
     assert [s.outcome for s in attempt_of(aws).steps] == ["failed"]
 
 
+def test_an_error_says_which_step_it_left_though_another_began_since(operation: Operation) -> None:
+    with pytest.raises(Permanent) as raised, operation.step("init", "initialise Terraform"):
+        operation.stage = "push"
+        raise Permanent("It broke")
+    assert raised.value.step == "init"
+
+
 def test_a_failure_is_told_though_it_cannot_be_written_down(operation: Operation, aws: FakeAws) -> None:
     def break_with_s3() -> None:
         aws.s3.broken = {"put_object": lost, "get_object": lost}
