@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from sandbox.environment_file import folder
 from sandbox.parts import Sandbox
 from sandbox.repository import publish_version
 
-__all__ = ["Operator", "Run"]
+__all__ = ["Operator", "Run", "fault"]
 
 STAGE = "sandbox"
 _TAG = re.compile(r"v(\d+)\.(\d+)\.\d+$")
@@ -43,6 +44,11 @@ class Run:
     def over(self) -> bool:
         """Whether it has ended."""
         return self.type in ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
+
+
+def fault(effect: str, service: str = "", action: str = "", match: str = "", times: int = 0) -> dict[str, Any]:
+    """Return a fault on calls to AWS (see `sandbox.emulator.faults`); for ever unless told how often."""
+    return {"effect": effect, "service": service, "action": action, "match": match, "times": times}
 
 
 class Operator:
@@ -95,6 +101,44 @@ class Operator:
         body = {"state": {"type": type_, "name": name}, "force": force}
         answer: dict[str, Any] = self.api.post(f"/flow_runs/{run_id}/set_state", json=body).raise_for_status().json()
         return answer
+
+    # --- making it hard
+
+    @contextmanager
+    def spoiled(self, *faults: Mapping[str, Any]) -> Iterator[None]:
+        """Spoil calls to AWS (see `sandbox.emulator.faults`); at the end no fault is left, those of others included."""
+        self._faults("POST", json=[dict(fault) for fault in faults])
+        try:
+            yield
+        finally:
+            self.mend()
+
+    def mend(self) -> None:
+        """Spoil no call to AWS any more."""
+        self._faults("DELETE")
+
+    def fault_hits(self) -> int:
+        """Return how many calls the faults have met."""
+        return sum(fault["hits"] for fault in self._faults("GET").json()["faults"])
+
+    def _faults(self, method: str, **options: Any) -> httpx.Response:
+        url = f"{self.sandbox.settings.aws_url}/_pointsman/faults"
+        return httpx.request(method, url, timeout=5, trust_env=False, **options).raise_for_status()
+
+    @contextmanager
+    def configured(self, **changed: str) -> Iterator[None]:
+        """The environment's settings with other values, by the names of their lines."""
+        path = folder(self.sandbox.settings) / f"{STAGE}.toml"
+        before = text = path.read_text()
+        for name, value in changed.items():
+            text, times = re.subn(rf"^{name} = .*$", f"{name} = {value}", text, flags=re.MULTILINE)
+            if times != 1:
+                raise Permanent(f"The setting {name} stands {times} times in {path}")
+        path.write_text(text)
+        try:
+            yield
+        finally:
+            path.write_text(before)
 
     # --- watching
 
@@ -172,6 +216,13 @@ class Operator:
     def record(self) -> EnvironmentRecord:
         """Return the environment's record as it lies in S3."""
         return EnvironmentRecord.model_validate_json(self._object("environment"))
+
+    @property
+    def live(self) -> str:
+        """The live version, by the record."""
+        found = self.record().live
+        assert found is not None
+        return found.release.version
 
     def history(self, version: str) -> VersionRecord:
         """Return a version's record as it lies in S3."""

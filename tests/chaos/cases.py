@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.record import State
+from sandbox.operator import fault
 from tests.chaos.scene import Expected
 
 BEFORE = "before"
@@ -17,14 +18,9 @@ COLD_STAGES = ("init", "plan", "vacate", "apply", "start", "return", "moved", "r
 WARM_STAGES = ("return", "moved", "record")
 
 
-def spoil(effect: str, service: str = "", action: str = "", match: str = "", times: int = 0) -> dict[str, Any]:
-    """A fault on calls to AWS; for ever unless told how often."""
-    return {"effect": effect, "service": service, "action": action, "match": match, "times": times}
-
-
 def lost(service: str, action: str, match: str = "", times: int = 2) -> dict[str, Any]:
     """The answer of a write gets lost, that of the client's own second try as well."""
-    return spoil("lost_answer", service, action, match, times)
+    return fault("lost_answer", service, action, match, times)
 
 
 SILENT = {"src/server.js": "setInterval(() => {}, 1000);\n"}
@@ -52,30 +48,30 @@ class Failure:
 FAILURES = (
     Failure("repository unreachable", "checkout", settings={"url": '"/nowhere/connections.git"'}),
     Failure("bad Dockerfile", "build", overlay="dockerfile"),
-    Failure("registry refuses the login", "push", fault=spoil("error:403", "ecr", "GetAuthorizationToken")),
-    Failure("registry refuses the manifest", "push", fault=spoil("error:403", match="/manifests/v")),
-    Failure("state refused", "init", fault=spoil("error:403", "s3", "GetObject", "tfstate?")),
-    Failure("state lock refused", "plan", fault=spoil("error:403", "s3", "PutObject", "tflock?")),
+    Failure("registry refuses the login", "push", fault=fault("error:403", "ecr", "GetAuthorizationToken")),
+    Failure("registry refuses the manifest", "push", fault=fault("error:403", match="/manifests/v")),
+    Failure("state refused", "init", fault=fault("error:403", "s3", "GetObject", "tfstate?")),
+    Failure("state lock refused", "plan", fault=fault("error:403", "s3", "PutObject", "tflock?")),
     Failure(
         "ECS refuses to vacate",
         "vacate",
-        fault=spoil("error:400:ClientException", "ecs", "UpdateService", '"desiredCount": 0', times=1),
+        fault=fault("error:400:ClientException", "ecs", "UpdateService", '"desiredCount": 0', times=1),
         warm=True,
     ),
-    Failure("Terraform error", "apply", fault=spoil("error:400:ClientException", "ecs", "RegisterTaskDefinition")),
-    Failure("state write refused", "apply", fault=spoil("error:403", "s3", "PutObject", "tfstate?")),
+    Failure("Terraform error", "apply", fault=fault("error:400:ClientException", "ecs", "RegisterTaskDefinition")),
+    Failure("state write refused", "apply", fault=fault("error:403", "s3", "PutObject", "tfstate?")),
     Failure("migration violates a constraint", "migrate", overlay="migration"),
     Failure(
         "ECS refuses the migration task",
         "migrate",
-        fault=spoil("error:400:ClientException", "ecs", "RunTask"),
+        fault=fault("error:400:ClientException", "ecs", "RunTask"),
         migrates=True,
     ),
     Failure("image crash-loops", "start", overlay="crash"),
     Failure("wrong health path", "start", overlay="unhealthy", settings={"start": "12"}),
     Failure("target never healthy", "start", overlay=SILENT, settings={"start": "12"}),
     Failure("smoke test fails", "smoke", overlay=NOT_READY),
-    Failure("listener refuses weights", "shift", fault=spoil("error:503", "elasticloadbalancing", "ModifyListener")),
+    Failure("listener refuses weights", "shift", fault=fault("error:503", "elasticloadbalancing", "ModifyListener")),
 )
 
 KILLED = Expected(BEFORE, ("CRASHED",), (State.FAILED,))

@@ -14,7 +14,7 @@ from sandbox.observer import Observer
 from sandbox.operator import Operator
 from sandbox.parts import Sandbox
 from sandbox.traffic import Client
-from tests.chaos.scene import Scene, clear_faults, forget_migrations, make_ready
+from tests.chaos.scene import Scene, forget_migrations, make_ready
 
 _REPORT = pytest.StashKey[pytest.TestReport]()
 
@@ -55,7 +55,7 @@ def scene(
         scene = Scene(operator, observer, client, observer.look(), tmp_path)
         yield scene
         seen = client.seen()
-    clear_faults(operator)
+    operator.mend()
     forget_migrations(operator)
     report = request.node.stash.get(_REPORT, None)
     passed = report is not None and report.passed

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,16 +13,15 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psycopg
 import pytest
 
 from core.colour import Colour
 from core.record import EnvironmentRecord, Hold, State
-from sandbox.environment_file import folder
 from sandbox.observer import Observation, Observer
 from sandbox.operator import Operator, Run
 from sandbox.traffic import Client
+from tests.waiting import wait_for
 
 TREE = "v1.1.0"
 SETTLED_WITHIN = 20.0
@@ -46,13 +44,6 @@ class Expected:
 def fresh() -> str:
     """A version above all before it."""
     return f"v3.{next(_numbers)}.0"
-
-
-def wait_for(what: Callable[[], bool], seconds: float, said: str) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, said
-        time.sleep(0.03)
 
 
 @dataclass
@@ -124,8 +115,8 @@ class Scene:
         """Cancel a run at a stage, which is drawn out until the worker has told the run's process."""
         with self.at(stage, run_id, tag):
             self.cancel(run_id)
-            clear_faults(self.operator)
-            with self.faults(_slow(2.0)):
+            self.operator.mend()
+            with self.operator.spoiled(_slow(2.0)):
                 end = time.monotonic() + 6
                 while time.monotonic() < end and not self.operator.look(run_id).over:
                     time.sleep(0.1)
@@ -177,30 +168,9 @@ class Scene:
         """Wait until a run stands in the queue."""
         wait_for(lambda: run_id in {w.flow_run_id for w in self.operator.record().queue}, 30, "nobody waits")
 
-    def fault_hits(self) -> int:
-        """How many calls the faults have met."""
-        url = f"{self.operator.sandbox.settings.aws_url}/_pointsman/faults"
-        answer = httpx.get(url, timeout=5, trust_env=False).raise_for_status().json()
-        return sum(fault["hits"] for fault in answer["faults"])
-
-    @property
-    def live(self) -> str:
-        """The version that is live now."""
-        return version(self.operator.record())
-
     @property
     def _colour(self) -> Colour:
         return version_colour(self.before.record)
-
-    @contextmanager
-    def faults(self, *asked: dict[str, Any]) -> Iterator[None]:
-        """Spoil calls to AWS; at the end no fault is left, those of others included."""
-        url = f"{self.operator.sandbox.settings.aws_url}/_pointsman/faults"
-        httpx.post(url, json=list(asked), timeout=5, trust_env=False).raise_for_status()
-        try:
-            yield
-        finally:
-            clear_faults(self.operator)
 
     @contextmanager
     def at(self, stage: str, run_id: str, tag: str | None = None) -> Iterator[None]:
@@ -220,7 +190,7 @@ class Scene:
                 return self.operator.weights()[self._colour.other.value] == 100
             return self._under_way(tag, stage) if tag else hold.stage == stage
 
-        with self.faults(_slow(0.2)):
+        with self.operator.spoiled(_slow(0.2)):
             wait_for(there, 60, f"no run reached {stage}")
             yield
 
@@ -230,20 +200,6 @@ class Scene:
         except self.operator.client("s3").exceptions.NoSuchKey:
             return False
         return any(step.name == stage and step.outcome is None for step in steps)
-
-    @contextmanager
-    def settings(self, **changed: str) -> Iterator[None]:
-        """The environment's settings with other values, by the names of their lines."""
-        path = folder(self.operator.sandbox.settings) / "sandbox.toml"
-        before = text = path.read_text()
-        for name, value in changed.items():
-            text, times = re.subn(rf"^{name} = .*$", f"{name} = {value}", text, flags=re.MULTILINE)
-            assert times == 1, f"{name} stands there {times} times"
-        path.write_text(text)
-        try:
-            yield
-        finally:
-            path.write_text(before)
 
     def repeat(self, deployment: str, **parameters: Any) -> Run:
         """Run a deployment to its good end."""
@@ -363,11 +319,6 @@ def process_of(run_id: str) -> int:
     return min(found)
 
 
-def clear_faults(operator: Operator) -> None:
-    url = f"{operator.sandbox.settings.aws_url}/_pointsman/faults"
-    httpx.delete(url, timeout=5, trust_env=False).raise_for_status()
-
-
 def forget_migrations(operator: Operator) -> None:
     """Forget migrations of this matrix and those that failed, as `prisma migrate resolve --rolled-back` would."""
     url = operator.sandbox.environment()["POINTSMAN_SANDBOX_DATABASE_URL"]
@@ -377,7 +328,7 @@ def forget_migrations(operator: Operator) -> None:
 
 def make_ready(operator: Operator, observer: Observer) -> None:
     """Bring the sandbox to where every case begins: settled, thawed, its worker alive, something live."""
-    clear_faults(operator)
+    operator.mend()
     forget_migrations(operator)
     if operator.sandbox.pid("worker") is None:
         operator.sandbox.restart("worker")

@@ -27,7 +27,7 @@ def test_release_killed(scene: Scene, stage: str, who: str, expected: Expected) 
     if who != "flow":
         assert scene.operator.sandbox.pid("worker") is None
         scene.operator.sandbox.restart("worker")
-        scene.check_all(scene.live)
+        scene.check_all(scene.operator.live)
 
 
 @pytest.mark.parametrize(("kind", "stage", "who"), ROLLBACK_KILLS)

@@ -19,10 +19,10 @@ def test_answer_lost(scene: Scene, case: LostAnswer) -> None:
     if case.new_service:
         scene.delete_candidate_service()
     tag = fresh()
-    with scene.faults(case.fault):
+    with scene.operator.spoiled(case.fault):
         run_id = scene.release(tag, overlay=scene.slow_migration(0) if case.migrates else None)
         scene.operator.wait(run_id)
-        hits = scene.fault_hits()
+        hits = scene.operator.fault_hits()
     assert hits > 0, "the fault met no call"
     if case.may_fail:
         scene.check(Expected(None, ("COMPLETED", "FAILED"), (State.HEALTHY, State.FAILED)), run_id, tag)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psycopg
 import pytest
 
@@ -154,13 +153,8 @@ def warm(operator: Operator, candidate: str) -> str:
 @pytest.fixture
 def spoil(operator: Operator) -> Iterator[Callable[..., None]]:
     """Make calls to AWS fail: `spoil(effect=…, service=…, action=…, match=…, times=…)`."""
-    address = f"{operator.sandbox.settings.aws_url}/_pointsman/faults"
-
-    def add(**fault: Any) -> None:
-        httpx.post(address, json=fault, trust_env=False).raise_for_status()
-
-    yield add
-    httpx.delete(address, trust_env=False).raise_for_status()
+    with ExitStack() as spoiled:
+        yield lambda **fault: spoiled.enter_context(operator.spoiled(fault))
 
 
 # --- refused before anything is begun: their runs go side by side
@@ -290,7 +284,7 @@ def test_terraform_error_and_then_the_same_tag_without_a_build(
     first = operator.history(tag).attempts[-1]
     assert first.release is not None
 
-    httpx.delete(f"{operator.sandbox.settings.aws_url}/_pointsman/faults", trust_env=False).raise_for_status()
+    operator.mend()
     run = operator.wait(operator.run("release", tag=tag))
     assert run.type == "COMPLETED", run.message
     attempt = operator.history(tag).attempts[-1]

@@ -3,45 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
 from core.record import State
-from sandbox.environment_file import folder
 from sandbox.observer import Observer
-from sandbox.operator import Operator, Run
+from sandbox.operator import Operator, Run, fault
 from sandbox.traffic import Client
+from tests.waiting import wait_for
 
-pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture(scope="module")
-def observer(operator: Operator) -> Observer:
-    return Observer(operator)
-
-
-@pytest.fixture(autouse=True)
-def _live(operator: Operator) -> None:
-    """Something is live before each test."""
-    if operator.record().live is None:
-        run = release(operator, "v1.1.0", tag=operator.next_tag())
-        assert run.type == "COMPLETED", run.message
-
-
-@pytest.fixture
-def client(operator: Operator) -> Iterator[Client]:
-    with Client(operator.application) as client:
-        yield client
-        seen = client.seen()
-    assert seen.sent > 0
-    assert seen.failed == 0, seen.failures[:5]
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("something_live")]
 
 
 def start(operator: Operator, tag: str, *, tree: str = "v1.1.0", overlay: str | Path | None = None) -> str:
@@ -51,29 +25,6 @@ def start(operator: Operator, tag: str, *, tree: str = "v1.1.0", overlay: str | 
 
 def release(operator: Operator, tree: str, *, tag: str, overlay: str | Path | None = None) -> Run:
     return operator.wait(start(operator, tag, tree=tree, overlay=overlay))
-
-
-def live(operator: Operator) -> str:
-    found = operator.record().live
-    assert found is not None
-    return found.release.version
-
-
-def wait_for(what: Callable[[], bool], seconds: float, said: str) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, said
-        time.sleep(0.05)
-
-
-@contextmanager
-def fault(operator: Operator, **asked: object) -> Iterator[None]:
-    url = f"{operator.sandbox.settings.aws_url}/_pointsman/faults"
-    httpx.post(url, json=asked, timeout=5, trust_env=False).raise_for_status()
-    try:
-        yield
-    finally:
-        httpx.delete(url, timeout=5, trust_env=False).raise_for_status()
 
 
 def open_step(operator: Operator, version: str | None) -> str | None:
@@ -95,30 +46,17 @@ def reach(operator: Operator, stage: str) -> int:
             found.append(hold.owner.pid)
         return bool(found)
 
-    with fault(operator, service="s3", action="PutObject", match="releases/", times=0, effect="delay:0.2"):
+    with operator.spoiled(fault("delay:0.2", "s3", "PutObject", "releases/")):
         wait_for(there, 60, f"no run reached {stage}")
     return found[0]
-
-
-@contextmanager
-def settings(operator: Operator, pattern: str, replacement: str) -> Iterator[None]:
-    path = folder(operator.sandbox.settings) / "sandbox.toml"
-    before = path.read_text()
-    changed, times = re.subn(pattern, replacement, before)
-    assert times == 1
-    path.write_text(changed)
-    try:
-        yield
-    finally:
-        path.write_text(before)
 
 
 def test_a_failure_midway_through_the_shift_leaves_all_traffic_on_the_live_version(
     operator: Operator, observer: Observer, client: Client
 ) -> None:
-    before, was = observer.look(), live(operator)
+    before, was = observer.look(), operator.live
     tag = operator.next_tag()
-    with fault(operator, service="elasticloadbalancing", action="ModifyListener", times=0, effect="error:503"):
+    with operator.spoiled(fault("error:503", "elasticloadbalancing", "ModifyListener")):
         run = release(operator, "v1.1.0", tag=tag)
     assert run.type == "FAILED"
     assert tag in run.message.splitlines()[0]
@@ -134,7 +72,7 @@ def test_a_failure_midway_through_the_shift_leaves_all_traffic_on_the_live_versi
 def test_a_killed_release_is_settled_with_nobody_pressing_anything(
     operator: Operator, observer: Observer, client: Client
 ) -> None:
-    before, was = observer.look(), live(operator)
+    before, was = observer.look(), operator.live
     tag = operator.next_tag()
     run_id = start(operator, tag)
     os.kill(reach(operator, "apply"), signal.SIGKILL)
@@ -169,7 +107,7 @@ def test_retry_goes_on_from_what_is_really_done(operator: Operator, observer: Ob
 def test_a_cancelled_release_is_aborted_and_the_live_version_serves(
     operator: Operator, observer: Observer, client: Client
 ) -> None:
-    before, was = observer.look(), live(operator)
+    before, was = observer.look(), operator.live
     tag = operator.next_tag()
     run_id = start(operator, tag)
     reach(operator, "plan")
@@ -184,7 +122,7 @@ def test_a_cancelled_release_is_aborted_and_the_live_version_serves(
 def test_a_rollback_goes_to_the_last_healthy_version_and_never_ping_pongs(
     operator: Operator, observer: Observer, client: Client
 ) -> None:
-    was, tag = live(operator), operator.next_tag()
+    was, tag = operator.live, operator.next_tag()
     assert release(operator, "v1.1.0", tag=tag).type == "COMPLETED"
     before = observer.look()
     run = operator.wait(operator.run("rollback"))
@@ -193,20 +131,20 @@ def test_a_rollback_goes_to_the_last_healthy_version_and_never_ping_pongs(
     assert observer.faults(before, live=was) == []
     assert operator.history(tag).state is State.ROLLED_BACK
     again = operator.wait(operator.run("rollback"))
-    assert live(operator) != tag, again.message
+    assert operator.live != tag, again.message
     forward = operator.wait(operator.run("rollback", to_version=tag))
     assert forward.type == "COMPLETED", forward.message
     assert observer.faults(before, live=tag) == []
 
 
 def test_a_rollback_killed_midway_is_completed(operator: Operator, observer: Observer, client: Client) -> None:
-    was, tag = live(operator), operator.next_tag()
+    was, tag = operator.live, operator.next_tag()
     assert release(operator, "v1.1.0", tag=tag).type == "COMPLETED"
     assert operator.wait(operator.run("retire", at_once=True)).type == "COMPLETED"
     before = observer.look()
     run_id = operator.run("rollback")
     os.kill(reach(operator, "plan"), signal.SIGKILL)
-    wait_for(lambda: live(operator) == was and operator.record().hold is None, 60, "it was not completed")
+    wait_for(lambda: operator.live == was and operator.record().hold is None, 60, "it was not completed")
     wait_for(lambda: operator.look(run_id).over, 20, "the dead run still looks alive")
     assert observer.faults(before, live=was) == []
 
@@ -214,7 +152,7 @@ def test_a_rollback_killed_midway_is_completed(operator: Operator, observer: Obs
 def test_a_weight_that_nobody_of_ours_wrote_freezes_until_a_human_answers(
     operator: Operator, observer: Observer
 ) -> None:
-    before, was = observer.look(), live(operator)
+    before, was = observer.look(), operator.live
     record = operator.record()
     assert record.infrastructure is not None
     assert record.live is not None
@@ -260,7 +198,7 @@ def test_of_three_queued_tags_only_the_newest_is_released(operator: Operator, ob
 
 def test_an_approval_shifts_traffic_and_is_recorded(operator: Operator, observer: Observer) -> None:
     before, tag = observer.look(), operator.next_tag()
-    with settings(operator, r"required = false", "required = true"):
+    with operator.configured(required="true"):
         run_id = start(operator, tag)
         operator.wait(run_id, until=lambda run: run.over or run.state == "Suspended")
         assert operator.look(run_id).state == "Suspended", operator.look(run_id).message
@@ -279,7 +217,7 @@ def test_an_approval_shifts_traffic_and_is_recorded(operator: Operator, observer
 
 def test_a_newer_release_takes_the_place_of_one_that_waits_for_approval(operator: Operator, observer: Observer) -> None:
     before, older = observer.look(), operator.next_tag()
-    with settings(operator, r"required = false", "required = true"):
+    with operator.configured(required="true"):
         waiting = start(operator, older)
         operator.wait(waiting, until=lambda run: run.over or run.state == "Suspended")
     newer = operator.next_tag()
@@ -324,7 +262,7 @@ def migration_with(folder: Path, name: str, marker: str) -> Path:
 def test_a_migration_that_the_live_version_cannot_live_with_is_refused_before_it_touches_the_database(
     operator: Operator, observer: Observer, tmp_path: Path
 ) -> None:
-    before, was, tag = observer.look(), live(operator), operator.next_tag()
+    before, was, tag = observer.look(), operator.live, operator.next_tag()
     run = release(operator, "v1.1.0", tag=tag, overlay=migration_with(tmp_path, "20280101000000_contract", ""))
     assert run.type == "FAILED"
     assert f"would raise the rollback floor to {tag}, above the live {was}" in run.message
@@ -333,7 +271,7 @@ def test_a_migration_that_the_live_version_cannot_live_with_is_refused_before_it
 
 
 def test_no_rollback_goes_below_the_floor(operator: Operator, observer: Observer, tmp_path: Path) -> None:
-    was, tag = live(operator), operator.next_tag()
+    was, tag = operator.live, operator.next_tag()
     name = f"20270101{int(time.time()) % 1_000_000:06}_floor"
     run = release(operator, "v1.1.0", tag=tag, overlay=migration_with(tmp_path, name, f" {was}"))
     assert run.type == "COMPLETED", run.message

@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from core.record import VersionRecord
 from sandbox.operator import Operator, Run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
 
-PATIENCE = 60_000  # ms: a cold browser on a busy machine
 FLOWS = ["release", "rollback"]
 STAGES = ["sandbox", "production"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    assert chromium is not None, "Debian's chromium is missing: scripts/setup --browser installs it"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser, operator: Operator) -> Iterator[Page]:
-    context = browser.new_context(
-        base_url=operator.sandbox.settings.prefect_url, viewport={"width": 1500, "height": 1200}
-    )
-    context.set_default_timeout(PATIENCE)
-    expect.set_options(timeout=PATIENCE)
-    yield context.new_page()
-    context.close()
 
 
 @pytest.fixture(scope="module")

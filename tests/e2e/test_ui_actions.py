@@ -2,112 +2,21 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
-import httpx
 import pytest
-from playwright.sync_api import Browser, Page, Response, expect, sync_playwright
+from playwright.sync_api import Page, Response, expect
 
 from core.record import State
-from sandbox.environment_file import folder
 from sandbox.observer import Observer
-from sandbox.operator import Operator, Run
+from sandbox.operator import Operator, Run, fault
 from sandbox.traffic import Client
+from tests.waiting import wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.browser]
-
-PATIENCE = 60_000  # ms: a cold browser on a busy machine
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    assert chromium is not None, "Debian's chromium is missing: scripts/setup --browser installs it"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser, operator: Operator) -> Iterator[Page]:
-    context = browser.new_context(
-        base_url=operator.sandbox.settings.prefect_url, viewport={"width": 1500, "height": 1200}
-    )
-    context.set_default_timeout(PATIENCE)
-    expect.set_options(timeout=PATIENCE)
-    page = context.new_page()
-    page.goto("/v2/runs")  # the first page of a context loads the whole UI; later ones are there at once
-    expect(page.get_by_role("link", name="Deployments")).to_be_visible()
-    yield page
-    context.close()
-
-
-@pytest.fixture
-def observer(operator: Operator) -> Observer:
-    return Observer(operator)
-
-
-@pytest.fixture(autouse=True)
-def _live(operator: Operator) -> None:
-    """Something is live before each test."""
-    if operator.record().live is None:
-        run = operator.wait(start(operator, operator.next_tag()))
-        assert run.type == "COMPLETED", run.message
-
-
-@pytest.fixture
-def client(operator: Operator, _live: None) -> Iterator[Client]:
-    with Client(operator.application) as client:
-        yield client
-        seen = client.seen()
-    assert seen.sent > 0
-    assert seen.failed == 0, seen.failures[:5]
-
-
-def live(operator: Operator) -> str:
-    found = operator.record().live
-    assert found is not None
-    return found.release.version
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.usefixtures("something_live")]
 
 
 def start(operator: Operator, tag: str) -> str:
     operator.push("v1.1.0", tag=tag)
     return operator.run("release", tag=tag)
-
-
-def wait_for(what: Callable[[], bool], seconds: float, said: str) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, said
-        time.sleep(0.05)
-
-
-@contextmanager
-def fault(operator: Operator, **asked: object) -> Iterator[None]:
-    url = f"{operator.sandbox.settings.aws_url}/_pointsman/faults"
-    httpx.post(url, json=asked, timeout=5, trust_env=False).raise_for_status()
-    try:
-        yield
-    finally:
-        httpx.delete(url, timeout=5, trust_env=False).raise_for_status()
-
-
-@contextmanager
-def approval_required(operator: Operator) -> Iterator[None]:
-    path = folder(operator.sandbox.settings) / "sandbox.toml"
-    before = path.read_text()
-    changed, times = re.subn(r"required = false", "required = true", before)
-    assert times == 1
-    path.write_text(changed)
-    try:
-        yield
-    finally:
-        path.write_text(before)
 
 
 def run_count(operator: Operator, run_id: str) -> int:
@@ -156,8 +65,8 @@ def answer_form(page: Page, run: Run, *, decision: str, name: str, reason: str) 
 def test_retry_goes_on_from_what_is_really_done(
     page: Page, operator: Operator, observer: Observer, client: Client
 ) -> None:
-    before, was, tag = observer.look(), live(operator), operator.next_tag()
-    with fault(operator, service="elasticloadbalancing", action="ModifyListener", times=0, effect="error:503"):
+    before, was, tag = observer.look(), operator.live, operator.next_tag()
+    with operator.spoiled(fault("error:503", "elasticloadbalancing", "ModifyListener")):
         failed = operator.wait(start(operator, tag))
     assert failed.type == "FAILED", failed.message
     assert "failed at shift" in failed.message
@@ -178,7 +87,7 @@ def test_retry_goes_on_from_what_is_really_done(
 def test_cancel_gives_the_live_version_its_traffic_and_aborts_the_release(
     page: Page, operator: Operator, observer: Observer, client: Client
 ) -> None:
-    before, was, tag = observer.look(), live(operator), operator.next_tag()
+    before, was, tag = observer.look(), operator.live, operator.next_tag()
     run_id = start(operator, tag)
     open_run(page, operator.look(run_id))
 
@@ -203,12 +112,12 @@ def test_cancel_gives_the_live_version_its_traffic_and_aborts_the_release(
 def test_approval_in_the_form_shifts_traffic_and_is_recorded(
     page: Page, operator: Operator, observer: Observer, client: Client
 ) -> None:
-    before, was, tag = observer.look(), live(operator), operator.next_tag()
-    with approval_required(operator):
+    before, was, tag = observer.look(), operator.live, operator.next_tag()
+    with operator.configured(required="true"):
         run_id = start(operator, tag)
         waiting = operator.wait(run_id, until=lambda run: run.over or run.state == "Suspended")
         assert waiting.state == "Suspended", waiting.message
-        assert live(operator) == was
+        assert operator.live == was
         answer = answer_form(page, waiting, decision="approve", name="Ada", reason="Its smoke test passed.")
         assert answer.status == 201, answer.text()
         run = operator.wait(run_id)

@@ -59,9 +59,12 @@ def test_a_step_that_breaks_off_is_written_down_as_failed(
 
 
 def test_an_error_says_which_step_it_left_though_another_began_since(operation: Operation) -> None:
-    with pytest.raises(Permanent) as raised, operation.step("init", "initialise Terraform"):
+    def break_while_another_step_runs() -> None:
         operation.stage = "push"
         raise Permanent("It broke")
+
+    with pytest.raises(Permanent) as raised, operation.step("init", "initialise Terraform"):
+        break_while_another_step_runs()
     assert raised.value.step == "init"
 
 
