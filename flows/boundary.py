@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from contextlib import suppress
 
 from prefect.client.schemas.objects import State as RunState
-from prefect.exceptions import CancelledRun, FailedRun, Pause, TerminationSignal
+from prefect.exceptions import Pause, TerminationSignal
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
@@ -15,6 +14,7 @@ from prefect.states import Cancelled, Completed, Failed
 from blocks.environment import load_environment
 from core.errors import PointsmanError
 from core.record import State
+from flows.console import say_failures_once, survive_a_broken_console
 from flows.settlement import Ending, settle_attempt, traffic_now
 from tasks.aws import AwsClients
 from tasks.operation import Operation, open_records
@@ -26,16 +26,7 @@ __all__ = ["Outcome", "conduct"]
 Outcome = RunState[None]
 
 
-class _OneMessage(logging.Filter):
-    """Drops Prefect's traceback of a flow that returned a failed state: its message has been said."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is to be logged."""
-        raised = record.exc_info[1] if record.exc_info else None
-        return not isinstance(raised, (FailedRun, CancelledRun))
-
-
-logging.getLogger("prefect.flow_runs").addFilter(_OneMessage())
+say_failures_once()
 
 
 def conduct(flow: str, stage: str, body: Callable[[Operation], str | Outcome], *, provisions: bool = False) -> Outcome:
@@ -44,6 +35,7 @@ def conduct(flow: str, stage: str, body: Callable[[Operation], str | Outcome], *
     Whatever ends the body early, the live version gets its traffic back first. `body` returns the sentence of a good
     end, or a state.
     """
+    survive_a_broken_console()
     try:
         operation = open_operation(flow, stage, provisions=provisions)
     except PointsmanError as error:
