@@ -21,6 +21,7 @@ from core.record import EnvironmentRecord, Hold, State
 from sandbox.observer import Observation, Observer
 from sandbox.operator import Operator, Run
 from sandbox.traffic import Client
+from tasks.process import ATTEMPT_VARIABLE
 from tests.waiting import wait_for
 
 TREE = "v1.1.0"
@@ -176,7 +177,8 @@ class Scene:
     def at(self, stage: str, run_id: str, tag: str | None = None) -> Iterator[None]:
         """Be where a run is at a stage. Records are written slowly meanwhile, so that no stage is missed.
 
-        A release writes each step into its version's record. A rollback writes none: its hold tells the step.
+        A release writes each step into its version's record. A rollback writes none: its hold tells the step, but for
+        `init`, which writes nothing at all and shows as a process.
         """
 
         def there() -> bool:
@@ -186,6 +188,8 @@ class Scene:
             hold = self.operator.record().hold
             if hold is None or hold.owner.flow_run_id != run_id:
                 return False
+            if stage == "init":
+                return _terraform_runs(run_id, "init")
             if stage == "moved":
                 return self.operator.weights()[self._colour.other.value] == 100
             return self._under_way(tag, stage) if tag else hold.stage == stage
@@ -302,6 +306,17 @@ def _slow(seconds: float) -> dict[str, Any]:
         "times": 0,
         "effect": f"delay:{seconds}",
     }
+
+
+def _terraform_runs(run_id: str, command: str) -> bool:
+    """Whether a run has a Terraform at work on that command."""
+    attempt, word = f"{ATTEMPT_VARIABLE}={run_id}".encode(), command.encode()
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+            if word in words and attempt in (entry / "environ").read_bytes():
+                return True
+    return False
 
 
 def process_of(run_id: str) -> int:
