@@ -313,12 +313,12 @@ class EnvironmentRecord(_Record):
         )
 
     def gone_back(self, live: Live, *, named: bool = False) -> EnvironmentRecord:
-        """Return the record after a rollback to `live`.
+        """Return the record after a rollback to `live`; its intent stays until the versions' histories say so too.
 
         What was left is no target any more unless it is named; only a step forward that a human named leaves it one.
         """
         left = self.live.release if self.live else None
-        gone = self.gone_live(live)
+        gone = self.gone_live(live).model_copy(update={"rollback": self.rollback})
         if left is None or (named and left.semver < live.release.semver):
             return gone
         behind = (*(r for r in gone.left_behind if r != left.revision), left.revision)

@@ -20,7 +20,7 @@ def complete_rollback(operation: Operation, intent: RollbackIntent) -> str:
     colour = intent.leaving.colour.other
     operation.begin_rollback(target.release, colour)
     warm = operation.keeps_slot = is_warm(operation, target, colour)
-    if not warm:
+    if not warm and not _is_live(operation, target):
         start_cold(operation)
     return_traffic(operation)
     confirm_release(operation)
@@ -47,3 +47,9 @@ def is_warm(operation: Operation, target: Live, colour: Colour) -> bool:
         return False
     healthy = read_target_health(operation.aws, operation.infrastructure, colour).healthy
     return healthy >= wanted_count(operation)
+
+
+def _is_live(operation: Operation, target: Live) -> bool:
+    """Whether the record names it live already: then only histories are behind, and its slot carries the traffic."""
+    live = operation.last_seen.live
+    return live is not None and live.release.revision == target.release.revision

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from core.colour import Weights
 from core.errors import Permanent
-from core.record import EnvironmentRecord, Live, RollbackIntent, State, VersionRecord
+from core.record import Attempt, EnvironmentRecord, Live, RollbackIntent, State, VersionRecord
+from core.release import Release
 from tasks.ecs import wanted_count
 from tasks.hold import now
 from tasks.load_balancer import move_weights, read_target_health
@@ -76,17 +77,23 @@ def finish_rollback(operation: Operation, intent: RollbackIntent) -> None:
                 return record
             return record.gone_back(live, named=intent.named)
 
-        operation.last_seen = operation.store.change_environment(go_back)
-        _set_last_state(operation, leaving.release.version, State.HEALTHY, State.ROLLED_BACK)
-        _set_last_state(operation, target.release.version, State.ROLLED_BACK, State.HEALTHY)
+        operation.store.change_environment(go_back)
+        _set_state(operation, leaving.release, State.ROLLED_BACK)
+        _set_state(operation, target.release, State.HEALTHY)
+        # Last: whoever finds this run dead before, does all of it again.
+        operation.last_seen = operation.store.change_environment(lambda r: r.model_copy(update={"rollback": None}))
         step.done(f"{target.release} is live in {operation.candidate}; {leaving.release.version} was left")
 
 
-def _set_last_state(operation: Operation, version: str, current: State, to: State) -> None:
-    """Move the last attempt that stands at `current` on; nothing where there is none."""
+def _set_state(operation: Operation, release: Release, to: State) -> None:
+    """Write on a release's last attempt that was healthy whether it was left or is back; nothing if that stands."""
 
     def change(record: VersionRecord) -> VersionRecord:
-        last = next((a for a in reversed(record.attempts) if a.state is current), None)
-        return record.with_attempt(last.moved(to)) if last else record
+        last = next((a for a in reversed(record.attempts) if _was_healthy(a) and a.release == release), None)
+        return record.with_attempt(last.moved(to)) if last and last.state is not to else record
 
-    operation.store.change_version(version, "", change)
+    operation.store.change_version(release.version, release.commit, change)
+
+
+def _was_healthy(attempt: Attempt) -> bool:
+    return attempt.state in (State.HEALTHY, State.ROLLED_BACK)

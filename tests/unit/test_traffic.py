@@ -1,0 +1,78 @@
+"""What the record says once traffic has moved, wherever the run that moved it died."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from core.colour import Colour
+from core.record import RollbackIntent, State
+from tasks.operation import Operation
+from tasks.traffic import finish_rollback
+from tests.unit.facts import NOON, attempt, environment, live
+from tests.unit.fakes import FakeAws
+
+OLD, NEW = live("v1.0.0"), live("v1.1.0", Colour.GREEN)
+WRITES = 5  # a look at the hold, who is live, two histories, and that all is done
+
+
+class DiedError(BaseException):
+    """A process that is gone."""
+
+
+@pytest.fixture
+def moved(operation: Operation) -> RollbackIntent:
+    """Traffic is back on v1.0.0, left once and now named; nothing of that is on record yet but the intent."""
+    intent = RollbackIntent(target=OLD, leaving=NEW, flow_run_id="run-1", at=NOON, named=True)
+    facts = environment(live=NEW, healthy=(OLD,), left_behind=(OLD.release.revision,), rollback=intent)
+    operation.store.change_environment(
+        lambda r: facts.model_copy(update={"hold": r.hold, "fence": r.fence, "nonce": r.nonce})
+    )
+    for release, state in ((OLD.release, State.ROLLED_BACK), (NEW.release, State.HEALTHY)):
+        tried = (attempt(state, run=f"of-{release.version}", release=release),)
+        operation.store.change_version(
+            release.version, release.commit, lambda r, tried=tried: r.model_copy(update={"attempts": tried})
+        )
+    operation.begin_rollback(OLD.release, OLD.colour)
+    return intent
+
+
+def assert_back(operation: Operation) -> None:
+    record = operation.store.environment()
+    assert record.live is not None
+    assert record.live.release == OLD.release
+    assert record.left_behind == (NEW.release.revision,)
+    assert record.rollback is None
+    for version, state in (("v1.0.0", State.HEALTHY), ("v1.1.0", State.ROLLED_BACK)):
+        history = operation.store.version(version)
+        assert history is not None
+        assert history.state is state
+
+
+@pytest.mark.parametrize("writes", range(WRITES))
+def test_a_rollback_that_died_while_it_was_recorded_is_recorded_by_the_next(
+    operation: Operation, aws: FakeAws, moved: RollbackIntent, writes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [writes]
+    put = aws.s3.put_object
+
+    def put_until_dead(**arguments: Any) -> Any:
+        if not left[0]:
+            raise DiedError
+        left[0] -= 1
+        return put(**arguments)
+
+    monkeypatch.setattr(aws.s3, "put_object", put_until_dead)
+    with pytest.raises(DiedError):
+        finish_rollback.fn(operation, moved)
+    monkeypatch.undo()
+    assert operation.store.environment().rollback == moved
+    finish_rollback.fn(operation, moved)
+    assert_back(operation)
+
+
+def test_a_rollback_recorded_twice_is_recorded_once(operation: Operation, moved: RollbackIntent) -> None:
+    finish_rollback.fn(operation, moved)
+    finish_rollback.fn(operation, moved)
+    assert_back(operation)
