@@ -11,7 +11,7 @@ from core.version import Version
 from flows.completion import complete_rollback
 from flows.settlement import Ending, settle_attempt
 from tasks.hold import now
-from tasks.operation import Operation
+from tasks.operation import Operation, remove_scratch
 from tasks.process import process_is_dead
 from tasks.terraform_lock import release_dead_lock
 
@@ -48,6 +48,7 @@ def settle_orphan(
     logger = get_run_logger()
     logger.warning("Settling what %s of run %s left at %s", hold.owner.flow, hold.owner.flow_run_id, hold.stage)
     done = _complete(operation, record, hold) if record.rollback else _settle(operation, record, hold, superseded_by)
+    remove_scratch(hold.owner.attempt)
     # Not reached where it could not be settled: then our hold runs out, and the next look tries again.
     operation.free()
     operation.forget()

@@ -26,7 +26,7 @@ from flows.orphan import settle_orphan
 from tasks.aws import AwsClients
 from tasks.hold import now
 from tasks.load_balancer import read_weights, refuse_foreign_weights
-from tasks.operation import Operation, open_records
+from tasks.operation import Operation, open_records, remove_scratch
 from tasks.prefect_api import close_run, dead_runs, run_is_over
 from tasks.process import process_is_dead
 from tasks.records import RecordStore
@@ -55,6 +55,7 @@ def reconcile_environment(operation: Operation) -> str:
     for waiter in stale_waiters(record, operation.settings.timing.hold_expiry):
         drop_waiter(operation, waiter)
     for run_id in forgotten_runs(record, operation.settings.timing.hold_expiry):
+        remove_scratch(run_id)
         close_run(run_id, f"It held nothing of {operation.environment} then; `status` shows what stands.")
     hold = record.hold
     if hold is None:

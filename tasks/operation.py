@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import gettempdir, mkdtemp
 from typing import ParamSpec, TypeVar
 
 from prefect import Task, task
@@ -34,7 +34,7 @@ from tasks.aws import AwsClients
 from tasks.hold import HeldEnvironment, now
 from tasks.records import RecordStore
 
-__all__ = ["Operation", "Step", "open_records", "step_task"]
+__all__ = ["Operation", "Step", "open_records", "remove_scratch", "step_task"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -287,7 +287,7 @@ class Operation(HeldEnvironment):
     def scratch(self, name: str) -> Path:
         """Return a new folder of this run's, which goes with it."""
         if self._scratch is None:
-            self._scratch = Path(mkdtemp(prefix="pointsman-"))
+            self._scratch = Path(mkdtemp(prefix=f"pointsman-{self.owner.attempt}-"))
         return Path(mkdtemp(prefix=f"{name}-", dir=self._scratch))
 
     def close(self) -> None:
@@ -295,6 +295,12 @@ class Operation(HeldEnvironment):
         self.stop_heartbeat()
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def remove_scratch(run: str) -> None:
+    """Remove the folders that a dead run left on this machine: its id, or that of one attempt."""
+    for folder in Path(gettempdir()).glob(f"pointsman-{run}-*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _close_open(record: VersionRecord) -> VersionRecord:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from core.version import Version
 from flows.entry import enter
 from tasks.git import Checkout
 from tasks.hold import now
-from tasks.operation import Operation
+from tasks.operation import Operation, remove_scratch
 from tests.unit.facts import COMMIT, owner, settings_with, waiter
 from tests.unit.fakes import FakeAws, Fault, lost, operation_of, store_of
 
@@ -202,3 +203,15 @@ def test_a_failure_before_the_hold_is_written_down(aws: FakeAws, operation: Oper
 def test_nothing_is_known_of_an_environment_that_was_not_provisioned(aws: FakeAws, no_run_log: None) -> None:
     with pytest.raises(PointsmanError, match="no infrastructure yet"):
         _ = operation_of(aws, settings_with(), owner()).infrastructure
+
+
+def test_what_a_dead_run_left_on_disk_goes_and_a_living_one_s_stays(
+    operation: Operation, aws: FakeAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    other = operation_of(aws, settings_with(), owner("run-2"))
+    dead, alive = operation.scratch("slot"), other.scratch("slot")
+    remove_scratch(operation.owner.attempt)
+    assert (dead.exists(), alive.exists()) == (False, True)
+    other.close()
+    assert list(tmp_path.iterdir()) == []
