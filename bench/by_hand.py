@@ -33,7 +33,7 @@ from core.release import Configuration, Release
 from sandbox.repository import make_repository, publish_version
 from sandbox.settings import CODE
 from tasks.docker import _builder
-from tasks.terraform import slot_state_key, slot_variables
+from tasks.terraform import slot_variables, state_key
 
 __all__ = ["STEPS", "ByHand"]
 
@@ -130,7 +130,7 @@ class ByHand:
     def _init(self, root: Path) -> None:
         backend = {
             "bucket": self._settings.state_bucket,
-            "key": slot_state_key(_STAGE, _COLOUR),
+            "key": state_key(_STAGE, _COLOUR),
             "region": self._settings.region,
             "use_lockfile": "true",
             "encrypt": "true",

@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--keep", required=True, type=Colour, choices=list(Colour))
     command = commands.add_parser("unlock", help="release a Terraform state lock whose holder cannot be proven dead")
     command.add_argument("environment")
-    command.add_argument("--colour", required=True, type=Colour, choices=list(Colour))
+    command.add_argument("--state", required=True, choices=[*(c.value for c in Colour), "environment", "account"])
     asked = parser.parse_args(arguments)
     try:
         _refuse_without_server()
@@ -61,7 +61,7 @@ def _run(asked: argparse.Namespace) -> int:
         width = max(len(name) for name, _ in rows)
         print("\n".join(f"{name:{width}}  {value}" for name, value in rows))
         return 0
-    print(unlock_state(operation, asked.colour, confirm=lambda question: input(question)))
+    print(unlock_state(operation, asked.state, confirm=lambda question: input(question)))
     return 0
 
 

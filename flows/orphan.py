@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect.logging import get_run_logger
 
-from core.errors import Transient, UnknownOutcome
+from core.errors import PointsmanError, Transient, UnknownOutcome
 from core.hold import HoldVerdict, judge_hold
 from core.record import Attempt, EnvironmentRecord, Hold, State
 from core.version import Version
@@ -63,6 +63,8 @@ def _settle(operation: Operation, record: EnvironmentRecord, hold: Hold, superse
     if record.live is None:
         operation.weights_at_start = record.weights_before
     ending = _ending(hold, _stage(hold, attempt), superseded_by)
+    if hold.owner.flow == "provision":
+        _release_provision(operation, hold)
     settled = settle_attempt(operation, attempt, ending, hold.owner)
     if not settled.complete:
         raise UnknownOutcome(
@@ -72,6 +74,15 @@ def _settle(operation: Operation, record: EnvironmentRecord, hold: Hold, superse
         )
     subject = f"{hold.version} → {operation.environment}" if hold.version else hold.owner.flow
     return f"{subject} ended {ending.state} at {ending.step}: {ending.reason}. Traffic: {settled.traffic}"
+
+
+def _release_provision(operation: Operation, hold: Hold) -> None:
+    """Release the states that a dead `provision` locked; one that has to stay is a human's, and no release needs it."""
+    for state in ("account", "environment"):
+        try:
+            release_dead_lock(operation, hold.owner, state, since=hold.acquired_at)
+        except PointsmanError as error:
+            get_run_logger().error("%s", error)
 
 
 def _stage(hold: Hold, attempt: Attempt | None) -> str:
@@ -93,5 +104,6 @@ def _ending(hold: Hold, stage: str, superseded_by: Version | None) -> Ending:
 def _complete(operation: Operation, record: EnvironmentRecord, hold: Hold) -> str:
     """Complete a rollback whose process died: it is never undone, since it was a human's wish for safety."""
     assert record.rollback is not None
-    release_dead_lock(operation, hold.owner, record.rollback.leaving.colour.other, since=hold.acquired_at)
+    colour = record.rollback.leaving.colour.other
+    release_dead_lock(operation, hold.owner, colour.value, since=hold.acquired_at)
     return complete_rollback(operation, record.rollback)

@@ -12,7 +12,7 @@ from core.record import EnvironmentRecord, Infrastructure
 from flows.boundary import Outcome, conduct
 from tasks.operation import Operation, step_task
 from tasks.records import ensure_state_bucket
-from tasks.terraform import apply_root, describe, make_plan, open_root, read_outputs
+from tasks.terraform import apply_root, describe, make_plan, open_root, read_outputs, state_key
 
 __all__ = ["provision"]
 
@@ -33,13 +33,8 @@ def provision_environment(operation: Operation) -> str:
     """Apply both roots and write their outputs into the record; return the sentence of the good end."""
     make_state_bucket(operation)
     record = operation.take_if_free()
-    account = provision_root(operation, "account", "terraform/account.tfstate", account_variables(operation))
-    outputs = provision_root(
-        operation,
-        "environment",
-        f"terraform/{operation.environment}/environment.tfstate",
-        environment_variables(operation, record),
-    )
+    account = provision_root(operation, "account", account_variables(operation))
+    outputs = provision_root(operation, "environment", environment_variables(operation, record))
     record_infrastructure(operation, account | outputs)
     operation.free()
     return f"{operation.environment} is provisioned; its load balancer is {outputs['alb_dns_name']}."
@@ -55,10 +50,10 @@ def make_state_bucket(operation: Operation) -> None:
 
 
 @task(name="terraform root", task_run_name="{name}", cache_policy=NO_CACHE)
-def provision_root(operation: Operation, name: str, state_key: str, variables: dict[str, Any]) -> dict[str, Any]:
+def provision_root(operation: Operation, name: str, variables: dict[str, Any]) -> dict[str, Any]:
     """Plan and apply one root; return its outputs."""
     with operation.step(name, f"bring the root {name} up to date") as step:
-        root = open_root(operation, name, state_key)
+        root = open_root(operation, name, state_key(operation.environment, name))
         plan = make_plan(root, variables)
         if plan.empty:
             step.skip("nothing to change")

@@ -61,7 +61,7 @@ def settle_attempt(operation: Operation, attempt: Attempt | None, ending: Ending
     if attempt is not None:
         if attempt.colour is not None:
             colour, since = attempt.colour, attempt.started_at
-            _tried("Terraform", remains, lambda: release_dead_lock(operation, owner, colour, since=since))
+            _tried("Terraform", remains, lambda: release_dead_lock(operation, owner, colour.value, since=since))
         stopped = _tried("one-off tasks", remains, lambda: _stop_one_offs(operation, attempt))
         if attempt.colour is not None and home_again and any(step.name == "vacate" for step in attempt.steps):
             _tried(f"the {colour} slot", remains, lambda: _stop_candidate(operation, colour))

@@ -39,8 +39,8 @@ __all__ = [
     "open_root",
     "plan_slot",
     "read_outputs",
-    "slot_state_key",
     "slot_variables",
+    "state_key",
 ]
 
 
@@ -190,16 +190,19 @@ def _environment(operation: Operation) -> dict[str, str]:
     return environment
 
 
-def slot_state_key(stage: str, colour: Colour) -> str:
-    """Return the state key of one slot."""
-    return f"terraform/{stage}/slot-{colour}.tfstate"
+def state_key(environment: str, state: str) -> str:
+    """Return where a state lies in the state bucket: `account`, `environment`, or a slot by its colour."""
+    if state == "account":
+        return "terraform/account.tfstate"
+    name = state if state == "environment" else f"slot-{state}"
+    return f"terraform/{environment}/{name}.tfstate"
 
 
 @step_task("terraform init")
 def init_slot(operation: Operation) -> Root:
     """Return the candidate slot's root, initialised."""
     with operation.step("init", f"initialise Terraform for the {operation.candidate} slot", writes=False) as step:
-        root = open_root(operation, "slot", slot_state_key(operation.environment, operation.candidate))
+        root = open_root(operation, "slot", state_key(operation.environment, operation.candidate))
         step.done(f"state is s3://{operation.settings.state_bucket}/{root.state_key}")
         return root
 

@@ -16,13 +16,12 @@ from pathlib import Path
 
 from prefect.logging import get_run_logger
 
-from core.colour import Colour
 from core.errors import Permanent, UnknownOutcome
 from core.record import Owner
 from tasks.aws import aws_errors, has_code
 from tasks.operation import Operation
 from tasks.process import ATTEMPT_VARIABLE, same_host
-from tasks.terraform import slot_state_key
+from tasks.terraform import state_key
 
 __all__ = ["Lock", "delete_lock", "end_orphans", "read_lock", "release_dead_lock"]
 
@@ -37,9 +36,9 @@ class Lock:
     created: datetime
 
 
-def read_lock(operation: Operation, colour: Colour) -> Lock | None:
-    """Return the lock on a slot's state, or None."""
-    bucket, key = operation.settings.state_bucket, f"{slot_state_key(operation.environment, colour)}.tflock"
+def read_lock(operation: Operation, state: str) -> Lock | None:
+    """Return the lock on a state (see `state_key`), or None."""
+    bucket, key = operation.settings.state_bucket, f"{state_key(operation.environment, state)}.tflock"
     try:
         with aws_errors("reading the state lock"):
             body = operation.aws("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
@@ -59,7 +58,7 @@ def delete_lock(operation: Operation, lock: Lock) -> None:
         operation.aws("s3").delete_object(Bucket=operation.settings.state_bucket, Key=lock.key)
 
 
-def release_dead_lock(operation: Operation, owner: Owner, colour: Colour, *, since: datetime) -> None:
+def release_dead_lock(operation: Operation, owner: Owner, state: str, *, since: datetime) -> None:
     """End what is left of a dead run's Terraform, then release the lock that it took `since` it began.
 
     Raises `Permanent` for a lock whose holder cannot be proven dead: then a human decides.
@@ -67,15 +66,17 @@ def release_dead_lock(operation: Operation, owner: Owner, colour: Colour, *, sin
     here = same_host(owner)
     if here:
         end_orphans(owner.attempt, grace=operation.settings.timing.vacate)
-    lock = read_lock(operation, colour)
+    lock = read_lock(operation, state)
     if lock is None:
         return
     ours = lock.who.rpartition("@")[2] == os.uname().nodename
-    if not here or not ours or lock.created.timestamp() < since.timestamp() - 1:
+    # The account's state is no environment's own: the lock may be that of another one's run.
+    shared = state == "account" and _children_of("")
+    if not here or not ours or shared or lock.created.timestamp() < since.timestamp() - 1:
         raise Permanent(
-            f"The state of {colour} is locked",
+            f"The state of {state} is locked",
             why=f"by {lock.who} since {lock.created}, and that process cannot be proven dead from here",
-            do=f"Make sure that it is gone, then `python -m flows unlock {operation.environment} --colour {colour}`.",
+            do=f"Make sure that it is gone, then `python -m flows unlock {operation.environment} --state {state}`.",
         )
     delete_lock(operation, lock)
     get_run_logger().warning("Released the state lock %s that %s left", lock.id, owner.attempt)
@@ -109,13 +110,14 @@ def _signal(pids: list[int], number: signal.Signals) -> None:
 
 
 def _children_of(attempt_id: str) -> list[int]:
-    """Return the processes of this machine that carry the attempt's id in their environment."""
+    """Return the processes of this machine that carry the attempt's id in their environment; any, if it is empty."""
     mark = f"{ATTEMPT_VARIABLE}={attempt_id}".encode()
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             with suppress(OSError):
                 dead = (entry / "stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-                if not dead and mark in (entry / "environ").read_bytes().split(b"\0"):
+                words = (entry / "environ").read_bytes().split(b"\0")
+                if not dead and any(word == mark or (not attempt_id and word.startswith(mark)) for word in words):
                     found.append(int(entry.name))
     return found

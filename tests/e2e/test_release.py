@@ -21,7 +21,7 @@ from core.record import Attempt, Infrastructure, Live, State
 from sandbox.operator import Operator, Run
 from sandbox.settings import CODE
 from sandbox.traffic import Client, Requests
-from tasks.terraform import slot_state_key, slot_variables
+from tasks.terraform import slot_variables, state_key
 
 pytestmark = pytest.mark.e2e
 
@@ -268,7 +268,7 @@ def test_plan_of_a_slot_right_after_the_apply_is_empty(operator: Operator, upgra
     (root / "release.auto.tfvars.json").write_text(json.dumps(variables))
     backend = {
         "bucket": settings.state_bucket,
-        "key": slot_state_key("sandbox", live.colour),
+        "key": state_key("sandbox", live.colour),
         "region": settings.region,
         "use_lockfile": "true",
     }

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,17 @@ import docker.errors
 import httpx
 import pytest
 
-from core.colour import Colour
 from core.errors import Permanent, PointsmanError, Transient, UnknownOutcome
+from core.record import Owner
 from core.version import Version
 from tasks import docker as images
 from tasks.docker import build_image
 from tasks.ecr import find_image, image_exists
 from tasks.git import Checkout
 from tasks.operation import Operation
-from tasks.terraform_lock import delete_lock, read_lock
+from tasks.process import ATTEMPT_VARIABLE, owner_of
+from tasks.terraform import state_key
+from tasks.terraform_lock import delete_lock, read_lock, release_dead_lock
 from tests.unit.facts import COMMIT, DIGEST, REPOSITORY
 from tests.unit.fakes import Block, FakeAws, Fault, closed, lost, refusal, unreachable
 
@@ -171,13 +174,13 @@ def locked(aws: FakeAws, who: str = f"root@{os.uname().nodename}") -> None:
 
 
 def test_a_lock_says_who_holds_it_and_since_when(operation: Operation, aws: FakeAws) -> None:
-    assert read_lock(operation, Colour.GREEN) is None
+    assert read_lock(operation, "green") is None
     locked(aws, "ada@laptop")
-    lock = read_lock(operation, Colour.GREEN)
+    lock = read_lock(operation, "green")
     assert lock is not None
     assert (lock.key, lock.id, lock.who) == (KEY, "lock-1", "ada@laptop")
     assert lock.created == datetime(2026, 3, 1, 12, tzinfo=UTC)
-    assert read_lock(operation, Colour.BLUE) is None
+    assert read_lock(operation, "blue") is None
 
 
 @pytest.mark.parametrize("silence", UNANSWERED)
@@ -187,7 +190,7 @@ def test_a_state_is_not_taken_for_unlocked_where_s3_did_not_answer(
     locked(aws)
     aws.s3.broken = {"get_object": silence}
     with pytest.raises(Transient):
-        read_lock(operation, Colour.GREEN)
+        read_lock(operation, "green")
 
 
 @pytest.mark.parametrize("lands", [True, False])
@@ -195,9 +198,71 @@ def test_after_a_deletion_of_unknown_outcome_a_look_tells_whether_the_lock_is_go
     operation: Operation, aws: FakeAws, lands: bool
 ) -> None:
     locked(aws)
-    lock = read_lock(operation, Colour.GREEN)
+    lock = read_lock(operation, "green")
     assert lock is not None
     aws.s3.fail("delete_object", Fault(lost(), lands=lands))
     with pytest.raises(UnknownOutcome, match="deleting the state lock was lost"):
         delete_lock(operation, lock)
-    assert (read_lock(operation, Colour.GREEN) is None) is lands
+    assert (read_lock(operation, "green") is None) is lands
+
+
+# --- what a dead run leaves of it
+
+
+def lock_now(aws: FakeAws, state: str, *, who: str = f"root@{os.uname().nodename}") -> None:
+    """A lock on a state, taken just now."""
+    told = {"ID": "lock-1", "Who": who, "Created": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}.123456789Z"}
+    aws.s3.objects[f"{state_key('test', state)}.tflock"] = (json.dumps(told).encode(), '"1"')
+
+
+@pytest.fixture
+def dead() -> Owner:
+    """The owner of a process of this machine that is gone."""
+    return owner_of("provision", "dead", "dead-1").model_copy(update={"pid": 2**22 + 1})
+
+
+@pytest.fixture
+def sibling() -> Iterator[None]:
+    """Another run's Terraform at work on this machine."""
+    environment = {**os.environ, ATTEMPT_VARIABLE: "sibling-1"}
+    with subprocess.Popen(["sleep", "60"], env=environment) as process:
+        yield
+        process.kill()
+
+
+def began(seconds: float) -> datetime:
+    return datetime.now(UTC) - timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("state", ["green", "environment"])
+def test_a_dead_run_s_lock_is_released(operation: Operation, aws: FakeAws, dead: Owner, state: str) -> None:
+    lock_now(aws, state)
+    release_dead_lock(operation, dead, state, since=began(60))
+    assert read_lock(operation, state) is None
+
+
+@pytest.mark.parametrize(
+    ("who", "since"),
+    [
+        pytest.param("root@elsewhere", 60, id="taken on another machine"),
+        pytest.param(f"root@{os.uname().nodename}", -60, id="taken before that run began"),
+    ],
+)
+def test_a_lock_that_is_not_proven_dead_is_a_human_s(
+    operation: Operation, aws: FakeAws, dead: Owner, who: str, since: float
+) -> None:
+    lock_now(aws, "green", who=who)
+    with pytest.raises(Permanent, match="python -m flows unlock test --state green"):
+        release_dead_lock(operation, dead, "green", since=began(since))
+    assert read_lock(operation, "green") is not None
+
+
+def test_the_account_s_lock_may_be_that_of_another_environment_at_work(
+    operation: Operation, aws: FakeAws, dead: Owner, sibling: None
+) -> None:
+    lock_now(aws, "account")
+    lock_now(aws, "environment")
+    with pytest.raises(Permanent, match="The state of account is locked"):
+        release_dead_lock(operation, dead, "account", since=began(60))
+    release_dead_lock(operation, dead, "environment", since=began(60))
+    assert (read_lock(operation, "account") is None, read_lock(operation, "environment") is None) == (False, True)
