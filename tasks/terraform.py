@@ -23,6 +23,7 @@ from core.record import Infrastructure, State
 from core.release import Release
 from core.settings import EnvironmentSettings
 from tasks.aws import aws_errors
+from tasks.ecs import read_service
 from tasks.operation import Operation, step_task
 from tasks.process import ATTEMPT_VARIABLE, run_streamed
 
@@ -42,6 +43,8 @@ __all__ = [
     "slot_variables",
     "state_key",
 ]
+
+_SERVICE = "aws_ecs_service.slot"
 
 
 class Terraform(python_terraform.Terraform):
@@ -150,8 +153,14 @@ class Plan:
 
     @property
     def empty(self) -> bool:
-        """Whether it would change nothing."""
-        return all(c["change"]["actions"] == ["no-op"] for c in self.content.get("resource_changes", []))
+        """Whether it would change nothing, neither in AWS nor in the state."""
+        changes = [c["change"] for c in self.content.get("resource_changes", [])]
+        return all(change["actions"] == ["no-op"] and not change.get("importing") for change in changes)
+
+    def creates(self, address: str) -> bool:
+        """Whether it would make that resource anew."""
+        changes = self.content.get("resource_changes", [])
+        return any(c["address"] == address and c["change"]["actions"] == ["create"] for c in changes)
 
 
 def open_root(operation: Operation, name: str, state_key: str) -> Root:
@@ -258,9 +267,25 @@ def plan_slot(operation: Operation, root: Root) -> Plan:
         before = state_version(operation, root)
         variables = slot_variables(operation.settings, operation.infrastructure, operation.candidate, release)
         plan = make_plan(root, variables)
+        if plan.creates(_SERVICE) and read_service(operation, operation.candidate) is not None:
+            adopt_service(operation, root)
+            plan = make_plan(root, variables)
         operation.note(plan_sha256=plan.sha256, state_version_before=before)
         step.done(describe(plan))
         return plan
+
+
+def adopt_service(operation: Operation, root: Root) -> None:
+    """Have the next plan take the slot's service into the state: ECS made it, and Terraform never got to know.
+
+    Its answer was lost, or Terraform died before it wrote the state; making it again is refused for ever.
+    https://developer.hashicorp.com/terraform/language/import
+    """
+    name = operation.settings.service_name(operation.candidate)
+    cluster = operation.infrastructure.cluster_arn.rpartition("/")[2]
+    get_run_logger().warning("The service %s exists and the state does not know it: it is taken in", name)
+    block = {"import": {"to": _SERVICE, "id": f"{cluster}/{name}"}}
+    (root.terraform.directory / "adopt.tf.json").write_text(json.dumps(block))
 
 
 @step_task("guard")
