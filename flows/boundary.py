@@ -104,6 +104,7 @@ def _traffic(operation: Operation) -> str:
 
 def _settle(operation: Operation, ending: Ending) -> str:
     """Settle what is ours to settle and give the environment back; return what traffic does now."""
+    operation.ending = True
     interrupt_children()  # no waiting yet: traffic comes first, then `settle_attempt` sees them ended
     if not operation.holds or operation.lost:
         _close_unheld(operation, ending)

@@ -19,7 +19,7 @@ from prefect.logging import get_run_logger
 
 from blocks.environment import ReleaseEnvironment
 from core.colour import Colour, Weights
-from core.errors import Permanent, PointsmanError, Transient
+from core.errors import Permanent, PointsmanError, Refused, Transient
 from core.record import (
     Attempt,
     Failure,
@@ -84,6 +84,7 @@ class Operation(HeldEnvironment):
         self._attempt: Attempt | None = None
         self.weights_at_start: Weights | None = None
         self.keeps_slot = False
+        self.ending = False
         self._scratch: Path | None = None
         self._tracked = True
         self._steps_lock = threading.Lock()
@@ -258,15 +259,24 @@ class Operation(HeldEnvironment):
         try:
             yield step
         except BaseException as error:
-            if isinstance(error, PointsmanError):
-                error.step = name
-            ended = self._ended_step(step, began, "failed", str(error) or type(error).__name__)
+            told = self._told(error, name)
+            ended = self._ended_step(step, began, "failed", str(told) or type(told).__name__)
             with suppress(PointsmanError):  # the cause counts, not that it could not be written down
                 self._write_step(ended, begin=False)
-            raise
+            if told is error:
+                raise
+            raise told from error
         ended = self._ended_step(step, began, "skipped" if step.skipped else "done", step.detail)
         self._write_step(ended, begin=False)
         logger.info("%s: %s (%.1f s)", name, step.detail or "done", ended.seconds or 0.0)
+
+    def _told(self, error: BaseException, step: str) -> BaseException:
+        """Return a step's error as it is told: what ran beside a step that failed was broken off, and is no cause."""
+        if not isinstance(error, PointsmanError):
+            return error
+        told = Refused(f"{step} was broken off", why="another step had failed") if self.ending else error
+        told.step = step
+        return told
 
     def _ended_step(self, step: Step, began: float, outcome: str, detail: str) -> StepRecord:
         return step.record.model_copy(

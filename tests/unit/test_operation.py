@@ -69,6 +69,16 @@ def test_an_error_says_which_step_it_left_though_another_began_since(operation: 
     assert raised.value.step == "init"
 
 
+def test_what_ran_beside_a_step_that_failed_was_broken_off(operation: Operation, aws: FakeAws) -> None:
+    def break_as_the_run_ends() -> None:
+        operation.ending = True
+        raise Permanent("terraform init failed", why="interrupted")
+
+    with pytest.raises(Refused, match="init was broken off: another step had failed"), operation.step("init", "say"):
+        break_as_the_run_ends()
+    assert attempt_of(aws).steps[-1].detail == "init was broken off: another step had failed."
+
+
 def test_a_failure_is_told_though_it_cannot_be_written_down(operation: Operation, aws: FakeAws) -> None:
     def break_with_s3() -> None:
         aws.s3.broken = {"put_object": lost, "get_object": lost}
