@@ -11,6 +11,7 @@ from core.colour import Colour
 from core.errors import Refused
 
 __all__ = [
+    "ACCOUNT",
     "Approval",
     "Aws",
     "Docker",
@@ -28,6 +29,9 @@ __all__ = [
     "Traffic",
     "parse_settings",
 ]
+
+ACCOUNT = "account"
+"""What all environments of an account share; no environment can have this name."""
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -233,6 +237,12 @@ class EnvironmentSettings(_Section):
         longest = f"{self.name}-{self.stage}-green"
         if len(longest) > 32:
             raise ValueError(f"target groups are named like {longest!r}: {len(longest)} of at most 32 characters")
+        return self
+
+    @model_validator(mode="after")
+    def _no_environment_is_the_account(self) -> Self:
+        if self.stage == ACCOUNT:
+            raise ValueError(f"the stage {ACCOUNT!r} is taken: its record is that of what all environments share")
         return self
 
     @property

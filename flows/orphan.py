@@ -77,12 +77,11 @@ def _settle(operation: Operation, record: EnvironmentRecord, hold: Hold, superse
 
 
 def _release_provision(operation: Operation, hold: Hold) -> None:
-    """Release the states that a dead `provision` locked; one that has to stay is a human's, and no release needs it."""
-    for state in ("account", "environment"):
-        try:
-            release_dead_lock(operation, hold.owner, state, since=hold.acquired_at)
-        except PointsmanError as error:
-            get_run_logger().error("%s", error)
+    """Release the state that a dead `provision` locked; if it has to stay, it is a human's, and no release needs it."""
+    try:
+        release_dead_lock(operation, hold.owner, "environment", since=hold.acquired_at)
+    except PointsmanError as error:
+        get_run_logger().error("%s", error)
 
 
 def _stage(hold: Hold, attempt: Attempt | None) -> str:

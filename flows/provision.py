@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from core.colour import Colour, Weights
-from core.record import EnvironmentRecord, Infrastructure
+from core.errors import PointsmanError
+from core.record import EnvironmentRecord, Hold, Infrastructure
+from core.settings import ACCOUNT
 from flows.boundary import Outcome, conduct
-from tasks.operation import Operation, step_task
+from tasks.operation import Operation, open_account, step_task
 from tasks.records import ensure_state_bucket
 from tasks.terraform import apply_root, describe, make_plan, open_root, read_outputs, state_key
+from tasks.terraform_lock import release_dead_lock
 
 __all__ = ["provision"]
 
@@ -33,11 +38,37 @@ def provision_environment(operation: Operation) -> str:
     """Apply both roots and write their outputs into the record; return the sentence of the good end."""
     make_state_bucket(operation)
     record = operation.take_if_free()
-    account = provision_root(operation, "account", account_variables(operation))
+    with account_held(operation) as shared:
+        account = provision_root(shared, "account", account_variables(operation))
     outputs = provision_root(operation, "environment", environment_variables(operation, record))
     record_infrastructure(operation, account | outputs)
     operation.free()
     return f"{operation.environment} is provisioned; its load balancer is {outputs['alb_dns_name']}."
+
+
+@contextmanager
+def account_held(operation: Operation) -> Iterator[Operation]:
+    """Hold what all environments share, so that two of them are not provisioned over each other.
+
+    A dead holder's hold is taken over: no traffic hangs on it, and Terraform says itself what it did not finish.
+    """
+    account = open_account(operation)
+    dead = take_account(account)
+    try:
+        if dead is not None:
+            release_dead_lock(account, dead.owner, ACCOUNT, since=dead.acquired_at)
+        yield account
+    finally:
+        with suppress(PointsmanError):  # else it runs out
+            account.free()
+        account.close()
+
+
+def take_account(account: Operation) -> Hold | None:
+    """Take the account's hold; return the dead one that it takes the place of, if any. `Refused` while one works."""
+    before = account.store.environment().hold
+    account.take_if_free(even_abandoned=True)
+    return before if before and before.owner != account.owner else None
 
 
 @step_task("state bucket")

@@ -10,9 +10,11 @@ from blocks.environment import ReleaseEnvironment
 from core import hold as holding
 from core.admission import refuse_if_frozen
 from core.errors import PointsmanError, Refused
+from core.hold import HoldVerdict, judge_hold
 from core.record import EnvironmentRecord, Infrastructure, Owner
 from core.settings import EnvironmentSettings
 from tasks.aws import AwsClients
+from tasks.process import process_is_dead
 from tasks.records import RecordStore
 
 __all__ = ["HeldEnvironment", "now"]
@@ -28,7 +30,7 @@ class HeldEnvironment:
 
     def __init__(self, block: ReleaseEnvironment, aws: AwsClients, store: RecordStore, owner: Owner) -> None:
         self.block, self.aws, self.store, self.owner = block, aws, store, owner
-        self.last_seen = EnvironmentRecord(environment=block.stage)
+        self.last_seen = EnvironmentRecord(environment=store.environment_name)
         self.stage = "starting"
         self.version: str | None = None
         self.fence = 0
@@ -46,7 +48,7 @@ class HeldEnvironment:
     @property
     def environment(self) -> str:
         """The environment's name."""
-        return self.block.stage
+        return self.store.environment_name
 
     @property
     def infrastructure(self) -> Infrastructure:
@@ -83,14 +85,20 @@ class HeldEnvironment:
         self._heart.start()
         return record
 
-    def take_if_free(self, *, even_frozen: bool = False) -> EnvironmentRecord:
-        """Take the environment if nobody holds it and it is not frozen; raise `Refused` otherwise."""
+    def take_if_free(self, *, even_frozen: bool = False, even_abandoned: bool = False) -> EnvironmentRecord:
+        """Take the environment if nobody holds it and it is not frozen; raise `Refused` otherwise.
+
+        `even_abandoned` is for what needs no settling: a dead holder's hold is no obstacle then.
+        """
 
         def judged(record: EnvironmentRecord) -> None:
             if not even_frozen:
                 refuse_if_frozen(record)
             hold = record.hold
-            if hold is not None and hold.owner != self.owner:
+            if hold is None or hold.owner == self.owner:
+                return
+            verdict = judge_hold(record, self.owner, now(), owner_dead=process_is_dead(hold.owner))
+            if not (even_abandoned and verdict is HoldVerdict.ABANDONED):
                 holder = f"{hold.owner.flow} {hold.version or ''}".strip()
                 raise Refused(
                     f"{self.environment} is held by {holder}",

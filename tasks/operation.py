@@ -29,12 +29,13 @@ from core.record import (
     VersionRecord,
 )
 from core.release import Configuration, Release
+from core.settings import ACCOUNT
 from core.version import Version
 from tasks.aws import AwsClients
 from tasks.hold import HeldEnvironment, now
 from tasks.records import RecordStore
 
-__all__ = ["Operation", "Step", "open_records", "remove_scratch", "step_task"]
+__all__ = ["Operation", "Step", "open_account", "open_records", "remove_scratch", "step_task"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -54,6 +55,12 @@ def _is_transient(_task: Task[..., object], _run: TaskRun, state: PrefectState[o
 def open_records(environment: ReleaseEnvironment, aws: AwsClients) -> RecordStore:
     """Return the store of an environment's records."""
     return RecordStore(aws("s3"), environment.settings.state_bucket, environment.stage)
+
+
+def open_account(operation: Operation) -> Operation:
+    """Return an operation, by the same process, on what all environments of the account share: its hold is its own."""
+    store = RecordStore(operation.aws("s3"), operation.settings.state_bucket, ACCOUNT)
+    return Operation(operation.block, operation.aws, store, operation.owner)
 
 
 class Step:

@@ -38,7 +38,7 @@ class RecordStore:
     """The records of one environment. Safe to use from several threads of one process."""
 
     def __init__(self, s3: Any, bucket: str, environment: str) -> None:
-        self._s3, self._bucket, self._environment = s3, bucket, environment
+        self._s3, self._bucket, self.environment_name = s3, bucket, environment
         self._lock = threading.RLock()
         self._cache: dict[str, _Cached[Any]] = {}
 
@@ -68,16 +68,16 @@ class RecordStore:
 
     @property
     def _environment_key(self) -> str:
-        return f"releases/{self._environment}/environment.json"
+        return f"releases/{self.environment_name}/environment.json"
 
     def _version_key(self, version: str) -> str:
-        return f"releases/{self._environment}/{version}.json"
+        return f"releases/{self.environment_name}/{version}.json"
 
     def _empty_environment(self) -> EnvironmentRecord:
-        return EnvironmentRecord(environment=self._environment)
+        return EnvironmentRecord(environment=self.environment_name)
 
     def _empty_version(self, version: str, commit: str) -> VersionRecord:
-        return VersionRecord(environment=self._environment, version=version, commit=commit)
+        return VersionRecord(environment=self.environment_name, version=version, commit=commit)
 
     def _read(self, key: str, empty: Callable[[], R]) -> _Cached[R]:
         try:

@@ -70,9 +70,7 @@ def release_dead_lock(operation: Operation, owner: Owner, state: str, *, since: 
     if lock is None:
         return
     ours = lock.who.rpartition("@")[2] == os.uname().nodename
-    # The account's state is no environment's own: the lock may be that of another one's run.
-    shared = state == "account" and _children_of("")
-    if not here or not ours or shared or lock.created.timestamp() < since.timestamp() - 1:
+    if not here or not ours or lock.created.timestamp() < since.timestamp() - 1:
         raise Permanent(
             f"The state of {state} is locked",
             why=f"by {lock.who} since {lock.created}, and that process cannot be proven dead from here",
@@ -110,14 +108,13 @@ def _signal(pids: list[int], number: signal.Signals) -> None:
 
 
 def _children_of(attempt_id: str) -> list[int]:
-    """Return the processes of this machine that carry the attempt's id in their environment; any, if it is empty."""
+    """Return the processes of this machine that carry the attempt's id in their environment."""
     mark = f"{ATTEMPT_VARIABLE}={attempt_id}".encode()
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             with suppress(OSError):
                 dead = (entry / "stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-                words = (entry / "environ").read_bytes().split(b"\0")
-                if not dead and any(word == mark or (not attempt_id and word.startswith(mark)) for word in words):
+                if not dead and mark in (entry / "environ").read_bytes().split(b"\0"):
                     found.append(int(entry.name))
     return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from tasks.docker import build_image
 from tasks.ecr import find_image, image_exists
 from tasks.git import Checkout
 from tasks.operation import Operation
-from tasks.process import ATTEMPT_VARIABLE, owner_of
+from tasks.process import owner_of
 from tasks.terraform import state_key
 from tasks.terraform_lock import delete_lock, read_lock, release_dead_lock
 from tests.unit.facts import COMMIT, DIGEST, REPOSITORY
@@ -221,20 +220,11 @@ def dead() -> Owner:
     return owner_of("provision", "dead", "dead-1").model_copy(update={"pid": 2**22 + 1})
 
 
-@pytest.fixture
-def sibling() -> Iterator[None]:
-    """Another run's Terraform at work on this machine."""
-    environment = {**os.environ, ATTEMPT_VARIABLE: "sibling-1"}
-    with subprocess.Popen(["sleep", "60"], env=environment) as process:
-        yield
-        process.kill()
-
-
 def began(seconds: float) -> datetime:
     return datetime.now(UTC) - timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize("state", ["green", "environment"])
+@pytest.mark.parametrize("state", ["green", "environment", "account"])
 def test_a_dead_run_s_lock_is_released(operation: Operation, aws: FakeAws, dead: Owner, state: str) -> None:
     lock_now(aws, state)
     release_dead_lock(operation, dead, state, since=began(60))
@@ -255,14 +245,3 @@ def test_a_lock_that_is_not_proven_dead_is_a_human_s(
     with pytest.raises(Permanent, match="python -m flows unlock test --state green"):
         release_dead_lock(operation, dead, "green", since=began(since))
     assert read_lock(operation, "green") is not None
-
-
-def test_the_account_s_lock_may_be_that_of_another_environment_at_work(
-    operation: Operation, aws: FakeAws, dead: Owner, sibling: None
-) -> None:
-    lock_now(aws, "account")
-    lock_now(aws, "environment")
-    with pytest.raises(Permanent, match="The state of account is locked"):
-        release_dead_lock(operation, dead, "account", since=began(60))
-    release_dead_lock(operation, dead, "environment", since=began(60))
-    assert (read_lock(operation, "account") is None, read_lock(operation, "environment") is None) == (False, True)

@@ -92,6 +92,11 @@ def test_a_file_of_another_environment_is_refused() -> None:
         parse_settings("live", SETTINGS)
 
 
+def test_no_environment_is_called_as_the_account() -> None:
+    with pytest.raises(Refused, match="the stage 'account' is taken"):
+        settings_with(stage='"account"')
+
+
 # --- a holder writes only while its hold outlasts the longest possible call
 
 
