@@ -119,7 +119,6 @@ class Watch(threading.Thread):
         self._log = logging.getLogger("pointsman.reconcile")
         self._aws: AwsClients | None = None
         self._store: RecordStore | None = None
-        self._runs_seen_at = 0.0
 
     def run(self) -> None:
         """Look for ever; an error of one round is logged and the next round comes."""
@@ -139,7 +138,7 @@ class Watch(threading.Thread):
             self._store = open_records(block, self._aws)
         record = self._store.environment()
         expiry = read_settings(self.environment).timing.hold_expiry
-        if stale_waiters(record, expiry) or self._forgotten_runs(record, expiry):
+        if stale_waiters(record, expiry) or forgotten_runs(record, expiry):
             return True
         hold = record.hold
         if hold is None:
@@ -148,13 +147,6 @@ class Watch(threading.Thread):
         return verdict is HoldVerdict.ABANDONED or (
             verdict is HoldVerdict.PARKED and run_is_over(hold.owner.flow_run_id)
         )
-
-    def _forgotten_runs(self, record: EnvironmentRecord, expiry: float) -> bool:
-        """Ask Prefect now and then only: nothing of the environment waits for the answer."""
-        if time.monotonic() < self._runs_seen_at + expiry:
-            return False
-        self._runs_seen_at = time.monotonic()
-        return bool(forgotten_runs(record, expiry))
 
     def _foreign_weights(self, record: EnvironmentRecord) -> bool:
         if self._aws is None or record.infrastructure is None or record.weights is None or record.frozen:
