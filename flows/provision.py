@@ -52,6 +52,8 @@ def account_held(operation: Operation) -> Iterator[Operation]:
 
     A dead holder's hold is taken over: no traffic hangs on it, and Terraform says itself what it did not finish.
     """
+    operation.stage = ACCOUNT
+    operation.ensure_ours()
     account = open_account(operation)
     dead = take_account(account)
     try:

@@ -44,3 +44,14 @@ def test_rollback_killed(scene: Scene, kind: str, stage: str, who: str) -> None:
         assert scene.operator.sandbox.pid("worker") is None
         scene.operator.sandbox.restart("worker")
         scene.check_all(target)
+
+
+@pytest.mark.parametrize("stage", ["account", "environment"])
+def test_provision_killed(scene: Scene, stage: str) -> None:
+    """Its holds and its state's lock are free again, and the next one goes through."""
+    run_id = scene.operator.run("provision")
+    with scene.at(stage, run_id):
+        scene.kill(run_id, "flow")
+    scene.check(Expected(scene.was, ("CRASHED",), within=SETTLED_WITHIN), run_id)
+    scene.repeat("provision")
+    scene.check_all(scene.was)
