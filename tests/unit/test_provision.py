@@ -13,8 +13,7 @@ from core.record import Hold, Owner
 from flows.provision import account_held
 from tasks.operation import Operation, open_account
 from tasks.process import owner_of
-from tests.unit.facts import settings_with
-from tests.unit.fakes import FakeAws, operation_of
+from tests.unit.fakes import FakeAws
 
 LOCK = "terraform/account.tfstate.tflock"
 HERE = owner_of("provision", "other", "other-1")
@@ -70,5 +69,5 @@ def test_a_dead_one_s_hold_is_taken_over_and_its_lock_released(aws: FakeAws, ope
     created = f"{datetime.now(UTC) - timedelta(seconds=30):%Y-%m-%dT%H:%M:%S}.123456789Z"
     told = {"ID": "lock-1", "Who": f"root@{os.uname().nodename}", "Created": created}
     aws.s3.objects[LOCK] = (json.dumps(told).encode(), '"1"')
-    with account_held(operation_of(aws, settings_with(), operation.owner)):
+    with account_held(operation):
         assert LOCK not in aws.s3.objects
