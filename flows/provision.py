@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from core.colour import Colour, Weights
 from core.errors import PointsmanError
-from core.record import EnvironmentRecord, Hold, Infrastructure
+from core.record import EnvironmentRecord, Infrastructure
 from core.settings import ACCOUNT
 from flows.boundary import Outcome, conduct
 from tasks.operation import Operation, open_account, step_task
@@ -55,7 +55,7 @@ def account_held(operation: Operation) -> Iterator[Operation]:
     operation.stage = ACCOUNT
     operation.ensure_ours()
     account = open_account(operation)
-    dead = take_account(account)
+    dead = account.take_from_the_dead()
     try:
         if dead is not None:
             release_dead_lock(account, dead.owner, ACCOUNT, since=dead.acquired_at)
@@ -64,13 +64,6 @@ def account_held(operation: Operation) -> Iterator[Operation]:
         with suppress(PointsmanError):  # else it runs out
             account.free()
         account.close()
-
-
-def take_account(account: Operation) -> Hold | None:
-    """Take the account's hold; return the dead one that it takes the place of, if any. `Refused` while one works."""
-    before = account.store.environment().hold
-    account.take_if_free(even_abandoned=True)
-    return before if before and before.owner != account.owner else None
 
 
 @step_task("state bucket")

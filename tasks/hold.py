@@ -11,7 +11,7 @@ from core import hold as holding
 from core.admission import refuse_if_frozen
 from core.errors import PointsmanError, Refused
 from core.hold import HoldVerdict, judge_hold
-from core.record import EnvironmentRecord, Infrastructure, Owner
+from core.record import EnvironmentRecord, Hold, Infrastructure, Owner
 from core.settings import EnvironmentSettings
 from tasks.aws import AwsClients
 from tasks.process import process_is_dead
@@ -85,28 +85,32 @@ class HeldEnvironment:
         self._heart.start()
         return record
 
-    def take_if_free(self, *, even_frozen: bool = False, even_abandoned: bool = False) -> EnvironmentRecord:
-        """Take the environment if nobody holds it and it is not frozen; raise `Refused` otherwise.
-
-        `even_abandoned` is for what needs no settling: a dead holder's hold is no obstacle then.
-        """
+    def take_if_free(self, *, even_frozen: bool = False) -> EnvironmentRecord:
+        """Take the environment if nobody holds it and it is not frozen; raise `Refused` otherwise."""
 
         def judged(record: EnvironmentRecord) -> None:
             if not even_frozen:
                 refuse_if_frozen(record)
-            hold = record.hold
-            if hold is None or hold.owner == self.owner:
-                return
-            verdict = judge_hold(record, self.owner, now(), owner_dead=process_is_dead(hold.owner))
-            if not (even_abandoned and verdict is HoldVerdict.ABANDONED):
-                holder = f"{hold.owner.flow} {hold.version or ''}".strip()
-                raise Refused(
-                    f"{self.environment} is held by {holder}",
-                    why=f"it is at {hold.stage}",
-                    do="Wait until it ends; if it died, `reconcile` settles it.",
-                )
+            if record.hold is not None and record.hold.owner != self.owner:
+                raise _held(record, record.hold)
 
         return self.take_hold(None, judged)
+
+    def take_from_the_dead(self) -> Hold | None:
+        """Take what needs no settling, from a holder that is gone too; return what that one held. Else `Refused`."""
+        dead: list[Hold] = []
+
+        def judged(record: EnvironmentRecord) -> None:
+            dead.clear()
+            if record.hold is None or record.hold.owner == self.owner:
+                return
+            gone = process_is_dead(record.hold.owner)
+            if judge_hold(record, self.owner, now(), owner_dead=gone) is not HoldVerdict.ABANDONED:
+                raise _held(record, record.hold)
+            dead.append(record.hold)
+
+        self.take_hold(None, judged)
+        return dead[0] if dead else None
 
     def _beat(self) -> None:
         timing = self.settings.timing
@@ -196,3 +200,12 @@ class HeldEnvironment:
         self._ended.set()
         if self._heart is not None and self._heart is not threading.current_thread():
             self._heart.join(self.settings.timing.longest_call)
+
+
+def _held(record: EnvironmentRecord, hold: Hold) -> Refused:
+    holder = f"{hold.owner.flow} {hold.version or ''}".strip()
+    return Refused(
+        f"{record.environment} is held by {holder}",
+        why=f"it is at {hold.stage}",
+        do="Wait until it ends; if it died, `reconcile` settles it.",
+    )
