@@ -40,7 +40,7 @@ def client(operator: Operator, something_live: None) -> Iterator[Client]:
     assert seen.failed == 0, seen.failures[:5]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium")
     assert chromium is not None, "Debian's chromium is missing: scripts/setup --browser installs it"
