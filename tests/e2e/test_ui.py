@@ -90,8 +90,9 @@ def test_summary_artifact_renders_its_tables(
     assert release is not None
     assert attempt.colour is not None
     expect(page.get_by_role("heading", name=f"{release.version} → sandbox")).to_be_visible()
-    expect(page.get_by_role("table")).to_have_count(2)
-    facts, steps = page.get_by_role("table").all()
+    tables = page.get_by_role("table")
+    expect(tables).to_have_count(2)
+    facts, steps = tables.nth(0), tables.nth(1)  # looked up anew each time: the page may still be drawing
     for fact in (release.version, release.image_digest, release.commit, attempt.colour.value):
         expect(facts.get_by_role("cell", name=fact, exact=True)).to_be_visible()
     for column in ("step", "outcome", "seconds"):
