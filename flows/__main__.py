@@ -12,6 +12,7 @@ from prefect.settings import PREFECT_API_URL
 
 from core.colour import Colour
 from core.errors import PointsmanError, Refused
+from core.settings import ACCOUNT
 from flows.boundary import open_operation
 from flows.status import describe_environment
 from flows.thaw import thaw
@@ -31,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--keep", required=True, type=Colour, choices=list(Colour))
     command = commands.add_parser("unlock", help="release a Terraform state lock whose holder cannot be proven dead")
     command.add_argument("environment")
-    command.add_argument("--state", required=True, choices=[*(c.value for c in Colour), "environment", "account"])
+    command.add_argument("--state", required=True, choices=[*(c.value for c in Colour), "environment", ACCOUNT])
     asked = parser.parse_args(arguments)
     try:
         _refuse_without_server()
@@ -55,7 +56,8 @@ def _run(asked: argparse.Namespace) -> int:
         state = thaw(asked.environment, asked.keep, return_state=True)
         print(state.message)
         return 0 if state.is_completed() else 1
-    operation = open_operation(asked.command, asked.environment)
+    human_s = asked.command == "unlock" and asked.state in ("environment", ACCOUNT)
+    operation = open_operation(asked.command, asked.environment, provisions=human_s)
     if asked.command == "status":
         rows = describe_environment(operation)
         width = max(len(name) for name, _ in rows)

@@ -110,7 +110,9 @@ def _settle(operation: Operation, ending: Ending) -> str:
         _close_unheld(operation, ending)
         return ""
     attempt = operation.attempt if operation.has_attempt else None
-    settled = settle_attempt(operation, attempt, ending, operation.owner)
+    hold = operation.last_seen.hold
+    assert hold is not None
+    settled = settle_attempt(operation, attempt, ending, hold)
     if settled.complete:
         with suppress(PointsmanError):
             operation.free()

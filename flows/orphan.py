@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect.logging import get_run_logger
 
-from core.errors import PointsmanError, Transient, UnknownOutcome
+from core.errors import Transient, UnknownOutcome
 from core.hold import HoldVerdict, judge_hold
 from core.record import Attempt, EnvironmentRecord, Hold, State
 from core.version import Version
@@ -12,8 +12,8 @@ from flows.completion import complete_rollback
 from flows.settlement import Ending, settle_attempt
 from tasks.hold import now
 from tasks.operation import Operation, remove_scratch
-from tasks.process import process_is_dead
-from tasks.terraform_lock import release_dead_lock
+from tasks.process import process_is_dead, same_host
+from tasks.terraform_lock import end_orphans, release_dead_lock
 
 __all__ = ["settle_orphan"]
 
@@ -38,13 +38,17 @@ def settle_orphan(
         )
         if verdict not in wanted:
             raise Transient("It is not abandoned any more")
-        taken[:] = [hold.settles or hold]
+        taken[:] = [hold]
 
     try:
         record = operation.take_hold(None, still_abandoned, settling=True)
     except Transient:
         return None
-    hold = taken[0]
+    last = taken[0]
+    hold = last.settles or last
+    if last is not hold and same_host(last.owner):
+        # Those of whoever died over settling it; the run's own are ended with its lock, once traffic is home.
+        end_orphans(last.owner.attempt, grace=operation.settings.timing.vacate)
     logger = get_run_logger()
     logger.warning("Settling what %s of run %s left at %s", hold.owner.flow, hold.owner.flow_run_id, hold.stage)
     done = _complete(operation, record, hold) if record.rollback else _settle(operation, record, hold, superseded_by)
@@ -63,9 +67,7 @@ def _settle(operation: Operation, record: EnvironmentRecord, hold: Hold, superse
     if record.live is None:
         operation.weights_at_start = record.weights_before
     ending = _ending(hold, _stage(hold, attempt), superseded_by)
-    if hold.owner.flow == "provision":
-        _release_provision(operation, hold)
-    settled = settle_attempt(operation, attempt, ending, hold.owner)
+    settled = settle_attempt(operation, attempt, ending, hold)
     if not settled.complete:
         raise UnknownOutcome(
             f"What {hold.version or hold.owner.flow} left could not be settled",
@@ -74,14 +76,6 @@ def _settle(operation: Operation, record: EnvironmentRecord, hold: Hold, superse
         )
     subject = f"{hold.version} → {operation.environment}" if hold.version else hold.owner.flow
     return f"{subject} ended {ending.state} at {ending.step}: {ending.reason}. Traffic: {settled.traffic}"
-
-
-def _release_provision(operation: Operation, hold: Hold) -> None:
-    """Release the state that a dead `provision` locked; if it has to stay, it is a human's, and no release needs it."""
-    try:
-        release_dead_lock(operation, hold.owner, "environment", since=hold.acquired_at)
-    except PointsmanError as error:
-        get_run_logger().error("%s", error)
 
 
 def _stage(hold: Hold, attempt: Attempt | None) -> str:

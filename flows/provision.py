@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import Any
 
 from prefect import flow, task
@@ -14,6 +15,7 @@ from core.errors import PointsmanError
 from core.record import EnvironmentRecord, Infrastructure
 from core.settings import ACCOUNT
 from flows.boundary import Outcome, conduct
+from tasks.hold import now
 from tasks.operation import Operation, open_account, step_task
 from tasks.records import ensure_state_bucket
 from tasks.terraform import apply_root, describe, make_plan, open_root, read_outputs, state_key
@@ -55,15 +57,28 @@ def account_held(operation: Operation) -> Iterator[Operation]:
     operation.stage = ACCOUNT
     operation.ensure_ours()
     account = open_account(operation)
-    dead = account.take_from_the_dead()
     try:
+        dead = account.take_from_the_dead()
         if dead is not None:
             release_dead_lock(account, dead.owner, ACCOUNT, since=dead.acquired_at)
-        yield account
+            account.nothing_left()
+        try:
+            yield account
+        except BaseException:
+            # Terraform has ended; where it had to be killed, its lock is still there. What failed first is told.
+            with suppress(PointsmanError):
+                release_dead_lock(account, account.owner, ACCOUNT, since=_since(account))
+            raise
+        finally:
+            with suppress(PointsmanError):  # else it runs out
+                account.free()
     finally:
-        with suppress(PointsmanError):  # else it runs out
-            account.free()
         account.close()
+
+
+def _since(operation: Operation) -> datetime:
+    hold = operation.last_seen.hold
+    return hold.acquired_at if hold else now()
 
 
 @step_task("state bucket")

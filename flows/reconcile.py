@@ -12,8 +12,10 @@ import os
 import sys
 import threading
 import time
+from contextlib import suppress
 from datetime import timedelta
 
+import httpx
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
@@ -26,13 +28,15 @@ from flows.orphan import settle_orphan
 from tasks.aws import AwsClients
 from tasks.hold import now
 from tasks.load_balancer import read_weights, refuse_foreign_weights
-from tasks.operation import Operation, open_records, remove_scratch
+from tasks.operation import Operation, open_records
 from tasks.prefect_api import close_run, dead_runs, run_is_over
 from tasks.process import process_is_dead
 from tasks.records import RecordStore
 
 __all__ = ["reconcile"]
 
+# After a process has ended its worker tells Prefect how, or nobody does.
+_WORKER_TELLS_WITHIN = 6.0
 _NOBODY = Owner(flow="reconcile", flow_run_id="", attempt="", host="", pid=0, process_started="")
 
 
@@ -51,12 +55,16 @@ def reconcile(environment: str) -> Outcome:
 
 def reconcile_environment(operation: Operation) -> str:
     """Settle the environment if its holder is gone; return what was found or done, in a sentence."""
+    done = settle_environment(operation)
+    close_forgotten_runs(operation)
+    return done
+
+
+def settle_environment(operation: Operation) -> str:
+    """Settle by what the record says, whatever Prefect knows or does."""
     record = operation.store.environment()
     for waiter in stale_waiters(record, operation.settings.timing.hold_expiry):
         drop_waiter(operation, waiter)
-    for run_id in forgotten_runs(record, operation.settings.timing.hold_expiry):
-        remove_scratch(run_id)
-        close_run(run_id, f"It held nothing of {operation.environment} then; `status` shows what stands.")
     hold = record.hold
     if hold is None:
         watch_weights(operation, record)
@@ -77,22 +85,42 @@ def stale_waiters(record: EnvironmentRecord, expiry: float) -> list[Waiter]:
     return [w for w in record.queue if w.seen_at < now() - timedelta(seconds=expiry)]
 
 
-def forgotten_runs(record: EnvironmentRecord, expiry: float) -> list[str]:
+def forgotten_runs(store: RecordStore, expiry: float) -> set[str]:
     """Return the runs that Prefect believes alive, whose processes are gone and of which the record knows nothing.
 
-    They died before they held the environment or waited for it, or when all was done but to tell Prefect so.
+    They died before they held the environment or waited for it, or when all was done but to tell Prefect so. None where
+    Prefect does not answer: nothing hangs on it.
     """
+    try:
+        dead = dead_runs(store.environment_name, expiry)
+    except httpx.HTTPError:
+        return set()
+    record = store.environment() if dead else EnvironmentRecord(environment=store.environment_name)
     known = {waiter.flow_run_id for waiter in record.queue}
-    if record.hold is not None:
-        known.add(record.hold.owner.flow_run_id)
-    return [run_id for run_id in dead_runs(record.environment, expiry) if run_id not in known]
+    for hold in (record.hold, record.hold and record.hold.settles):
+        if hold is not None:
+            known.add(hold.owner.flow_run_id)
+    return dead - known
+
+
+def close_forgotten_runs(operation: Operation) -> None:
+    """Give each such run a state that says so, if its worker has not done that a moment later."""
+    expiry = operation.settings.timing.hold_expiry
+    found = forgotten_runs(operation.store, expiry)
+    if not found:
+        return
+    time.sleep(_WORKER_TELLS_WITHIN)
+    for run_id in found & forgotten_runs(operation.store, expiry):
+        with suppress(httpx.HTTPError):  # the next look tries again
+            close_run(run_id, f"It held nothing of {operation.environment} then; `status` shows what stands.")
 
 
 @task(name="drop waiter", cache_policy=NO_CACHE)
 def drop_waiter(operation: Operation, waiter: Waiter) -> None:
     """Take a dead waiter out of the queue, and give its run a state that says so."""
     operation.store.change_environment(lambda r: leave_queue(r, waiter.flow_run_id))
-    close_run(waiter.flow_run_id, f"{waiter.version} was waiting for its turn; nothing was changed.")
+    with suppress(httpx.HTTPError):  # the next look finds it forgotten
+        close_run(waiter.flow_run_id, f"{waiter.version} was waiting for its turn; nothing was changed.")
 
 
 @task(name="settle", cache_policy=NO_CACHE)
@@ -138,15 +166,16 @@ class Watch(threading.Thread):
             self._store = open_records(block, self._aws)
         record = self._store.environment()
         expiry = read_settings(self.environment).timing.hold_expiry
-        if stale_waiters(record, expiry) or forgotten_runs(record, expiry):
+        if stale_waiters(record, expiry):
             return True
         hold = record.hold
         if hold is None:
-            return self._foreign_weights(record)
-        verdict = judge_hold(record, _NOBODY, now(), owner_dead=process_is_dead(hold.owner))
-        return verdict is HoldVerdict.ABANDONED or (
-            verdict is HoldVerdict.PARKED and run_is_over(hold.owner.flow_run_id)
-        )
+            unsettled = self._foreign_weights(record)
+        else:
+            verdict = judge_hold(record, _NOBODY, now(), owner_dead=process_is_dead(hold.owner))
+            parked = verdict is HoldVerdict.PARKED
+            unsettled = verdict is HoldVerdict.ABANDONED or (parked and run_is_over(hold.owner.flow_run_id))
+        return unsettled or bool(forgotten_runs(self._store, expiry))
 
     def _foreign_weights(self, record: EnvironmentRecord) -> bool:
         if self._aws is None or record.infrastructure is None or record.weights is None or record.frozen:

@@ -11,7 +11,7 @@ from prefect.logging import get_run_logger
 
 from core.colour import Colour, Weights
 from core.errors import Permanent, PointsmanError, Transient, UnknownOutcome
-from core.record import Attempt, Failure, Owner, State
+from core.record import Attempt, EnvironmentRecord, Failure, Hold, State
 from tasks.ecs import empty_slot, start_slot, stop_one_offs
 from tasks.hold import now
 from tasks.load_balancer import move_weights, read_target_health, read_weights
@@ -40,13 +40,13 @@ class Settled:
     complete: bool
 
 
-def settle_attempt(operation: Operation, attempt: Attempt | None, ending: Ending, owner: Owner) -> Settled:
+def settle_attempt(operation: Operation, attempt: Attempt | None, ending: Ending, hold: Hold) -> Settled:
     """Give traffic back to the live colour, stop the candidate, write the record.
 
     An attempt that is live by the environment's record ends healthy, whatever became of its process since.
 
-    `owner` is the process whose attempt it was. Each part is tried though another failed; what could not be done is
-    said in the record.
+    `hold` is that of the process whose attempt it was. Each part is tried though another failed; what could not be done
+    is said in the record.
     """
     logger = get_run_logger()
     remains: list[str] = []
@@ -61,10 +61,13 @@ def settle_attempt(operation: Operation, attempt: Attempt | None, ending: Ending
     if attempt is not None:
         if attempt.colour is not None:
             colour, since = attempt.colour, attempt.started_at
-            _tried("Terraform", remains, lambda: release_dead_lock(operation, owner, colour.value, since=since))
+            _tried("Terraform", remains, lambda: release_dead_lock(operation, hold.owner, colour.value, since=since))
         stopped = _tried("one-off tasks", remains, lambda: _stop_one_offs(operation, attempt))
         if attempt.colour is not None and home_again and any(step.name == "vacate" for step in attempt.steps):
             _tried(f"the {colour} slot", remains, lambda: _stop_candidate(operation, colour))
+    elif hold.owner.flow == "provision":
+        since = hold.acquired_at
+        _tried("Terraform", remains, lambda: release_dead_lock(operation, hold.owner, "environment", since=since))
     traffic = traffic_now(operation)
     recorded = True
     if attempt is not None:
@@ -190,6 +193,8 @@ def _write_ending(operation: Operation, attempt: Attempt, ending: Ending, remain
 
     version = operation.version
     if version is None or not operation.tracked:
+        if _went_back(operation.last_seen):
+            raise Permanent("The rollback is not wholly on record yet", do="`reconcile` completes it.")
         operation.store.change_environment(lambda r: r.model_copy(update={"rollback": None}))
         return
     operation.store.change_version(
@@ -197,6 +202,12 @@ def _write_ending(operation: Operation, attempt: Attempt, ending: Ending, remain
     )
     with suppress(PointsmanError):
         operation.store.change_environment(lambda r: r.model_copy(update={"last_failure": _in_a_line(version, ending)}))
+
+
+def _went_back(record: EnvironmentRecord) -> bool:
+    """Whether the target of a rollback is live by the record, so that only histories are behind."""
+    intent, live = record.rollback, record.live
+    return intent is not None and live is not None and live.release.revision == intent.target.release.revision
 
 
 def _in_a_line(version: str, ending: Ending) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from core.errors import Refused
-from tasks.operation import Operation
+from core.settings import ACCOUNT
+from tasks.operation import Operation, open_account
+from tasks.process import process_is_dead
 from tasks.terraform_lock import delete_lock, read_lock
 
 __all__ = ["unlock_state"]
@@ -16,13 +18,14 @@ def unlock_state(operation: Operation, state: str, *, confirm: Callable[[str], s
 
     Raises `Refused` while somebody holds the environment, and for any other answer.
     """
-    record = operation.store.environment()
-    if record.hold is not None:
-        raise Refused(
-            f"{operation.environment} is held by {record.hold.owner.flow}",
-            why=f"it is at {record.hold.stage}, and its Terraform may be at work",
-            do="Wait until it ends or `reconcile` has settled it.",
-        )
+    for about in (operation, open_account(operation)) if state == ACCOUNT else (operation,):
+        hold = about.store.environment().hold
+        if hold is not None and not (about is not operation and process_is_dead(hold.owner)):
+            raise Refused(
+                f"{about.environment} is held by {hold.owner.flow}",
+                why=f"it is at {hold.stage}, and its Terraform may be at work",
+                do="Wait until it ends or `reconcile` has settled it.",
+            )
     lock = read_lock(operation, state)
     if lock is None:
         return f"The state of {state} is not locked."

@@ -97,20 +97,30 @@ class HeldEnvironment:
         return self.take_hold(None, judged)
 
     def take_from_the_dead(self) -> Hold | None:
-        """Take what needs no settling, from a holder that is gone too; return what that one held. Else `Refused`."""
-        dead: list[Hold] = []
+        """Take what needs no settling, from a holder that is gone too, else raise `Refused`; return what is left to do.
+
+        That is what the dead one held, and it stays in our hold until `nothing_left`: we may die over it as well.
+        """
 
         def judged(record: EnvironmentRecord) -> None:
-            dead.clear()
             if record.hold is None or record.hold.owner == self.owner:
                 return
             gone = process_is_dead(record.hold.owner)
             if judge_hold(record, self.owner, now(), owner_dead=gone) is not HoldVerdict.ABANDONED:
                 raise _held(record, record.hold)
-            dead.append(record.hold)
 
-        self.take_hold(None, judged)
-        return dead[0] if dead else None
+        taken = self.take_hold(None, judged, settling=True)
+        return taken.hold.settles if taken.hold else None
+
+    def nothing_left(self) -> None:
+        """Write that what a dead holder left is done."""
+
+        def change(record: EnvironmentRecord) -> EnvironmentRecord:
+            if record.hold is None or record.hold.owner != self.owner:
+                return record
+            return record.model_copy(update={"hold": record.hold.model_copy(update={"settles": None})})
+
+        self.last_seen = self.store.change_environment(change)
 
     def _beat(self) -> None:
         timing = self.settings.timing

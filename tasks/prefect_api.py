@@ -12,6 +12,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
     FlowRunFilter,
     FlowRunFilterState,
     FlowRunFilterStateType,
@@ -29,8 +31,9 @@ from tasks.process import process_is_dead
 __all__ = ["attempt_id", "close_run", "dead_runs", "introduce_run", "looks_dead", "run_is_over"]
 
 _OWNER = "pointsman.owner"
-# Between Pending and Running lies the start of a process, which a busy machine may take this long for.
-_STARTS_WITHIN = 60.0
+_FLOWS = ("release", "rollback", "provision", "retire", "reconcile", "status", "thaw")
+# Between Pending and Running lies the start of a process, for which a machine or a task may have to be started first.
+_STARTS_WITHIN = 300.0
 
 
 def attempt_id(flow_run_id: str, run_count: int) -> str:
@@ -73,29 +76,33 @@ def close_run(flow_run_id: str, done: str) -> None:
             get_run_logger().info("Run %s was still %s: it is Crashed now", run_id, run.state and run.state.name)
 
 
-def dead_runs(environment: str, silence: float) -> list[str]:
+def dead_runs(environment: str, silence: float) -> set[str]:
     """Return the ids of an environment's runs that Prefect believes in although their processes are gone."""
     alive = FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING, StateType.CANCELLING])
     with get_client(sync_client=True) as client:
         runs = client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=list(_FLOWS))),
             flow_run_filter=FlowRunFilter(
                 tags=FlowRunFilterTags(all_=[environment]), state=FlowRunFilterState(type=alive)
-            )
+            ),
         )
-    return [str(run.id) for run in runs if looks_dead(run, silence)]
+    return {str(run.id) for run in runs if looks_dead(run, silence)}
 
 
 def looks_dead(run: FlowRun, silence: float) -> bool:
     """Whether a run's process is gone: proven so, or it never introduced itself, which is the first that it does.
 
-    A run is left alone for `silence` seconds after its last change of state, and longer while its process starts.
+    A run is left alone for `silence` seconds after its last change of state; twice that if it did not introduce itself,
+    as Prefect may have been slow to answer; and longer while its process starts.
     """
     if run.state is None:
         return False
-    patience = max(silence, _STARTS_WITHIN) if run.state.is_pending() else silence
+    owner = _introduced(run)
+    patience = silence if owner else 2 * silence
+    if run.state.is_pending():
+        patience = max(patience, _STARTS_WITHIN)
     if run.state.timestamp > datetime.now(UTC) - timedelta(seconds=patience):
         return False
-    owner = _introduced(run)
     return owner is None or process_is_dead(owner)
 
 

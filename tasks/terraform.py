@@ -155,6 +155,7 @@ class Plan:
     def empty(self) -> bool:
         """Whether it would change nothing, neither in AWS nor in the state."""
         changes = [c["change"] for c in self.content.get("resource_changes", [])]
+        changes += self.content.get("output_changes", {}).values()
         return all(change["actions"] == ["no-op"] and not change.get("importing") for change in changes)
 
     def creates(self, address: str) -> bool:

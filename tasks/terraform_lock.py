@@ -74,7 +74,7 @@ def release_dead_lock(operation: Operation, owner: Owner, state: str, *, since: 
         raise Permanent(
             f"The state of {state} is locked",
             why=f"by {lock.who} since {lock.created}, and that process cannot be proven dead from here",
-            do=f"Make sure that it is gone, then `python -m flows unlock {operation.environment} --state {state}`.",
+            do=f"Make sure that it is gone, then `python -m flows unlock {operation.settings.stage} --state {state}`.",
         )
     delete_lock(operation, lock)
     get_run_logger().warning("Released the state lock %s that %s left", lock.id, owner.attempt)
@@ -83,16 +83,17 @@ def release_dead_lock(operation: Operation, owner: Owner, state: str, *, since: 
 def end_orphans(attempt_id: str, *, grace: float) -> int:
     """Interrupt the children that outlived an attempt's process, once, and wait for their ends; return how many.
 
-    What was started in a shell's background ignores SIGINT, so SIGTERM follows, which Terraform takes alike.
+    What was started in a shell's background ignores SIGINT and gets SIGTERM, which Terraform takes alike. It gets no
+    second signal, at which it would end without writing its state; and its plugins get none, which it needs for that.
     """
     orphans = _children_of(attempt_id)
-    _signal(orphans, signal.SIGINT)
+    for pid in orphans:
+        if _parent(pid) in orphans:
+            continue
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM if _ignores_interrupts(pid) else signal.SIGINT)
     end = time.monotonic() + grace
-    patience = time.monotonic() + min(2.0, grace / 2)
     while alive := _children_of(attempt_id):
-        if time.monotonic() > patience:
-            _signal(alive, signal.SIGTERM)
-            patience = end
         if time.monotonic() > end:
             raise UnknownOutcome(
                 f"{len(alive)} processes of a dead run do not end", why=f"pids {alive}", do="End them by hand."
@@ -101,10 +102,19 @@ def end_orphans(attempt_id: str, *, grace: float) -> int:
     return len(orphans)
 
 
-def _signal(pids: list[int], number: signal.Signals) -> None:
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
+def _parent(pid: int) -> int | None:
+    with suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return None
+
+
+def _ignores_interrupts(pid: int) -> bool:
+    """Whether a process ignores SIGINT (proc(5), SigIgn)."""
+    with suppress(OSError, StopIteration):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        ignored = next(int(line.split()[1], 16) for line in lines if line.startswith("SigIgn:"))
+        return bool(ignored & 1 << (signal.SIGINT - 1))
+    return False
 
 
 def _children_of(attempt_id: str) -> list[int]:

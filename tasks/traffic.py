@@ -77,7 +77,7 @@ def finish_rollback(operation: Operation, intent: RollbackIntent) -> None:
                 return record
             return record.gone_back(live, named=intent.named)
 
-        operation.store.change_environment(go_back)
+        operation.last_seen = operation.store.change_environment(go_back)
         _set_state(operation, leaving.release, State.ROLLED_BACK)
         _set_state(operation, target.release, State.HEALTHY)
         # Last: whoever finds this run dead before, does all of it again.

@@ -178,6 +178,13 @@ resource "aws_iam_role_policy" "pipeline_state" {
         Resource = ["${local.bucket}/terraform/${each.key}/environment.tfstate"]
       },
       {
+        # Of a `provision` that died: `reconcile` acts as this role.
+        Sid      = "ReleaseEnvironmentLock"
+        Effect   = "Allow"
+        Action   = ["s3:GetObject", "s3:DeleteObject"]
+        Resource = ["${local.bucket}/terraform/${each.key}/environment.tfstate.tflock"]
+      },
+      {
         Sid      = "WriteReleaseRecords"
         Effect   = "Allow"
         Action   = ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"]

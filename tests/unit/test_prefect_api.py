@@ -49,10 +49,10 @@ def test_a_run_that_introduced_itself(state: StateType, age: float, gone: bool, 
 @pytest.mark.parametrize(
     ("state", "age", "dead"),
     [
-        pytest.param(StateType.RUNNING, SILENCE + 1, True, id="it died before its first act"),
-        pytest.param(StateType.RUNNING, 1, False, id="it is about to"),
-        pytest.param(StateType.PENDING, SILENCE + 1, False, id="its process starts slowly"),
-        pytest.param(StateType.PENDING, 61, True, id="its process never started"),
+        pytest.param(StateType.RUNNING, 2 * SILENCE + 1, True, id="it died before its first act"),
+        pytest.param(StateType.RUNNING, SILENCE + 1, False, id="it is about to"),
+        pytest.param(StateType.PENDING, 60, False, id="its process starts slowly"),
+        pytest.param(StateType.PENDING, 301, True, id="its process never started"),
     ],
 )
 def test_a_run_that_did_not_introduce_itself(state: StateType, age: float, dead: bool) -> None:
@@ -65,5 +65,5 @@ def test_the_process_of_an_earlier_attempt_says_nothing_of_this_one() -> None:
 
 
 def test_a_label_that_is_none_of_ours_is_no_proof_of_life() -> None:
-    run = run_of(StateType.RUNNING, SILENCE + 1, labels={"pointsman.owner": "somebody"})
+    run = run_of(StateType.RUNNING, 2 * SILENCE + 1, labels={"pointsman.owner": "somebody"})
     assert looks_dead(run, SILENCE)

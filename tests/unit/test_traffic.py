@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from core.colour import Colour
+from core.colour import Colour, Weights
+from core.errors import Permanent
 from core.record import RollbackIntent, State
+from flows.settlement import Ending, settle_attempt
 from tasks.operation import Operation
 from tasks.traffic import finish_rollback
 from tests.unit.facts import NOON, attempt, environment, live
@@ -76,3 +78,23 @@ def test_a_rollback_recorded_twice_is_recorded_once(operation: Operation, moved:
     finish_rollback.fn(operation, moved)
     finish_rollback.fn(operation, moved)
     assert_back(operation)
+
+
+def test_a_rollback_whose_histories_cannot_be_written_keeps_its_traffic_and_is_completed_later(
+    operation: Operation, aws: FakeAws, moved: RollbackIntent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws.elbv2.weights = Weights.all_on(OLD.colour)
+
+    def refuse(*_: object) -> None:
+        raise Permanent("S3 refuses the history")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(operation.store, "change_version", refuse)
+        with pytest.raises(Permanent, match="S3 refuses"):
+            finish_rollback.fn(operation, moved)
+    hold = operation.last_seen.hold
+    assert hold is not None
+    settled = settle_attempt(operation, operation.attempt, Ending(State.FAILED, "record", "said"), hold)
+    assert not settled.complete, "whoever finds it goes on"
+    assert aws.elbv2.weights == Weights.all_on(OLD.colour)
+    assert operation.store.environment().rollback == moved
