@@ -26,6 +26,8 @@ from tests.waiting import wait_for
 
 TREE = "v1.1.0"
 SETTLED_WITHIN = 20.0
+# A run that never held or introduced itself: twice the hold's expiry, a look, and its worker's time to tell.
+FORGOTTEN_WITHIN = 45.0
 PATIENCE = 150.0
 _numbers = count(int(time.time()))
 
@@ -216,7 +218,7 @@ class Scene:
     def check(self, expected: Expected, run_id: str, tag: str | None = None) -> None:
         """Wait until a run is over and the environment settled; see that both ended as they must."""
         self.await_settled(expected.within)
-        wait_for(lambda: self.operator.look(run_id).over, 30, "the run still looks alive")
+        wait_for(lambda: self.operator.look(run_id).over, FORGOTTEN_WITHIN, "the run still looks alive")
         run, record = self.operator.look(run_id), self.operator.record()
         live = expected.live or version(record)
         history = self.operator.history(tag) if tag and expected.states else None
