@@ -36,6 +36,7 @@ class HeldEnvironment:
         self.fence = 0
         self.holds = False
         self._stop: str | None = None
+        self._heeds_stop = True
         self._lost: str | None = None
         self._ended = threading.Event()
         self._heart: threading.Thread | None = None
@@ -80,6 +81,7 @@ class HeldEnvironment:
         self.fence = record.fence
         self.holds = True
         self._stop = self._lost = None
+        self._heeds_stop = True
         self._ended.clear()
         self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self._heart.start()
@@ -139,7 +141,7 @@ class HeldEnvironment:
             lambda r: holding.beat(r, self.owner, self.fence, now(), expiry=expiry, stage=self.stage)
         )
         self.last_seen = record
-        if record.hold and record.hold.stop:
+        if self._heeds_stop and record.hold and record.hold.stop:
             self._stop = f"{record.hold.stop.by} asked it to: {record.hold.stop.reason}"
         return record
 
@@ -190,8 +192,8 @@ class HeldEnvironment:
         return self._lost is not None
 
     def disregard_stop(self) -> None:
-        """Go on in spite of a wish to stop, since what is left to do is what was wished for."""
-        self._stop = None
+        """Go on in spite of a wish to stop, which stays on record: what is left to do is what was wished for."""
+        self._heeds_stop, self._stop = False, None
 
     def park(self, until: datetime) -> None:
         """Park the hold while no process works, until an approval's deadline."""

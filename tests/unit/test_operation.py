@@ -103,6 +103,15 @@ def test_a_step_does_not_begin_once_somebody_wants_it_to_stop(operation: Operati
         pytest.fail("it began")
 
 
+def test_what_settles_a_stopped_run_is_not_stopped_by_the_same_wish(operation: Operation, aws: FakeAws) -> None:
+    store_of(aws.s3).change_environment(lambda r: ask_to_stop(r, "a rollback", "it said so", now()))
+    with pytest.raises(Refused):
+        operation.ensure_ours()
+    operation.disregard_stop()
+    operation.ensure_ours()
+    assert not operation.asked_to_stop
+
+
 def test_a_hold_that_ran_out_unprolonged_stops_the_work(operation: Operation) -> None:
     hold = operation.ensure_ours().hold
     assert hold is not None
