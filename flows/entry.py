@@ -13,7 +13,7 @@ from core import hold as holding
 from core.admission import Admission, Turn, WantedRelease, admit, whose_turn
 from core.colour import Colour, Weights
 from core.errors import PointsmanError, Transient
-from core.hold import HoldVerdict, judge_hold
+from core.hold import HoldVerdict
 from core.record import EnvironmentRecord, State, Waiter
 from core.release import Configuration
 from core.version import Version
@@ -22,7 +22,6 @@ from flows.orphan import settle_orphan
 from tasks.git import Checkout
 from tasks.hold import now
 from tasks.operation import Operation
-from tasks.process import process_is_dead
 
 __all__ = ["enter"]
 
@@ -52,7 +51,7 @@ def _wait_for_turn(operation: Operation, source: Checkout, allow_downgrade: bool
             return Completed(
                 message=f"{source.version} is live in {operation.environment} already; nothing was changed."
             )
-        verdict = _judge(operation, record)
+        verdict = operation.judge(record)
         turn = whose_turn(_fresh(record, timing.hold_expiry), waiter, in_order=operation.settings.queue == "in-order")
         if turn is Turn.SUPERSEDED:
             return _superseded(operation, source)
@@ -86,11 +85,6 @@ def _wanted(operation: Operation, source: Checkout, record: EnvironmentRecord, a
     return WantedRelease(source.version, source.commit, digest, operation.owner.flow_run_id, allow_downgrade)
 
 
-def _judge(operation: Operation, record: EnvironmentRecord) -> HoldVerdict:
-    dead = record.hold is not None and process_is_dead(record.hold.owner)
-    return judge_hold(record, operation.owner, now(), owner_dead=dead)
-
-
 def _fresh(record: EnvironmentRecord, expiry: float) -> list[Waiter]:
     return [w for w in record.queue if w.seen_at >= now() - timedelta(seconds=expiry)]
 
@@ -113,7 +107,7 @@ def _take(operation: Operation, source: Checkout, allow_downgrade: bool) -> bool
     """Take the hold if it still is to be had; return whether it is ours."""
 
     def still_to_be_had(record: EnvironmentRecord) -> None:
-        if _judge(operation, record) not in (HoldVerdict.FREE, HoldVerdict.RESUMED, HoldVerdict.OURS):
+        if operation.judge(record) not in (HoldVerdict.FREE, HoldVerdict.RESUMED, HoldVerdict.OURS):
             raise Transient("Somebody else took the environment a moment ago")
         admit(
             record,

@@ -5,14 +5,13 @@ from __future__ import annotations
 from prefect.logging import get_run_logger
 
 from core.errors import Transient, UnknownOutcome
-from core.hold import HoldVerdict, judge_hold
+from core.hold import HoldVerdict
 from core.record import Attempt, EnvironmentRecord, Hold, State
 from core.version import Version
 from flows.completion import complete_rollback
 from flows.settlement import Ending, settle_attempt
-from tasks.hold import now
 from tasks.operation import Operation, remove_scratch
-from tasks.process import process_is_dead, same_host
+from tasks.process import same_host
 from tasks.terraform_lock import end_orphans, release_dead_lock
 
 __all__ = ["settle_orphan"]
@@ -32,7 +31,7 @@ def settle_orphan(
         hold = record.hold
         if hold is None:
             raise Transient("There is nothing to settle any more")
-        verdict = judge_hold(record, operation.owner, now(), owner_dead=process_is_dead(hold.owner))
+        verdict = operation.judge(record)
         wanted = (
             (HoldVerdict.ABANDONED, HoldVerdict.PARKED) if superseded_by or even_parked else (HoldVerdict.ABANDONED,)
         )

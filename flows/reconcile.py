@@ -69,7 +69,7 @@ def settle_environment(operation: Operation) -> str:
     if hold is None:
         watch_weights(operation, record)
         return f"{operation.environment} is settled; nobody holds it."
-    verdict = judge_hold(record, operation.owner, now(), owner_dead=process_is_dead(hold.owner))
+    verdict = operation.judge(record)
     parked_for_nothing = verdict is HoldVerdict.PARKED and run_is_over(hold.owner.flow_run_id)
     if verdict is not HoldVerdict.ABANDONED and not parked_for_nothing:
         return f"{operation.environment} is {verdict} by {hold.version or hold.owner.flow}, at {hold.stage}."

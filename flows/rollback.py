@@ -11,7 +11,7 @@ from prefect.states import Completed
 from core import hold as holding
 from core.colour import Weights
 from core.errors import Refused, Transient
-from core.hold import HoldVerdict, judge_hold
+from core.hold import HoldVerdict
 from core.record import EnvironmentRecord, Hold, Live, RollbackIntent, State
 from core.rollback import choose_target, may_interrupt
 from flows.boundary import Outcome, conduct
@@ -20,7 +20,6 @@ from flows.orphan import settle_orphan
 from tasks.ecr import image_exists
 from tasks.hold import now
 from tasks.operation import Operation
-from tasks.process import process_is_dead
 
 __all__ = ["rollback"]
 
@@ -62,7 +61,7 @@ def _take_hold(operation: Operation, to_version: str | None, abort_in_flight: bo
     while True:
         record = operation.store.environment()
         hold = record.hold
-        verdict = _judge(operation, record)
+        verdict = operation.judge(record)
         if verdict in _OURS_TO_TAKE:
             if interrupted and to_version is None and _was_stopped(operation, interrupted):
                 return _nothing_left_to_do(operation, interrupted, record)
@@ -88,11 +87,6 @@ def _take_hold(operation: Operation, to_version: str | None, abort_in_flight: bo
             time.sleep(timing.poll)
 
 
-def _judge(operation: Operation, record: EnvironmentRecord) -> HoldVerdict:
-    dead = record.hold is not None and process_is_dead(record.hold.owner)
-    return judge_hold(record, operation.owner, now(), owner_dead=dead)
-
-
 def _interrupt(operation: Operation, hold: Hold, abort_in_flight: bool | None) -> str | None:
     """Ask the holder to stop if that may be asked of it; return its version."""
     history = operation.store.version(hold.version) if hold.version else None
@@ -116,7 +110,7 @@ def _nothing_left_to_do(operation: Operation, interrupted: str, record: Environm
 
 
 def _refuse_taken(operation: Operation, record: EnvironmentRecord, to_version: str | None) -> None:
-    if _judge(operation, record) not in _OURS_TO_TAKE:
+    if operation.judge(record) not in _OURS_TO_TAKE:
         raise Transient("Somebody else took the environment a moment ago")
     choose_target(record, to_version)
 

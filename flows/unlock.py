@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from core.errors import Refused
+from core.hold import HoldVerdict
 from core.settings import ACCOUNT
 from tasks.operation import Operation, open_account
-from tasks.process import process_is_dead
 from tasks.terraform_lock import delete_lock, read_lock
 
 __all__ = ["unlock_state"]
@@ -19,8 +19,10 @@ def unlock_state(operation: Operation, state: str, *, confirm: Callable[[str], s
     Raises `Refused` while somebody holds the environment, and for any other answer.
     """
     for about in (operation, open_account(operation)) if state == ACCOUNT else (operation,):
-        hold = about.store.environment().hold
-        if hold is not None and not (about is not operation and process_is_dead(hold.owner)):
+        record = about.store.environment()
+        hold = record.hold
+        # Nobody settles the account: a hold there that was abandoned is no obstacle.
+        if hold is not None and (about is operation or about.judge(record) is not HoldVerdict.ABANDONED):
             raise Refused(
                 f"{about.environment} is held by {hold.owner.flow}",
                 why=f"it is at {hold.stage}, and its Terraform may be at work",

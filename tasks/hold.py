@@ -62,6 +62,11 @@ class HeldEnvironment:
             )
         return found
 
+    def judge(self, record: EnvironmentRecord) -> HoldVerdict:
+        """Return what a record's hold means for us, with what this machine knows of the holder's process."""
+        dead = record.hold is not None and process_is_dead(record.hold.owner)
+        return judge_hold(record, self.owner, now(), owner_dead=dead)
+
     def take_hold(
         self, version: str | None, judged: Callable[[EnvironmentRecord], None], *, settling: bool = False
     ) -> EnvironmentRecord:
@@ -107,8 +112,7 @@ class HeldEnvironment:
         def judged(record: EnvironmentRecord) -> None:
             if record.hold is None or record.hold.owner == self.owner:
                 return
-            gone = process_is_dead(record.hold.owner)
-            if judge_hold(record, self.owner, now(), owner_dead=gone) is not HoldVerdict.ABANDONED:
+            if self.judge(record) is not HoldVerdict.ABANDONED:
                 raise _held(record, record.hold)
 
         taken = self.take_hold(None, judged, settling=True)

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
+from core.colour import Colour
 from core.record import State
 from tests.chaos.scene import Expected, Scene, fresh
 
 pytestmark = pytest.mark.chaos
+
+
+def see_it_frozen(scene: Scene, run_id: str, foreign: Mapping[Colour, int]) -> None:
+    """The run failed because of the hand, and the hand's weights stand."""
+    run = scene.operator.wait(run_id)
+    assert run.type == "FAILED"
+    assert "frozen" in run.message
+    assert scene.operator.weights() == {colour.value: weight for colour, weight in foreign.items()}
 
 
 def test_weight_changed_by_hand_while_a_release_smoke_tests(scene: Scene) -> None:
@@ -16,10 +27,7 @@ def test_weight_changed_by_hand_while_a_release_smoke_tests(scene: Scene) -> Non
     foreign = scene.foreign_weights()
     with scene.at("smoke", run_id, tag):
         scene.set_weights(foreign)
-    run = scene.operator.wait(run_id)
-    assert run.type == "FAILED"
-    assert "frozen" in run.message
-    assert scene.operator.weights() == {colour.value: weight for colour, weight in foreign.items()}
+    see_it_frozen(scene, run_id, foreign)
     scene.thaw()
     ended = Expected(scene.was, ("FAILED",), (State.FAILED,), step="shift", leaves_nothing=False)
     scene.check(ended, run_id, tag)
@@ -32,9 +40,6 @@ def test_weight_changed_by_hand_while_a_cold_rollback_starts_its_target(scene: S
     foreign = {colour: weight // 2 for colour, weight in scene.home().items()}
     with scene.at("start", run_id):
         scene.set_weights(foreign)
-    run = scene.operator.wait(run_id)
-    assert run.type == "FAILED"
-    assert "frozen" in run.message
-    assert scene.operator.weights() == {colour.value: weight for colour, weight in foreign.items()}
+    see_it_frozen(scene, run_id, foreign)
     scene.thaw()
     scene.check(Expected(scene.was, ("FAILED",)), run_id)
