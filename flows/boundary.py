@@ -106,12 +106,11 @@ def _settle(operation: Operation, ending: Ending) -> str:
     """Settle what is ours to settle and give the environment back; return what traffic does now."""
     operation.ending = True
     interrupt_children()  # no waiting yet: traffic comes first, then `settle_attempt` sees them ended
-    if not operation.holds or operation.lost:
+    hold = operation.last_seen.hold
+    if not operation.holds or operation.lost or hold is None:
         _close_unheld(operation, ending)
         return ""
     attempt = operation.attempt if operation.has_attempt else None
-    hold = operation.last_seen.hold
-    assert hold is not None
     settled = settle_attempt(operation, attempt, ending, hold)
     if settled.complete:
         with suppress(PointsmanError):
