@@ -16,10 +16,10 @@ from core.errors import PointsmanError
 from core.record import State
 from flows.console import say_failures_once, survive_a_broken_console
 from flows.settlement import Ending, settle_attempt, traffic_now
-from tasks.aws import AwsClients
+from systems.aws import AwsClients
+from systems.processes import interrupt_children, owner_of
 from tasks.operation import Operation, open_records
 from tasks.prefect_api import attempt_id, introduce_run
-from tasks.process import interrupt_children, owner_of
 
 __all__ = ["Outcome", "conduct"]
 

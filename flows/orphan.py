@@ -10,8 +10,8 @@ from core.record import Attempt, EnvironmentRecord, Hold, State
 from core.version import Version
 from flows.completion import complete_rollback
 from flows.settlement import Ending, settle_attempt
+from systems.processes import same_host
 from tasks.operation import Operation, remove_scratch
-from tasks.process import same_host
 from tasks.terraform_lock import end_orphans, release_dead_lock
 
 __all__ = ["settle_orphan"]

@@ -15,9 +15,9 @@ from core.errors import PointsmanError
 from core.record import EnvironmentRecord, Infrastructure
 from core.settings import ACCOUNT
 from flows.boundary import Outcome, conduct
+from systems.records import ensure_state_bucket
 from tasks.hold import now
 from tasks.operation import Operation, open_account, step_task
-from tasks.records import ensure_state_bucket
 from tasks.terraform import apply_root, describe, make_plan, open_root, read_outputs, state_key
 from tasks.terraform_lock import release_dead_lock
 

@@ -25,13 +25,13 @@ from core.hold import HoldVerdict, judge_hold, leave_queue
 from core.record import EnvironmentRecord, Owner, Waiter
 from flows.boundary import Outcome, conduct
 from flows.orphan import settle_orphan
-from tasks.aws import AwsClients
+from systems.aws import AwsClients
+from systems.processes import process_is_dead
+from systems.records import RecordStore
 from tasks.hold import now
 from tasks.load_balancer import read_weights, refuse_foreign_weights
 from tasks.operation import Operation, open_records
 from tasks.prefect_api import close_run, dead_runs, run_is_over
-from tasks.process import process_is_dead
-from tasks.records import RecordStore
 
 __all__ = ["reconcile"]
 

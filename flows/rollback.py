@@ -17,7 +17,7 @@ from core.rollback import choose_target, may_interrupt
 from flows.boundary import Outcome, conduct
 from flows.completion import complete_rollback, is_warm
 from flows.orphan import settle_orphan
-from tasks.ecr import image_exists
+from systems.ecr import image_exists
 from tasks.hold import now
 from tasks.operation import Operation
 

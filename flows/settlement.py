@@ -12,9 +12,10 @@ from prefect.logging import get_run_logger
 from core.colour import Colour, Weights
 from core.errors import Permanent, PointsmanError, Transient, UnknownOutcome
 from core.record import Attempt, EnvironmentRecord, Failure, Hold, State
-from tasks.ecs import empty_slot, start_slot, stop_one_offs
+from tasks.ecs import empty_slot, start_slot
 from tasks.hold import now
 from tasks.load_balancer import move_weights, read_target_health, read_weights
+from tasks.one_off import stop_one_offs
 from tasks.operation import Operation
 from tasks.terraform_lock import release_dead_lock
 

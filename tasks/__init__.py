@@ -1,1 +1,1 @@
-"""Thin Prefect tasks, one module an outside system."""
+"""Prefect tasks: each a step of a run, over the adapters in `systems`."""

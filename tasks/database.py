@@ -9,8 +9,8 @@ from core.errors import Permanent
 from core.migration import MigrationPlan
 from core.record import State
 from core.version import Version
-from tasks.aws import aws_errors
-from tasks.ecs import run_one_off
+from systems.aws import aws_errors
+from tasks.one_off import run_one_off
 from tasks.operation import Operation, step_task
 
 __all__ = ["migrate_database", "migration_failure"]

@@ -19,10 +19,10 @@ import requests.exceptions
 from prefect.logging import get_run_logger
 
 from core.errors import Permanent, UnknownOutcome
-from tasks import ecr
+from systems import ecr
+from systems.processes import ATTEMPT_VARIABLE, run_streamed
 from tasks.git import Checkout
 from tasks.operation import Operation, step_task
-from tasks.process import ATTEMPT_VARIABLE, run_streamed
 
 __all__ = ["build_image"]
 

@@ -13,9 +13,9 @@ from core.errors import PointsmanError, Refused
 from core.hold import HoldVerdict, judge_hold
 from core.record import EnvironmentRecord, Hold, Infrastructure, Owner
 from core.settings import EnvironmentSettings
-from tasks.aws import AwsClients
-from tasks.process import process_is_dead
-from tasks.records import RecordStore
+from systems.aws import AwsClients
+from systems.processes import process_is_dead
+from systems.records import RecordStore
 
 __all__ = ["HeldEnvironment", "now"]
 

@@ -14,7 +14,7 @@ from prefect.logging import get_run_logger
 from core.colour import Colour, Weights
 from core.errors import Permanent, PointsmanError, Refused, Transient, UnknownOutcome
 from core.record import EnvironmentRecord, Frozen, Infrastructure
-from tasks.aws import AwsClients, aws_errors
+from systems.aws import AwsClients, aws_errors
 from tasks.hold import now
 from tasks.operation import Operation
 

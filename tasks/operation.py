@@ -31,9 +31,9 @@ from core.record import (
 from core.release import Configuration, Release
 from core.settings import ACCOUNT
 from core.version import Version
-from tasks.aws import AwsClients
+from systems.aws import AwsClients
+from systems.records import RecordStore
 from tasks.hold import HeldEnvironment, now
-from tasks.records import RecordStore
 
 __all__ = ["Operation", "Step", "open_account", "open_records", "remove_scratch", "step_task"]
 

@@ -26,7 +26,7 @@ from prefect.states import Crashed
 from pydantic import ValidationError
 
 from core.record import Owner
-from tasks.process import process_is_dead
+from systems.processes import process_is_dead
 
 __all__ = ["attempt_id", "close_run", "dead_runs", "introduce_run", "looks_dead", "run_is_over"]
 

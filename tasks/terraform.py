@@ -22,10 +22,10 @@ from core.plan_guard import SlotPlan, guard_slot_plan
 from core.record import Infrastructure, State
 from core.release import Release
 from core.settings import EnvironmentSettings
-from tasks.aws import aws_errors
+from systems.aws import aws_errors
+from systems.processes import ATTEMPT_VARIABLE, run_streamed
 from tasks.ecs import read_service
 from tasks.operation import Operation, step_task
-from tasks.process import ATTEMPT_VARIABLE, run_streamed
 
 __all__ = [
     "Plan",

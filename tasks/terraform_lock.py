@@ -18,9 +18,9 @@ from prefect.logging import get_run_logger
 
 from core.errors import Permanent, UnknownOutcome
 from core.record import Owner
-from tasks.aws import aws_errors, has_code
+from systems.aws import aws_errors, has_code
+from systems.processes import ATTEMPT_VARIABLE, same_host
 from tasks.operation import Operation
-from tasks.process import ATTEMPT_VARIABLE, same_host
 from tasks.terraform import state_key
 
 __all__ = ["Lock", "delete_lock", "end_orphans", "read_lock", "release_dead_lock"]

@@ -21,7 +21,7 @@ from core.record import EnvironmentRecord, Hold, State
 from sandbox.observer import Observation, Observer
 from sandbox.operator import Operator, Run
 from sandbox.traffic import Client
-from tasks.process import ATTEMPT_VARIABLE
+from systems.processes import ATTEMPT_VARIABLE
 from tests.waiting import wait_for
 
 TREE = "v1.1.0"

@@ -16,9 +16,9 @@ from blocks.environment import ReleaseEnvironment
 from core.colour import Colour, Weights
 from core.record import Infrastructure, Owner
 from core.settings import EnvironmentSettings
-from tasks.aws import AwsClients
+from systems.aws import AwsClients
+from systems.records import RecordStore
 from tasks.operation import Operation
-from tasks.records import RecordStore
 from tests.unit.facts import INFRASTRUCTURE
 
 Answer = dict[str, Any]

@@ -12,7 +12,7 @@ from botocore.exceptions import (
 )
 
 from core.errors import Permanent, PointsmanError, Transient, UnknownOutcome
-from tasks.aws import aws_errors, classify
+from systems.aws import aws_errors, classify
 from tests.unit.fakes import ENDPOINT, closed, lost, refusal, unreachable
 
 P, T, U = Permanent, Transient, UnknownOutcome

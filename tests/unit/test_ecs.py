@@ -7,8 +7,9 @@ import pytest
 from core.colour import Colour, Weights
 from core.errors import Permanent, PointsmanError, Refused, UnknownOutcome
 from core.hold import take
-from tasks.ecs import empty_slot, run_one_off, start_slot, stop_one_offs, vacate_slot
+from tasks.ecs import empty_slot, start_slot, vacate_slot
 from tasks.hold import now
+from tasks.one_off import run_one_off, stop_one_offs
 from tasks.operation import Operation
 from tests.unit.facts import owner
 from tests.unit.fakes import FakeAws, Fault, Task, closed, lost, refusal, store_of, unreachable

@@ -18,12 +18,12 @@ import pytest
 from core.errors import Permanent, PointsmanError, Transient, UnknownOutcome
 from core.record import Owner
 from core.version import Version
+from systems.ecr import find_image, image_exists
+from systems.processes import owner_of
 from tasks import docker as images
 from tasks.docker import build_image
-from tasks.ecr import find_image, image_exists
 from tasks.git import Checkout
 from tasks.operation import Operation
-from tasks.process import owner_of
 from tasks.terraform import state_key
 from tasks.terraform_lock import delete_lock, read_lock, release_dead_lock
 from tests.unit.facts import COMMIT, DIGEST, REPOSITORY

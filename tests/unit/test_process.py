@@ -15,7 +15,7 @@ import pytest
 
 from core.errors import Permanent
 from core.record import Owner
-from tasks.process import ATTEMPT_VARIABLE, interrupt_children, owner_of, process_is_dead, run_streamed, same_host
+from systems.processes import ATTEMPT_VARIABLE, interrupt_children, owner_of, process_is_dead, run_streamed, same_host
 from tasks.terraform_lock import end_orphans
 
 ME = owner_of("release", "run-1", "run-1-1")

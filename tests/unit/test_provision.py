@@ -11,8 +11,8 @@ import pytest
 from core.errors import Refused
 from core.record import Hold, Owner
 from flows.provision import account_held
+from systems.processes import owner_of
 from tasks.operation import Operation, open_account
-from tasks.process import owner_of
 from tests.unit.fakes import FakeAws
 
 LOCK = "terraform/account.tfstate.tflock"

@@ -11,7 +11,7 @@ import pytest
 from core.record import EnvironmentRecord
 from flows import reconcile
 from flows.reconcile import forgotten_runs
-from tasks.records import RecordStore
+from systems.records import RecordStore
 from tests.unit.facts import environment, hold_of, owner, waiter
 
 

@@ -7,7 +7,7 @@ import pytest
 from core.errors import Permanent, Refused, UnknownOutcome
 from core.hold import ask_to_stop, take
 from core.record import EnvironmentRecord
-from tasks.records import ensure_state_bucket
+from systems.records import ensure_state_bucket
 from tests.unit.facts import NOON, attempt, hold_of, owner, waiter
 from tests.unit.fakes import FakeS3, Fault, closed, lost, refusal, store_of, unreachable
 

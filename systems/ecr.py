@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from core.errors import Permanent, Transient
-from tasks.aws import AwsClients, aws_errors, has_code
+from systems.aws import AwsClients, aws_errors, has_code
 
 __all__ = ["Login", "PushedImage", "find_image", "image_exists", "login"]
 

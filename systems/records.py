@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from core.errors import Permanent, Refused, Transient, UnknownOutcome
 from core.record import EnvironmentRecord, VersionRecord
-from tasks.aws import aws_errors, classify, has_code
+from systems.aws import aws_errors, classify, has_code
 
 __all__ = ["RecordStore", "ensure_state_bucket"]
 
