@@ -27,6 +27,7 @@ __all__ = [
     "Live",
     "Owner",
     "RollbackIntent",
+    "SlotOutputs",
     "State",
     "StepRecord",
     "StopRequest",
@@ -115,6 +116,16 @@ class Failure(_Record):
     remains: str = Field(default="", description="What is left in the account.")
 
 
+class SlotOutputs(_Record):
+    """What an apply of the slot root put out: the definitions by which ECS knows the release."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    service_name: str
+    task_definition_arn: str
+    migration_task_definition_arn: str
+
+
 class Attempt(_Record):
     """One try at one version."""
 
@@ -128,6 +139,7 @@ class Attempt(_Record):
     plan_sha256: str | None = None
     state_version_before: str | None = Field(default=None, description="S3 version id of the slot's state.")
     state_version_after: str | None = None
+    slot: SlotOutputs | None = Field(default=None, description="What the apply put out; empty before it.")
     migrations: tuple[str, ...] = ()
     schema_head_before: str | None = None
     schema_head_after: str | None = None
@@ -194,6 +206,11 @@ class Live(_Record):
     colour: Colour
     since: datetime
     migrations: tuple[str, ...] = ()
+    slot: SlotOutputs | None = Field(default=None, description="What its apply put out; unknown in older records.")
+
+    def moved_to(self, colour: Colour, since: datetime, slot: SlotOutputs | None) -> Live:
+        """Return the release live in `colour` since then; without an apply of its own it keeps its definitions."""
+        return self.model_copy(update={"colour": colour, "since": since, "slot": slot or self.slot})
 
 
 class Owner(_Record):

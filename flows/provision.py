@@ -18,7 +18,7 @@ from flows.boundary import Outcome, conduct
 from systems.records import ensure_state_bucket
 from tasks.hold import now
 from tasks.operation import Operation, open_account, step_task
-from tasks.terraform import apply_root, describe, make_plan, open_root, read_outputs, state_key
+from tasks.terraform import apply_root, describe, make_plan, open_root, state_key
 from tasks.terraform_lock import release_dead_lock
 
 __all__ = ["provision"]
@@ -98,11 +98,11 @@ def provision_root(operation: Operation, name: str, variables: dict[str, Any]) -
         plan = make_plan(root, variables)
         if plan.empty:
             step.skip("nothing to change")
-        else:
-            operation.ensure_ours()
-            apply_root(plan)
-            step.done(describe(plan))
-        return read_outputs(root)
+            return plan.outputs
+        operation.ensure_ours()
+        outputs = apply_root(plan)
+        step.done(describe(plan))
+        return outputs
 
 
 @step_task("record")

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from blocks.environment import PROJECT
 from core.colour import Colour
 from core.errors import Permanent
 from core.plan_guard import SlotPlan, guard_slot_plan
-from core.record import Infrastructure, State
+from core.record import Infrastructure, SlotOutputs, State
 from core.release import Release
 from core.settings import EnvironmentSettings
 from systems.aws import aws_errors
@@ -31,6 +32,7 @@ __all__ = [
     "Plan",
     "Root",
     "Terraform",
+    "applied_outputs",
     "apply_plan",
     "apply_root",
     "check_plan",
@@ -39,7 +41,6 @@ __all__ = [
     "make_plan",
     "open_root",
     "plan_slot",
-    "read_outputs",
     "slot_variables",
     "state_key",
 ]
@@ -157,6 +158,12 @@ class Plan:
         changes = [c["change"] for c in self.content.get("resource_changes", [])]
         changes += self.content.get("output_changes", {}).values()
         return all(change["actions"] == ["no-op"] and not change.get("importing") for change in changes)
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        """The root's outputs by name, as far as they are known before the apply."""
+        planned = self.content.get("planned_values", {}).get("outputs", {})
+        return {name: output["value"] for name, output in planned.items() if "value" in output}
 
     def creates(self, address: str) -> bool:
         """Whether it would make that resource anew."""
@@ -312,23 +319,35 @@ def apply_plan(operation: Operation, plan: Plan) -> None:
     """Apply that very plan file; nothing if it is empty."""
     with operation.step("apply", f"apply plan {plan.sha256[:12]} to the {operation.candidate} slot") as step:
         if plan.empty:
+            outputs = plan.outputs
             step.skip("the plan changes nothing")
         else:
-            apply_root(plan)
+            outputs = apply_root(plan)
             step.done(describe(plan))
-        operation.note(state_version_after=state_version(operation, plan.root))
+        slot = SlotOutputs.model_validate(outputs)
+        operation.note(slot=slot, state_version_after=state_version(operation, plan.root))
     operation.advance(State.APPLIED)
 
 
-def apply_root(plan: Plan) -> None:
-    """Apply that very plan file."""
-    plan.root.terraform.run("apply", str(plan.file), input=False, json=python_terraform.IsFlagged, lock_timeout="30s")
+def apply_root(plan: Plan) -> dict[str, Any]:
+    """Apply that very plan file; return the root's outputs by name, as this apply put them out."""
+    lines = plan.root.terraform.run(
+        "apply", str(plan.file), input=False, json=python_terraform.IsFlagged, lock_timeout="30s"
+    )
+    return applied_outputs(lines)
 
 
-def read_outputs(root: Root) -> dict[str, Any]:
-    """Return a root's outputs by name."""
-    shown = "".join(root.terraform.run("output", quiet=True, json=python_terraform.IsFlagged))
-    return {name: output["value"] for name, output in json.loads(shown).items()}
+def applied_outputs(lines: Iterable[str]) -> dict[str, Any]:
+    """Return the outputs by name out of the JSON lines of `terraform apply`.
+
+    https://developer.hashicorp.com/terraform/internals/machine-readable-ui#outputs
+    """
+    for line in lines:
+        with suppress(ValueError):  # what is no JSON is no event
+            event = json.loads(line)
+            if isinstance(event, dict) and event.get("type") == "outputs":
+                return {name: output["value"] for name, output in event["outputs"].items() if "value" in output}
+    return {}
 
 
 def state_version(operation: Operation, root: Root) -> str | None:

@@ -42,7 +42,13 @@ def finish_release(operation: Operation) -> None:
     """Write that the release is live and healthy; what was live stays warm and becomes the rollback target."""
     with operation.step("record", f"record {operation.release} as live") as step:
         attempt = operation.attempt
-        live = Live(release=operation.release, colour=operation.candidate, since=now(), migrations=attempt.migrations)
+        live = Live(
+            release=operation.release,
+            colour=operation.candidate,
+            since=now(),
+            migrations=attempt.migrations,
+            slot=attempt.slot,
+        )
 
         def go_live(record: EnvironmentRecord) -> EnvironmentRecord:
             return record.gone_live(live)
@@ -70,7 +76,7 @@ def finish_rollback(operation: Operation, intent: RollbackIntent) -> None:
     """Write that the target is live again; the version left behind is no target any more unless it is named."""
     target, leaving = intent.target, intent.leaving
     with operation.step("record", f"record {target.release} as live") as step:
-        live = target.model_copy(update={"colour": operation.candidate, "since": now()})
+        live = target.moved_to(operation.candidate, now(), operation.attempt.slot)
 
         def go_back(record: EnvironmentRecord) -> EnvironmentRecord:
             if record.live and record.live.release.revision == target.release.revision:

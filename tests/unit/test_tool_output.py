@@ -9,7 +9,7 @@ import pytest
 
 from tasks.database import migration_failure
 from tasks.docker import failing_lines
-from tasks.terraform import diagnostics
+from tasks.terraform import applied_outputs, diagnostics
 
 # --- BuildKit
 
@@ -205,3 +205,29 @@ def test_a_migration_that_fails_is_told_by_prisma_s_code_and_its_name(output: st
 @pytest.mark.parametrize("output", ["", "sh: prisma: not found", "All migrations have been successfully applied."])
 def test_output_without_a_code_of_prisma_names_no_migration(output: str) -> None:
     assert migration_failure(output.splitlines()) == ""
+
+
+# --- what an apply put out
+
+
+def test_outputs_are_those_of_the_apply_itself() -> None:
+    lines = [
+        "Acquiring state lock. This may take a few moments...",
+        json.dumps({"@level": "info", "@message": "Apply complete!", "type": "change_summary"}),
+        json.dumps(
+            {
+                "@message": "Outputs: 2",
+                "type": "outputs",
+                "outputs": {
+                    "service_name": {"sensitive": False, "type": "string", "value": "shop-test-blue"},
+                    "subnets": {"sensitive": False, "type": ["list", "string"], "value": ["a", "b"]},
+                },
+            }
+        ),
+    ]
+    assert applied_outputs(lines) == {"service_name": "shop-test-blue", "subnets": ["a", "b"]}
+
+
+@pytest.mark.parametrize("lines", [[], ["no JSON"], ['{"@message": "the "outputs" of a module", "type": "log"}']])
+def test_no_outputs_are_made_up(lines: list[str]) -> None:
+    assert applied_outputs(lines) == {}
