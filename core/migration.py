@@ -1,4 +1,6 @@
-"""What a release's migrations mean for the versions that could serve beside them or after them.
+"""What a release's migrations mean: for the database that has some of them, and for the versions that serve on it.
+
+Three lists must agree: the repository's at the release's commit, the image's, and the database's own table.
 
 A migration that older versions can't live with says so in a comment of its SQL:
 
@@ -9,19 +11,31 @@ meaning that no version below v1.4.0 works on the new schema. Without a version 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from core.errors import Refused
+from core.errors import Refused, cut
 from core.record import EnvironmentRecord
 from core.version import Version
 
-__all__ = ["MigrationFile", "MigrationPlan", "plan_migrations"]
+__all__ = [
+    "MigrationFile",
+    "MigrationPlan",
+    "Reading",
+    "TableRow",
+    "digest_of",
+    "missing_in",
+    "plan_migrations",
+    "refuse_disagreement",
+]
 
 _MARKER = re.compile(r"^[ \t]*--[ \t]*pointsman:[ \t]*rollback-floor(?:[ \t]+(\S+))?[ \t]*$", re.MULTILINE)
 
-_ANY_MARKER = re.compile(r"^[ \t]*--[ \t]*pointsman\b", re.MULTILINE | re.IGNORECASE)
+# Whatever could be meant for us: in a block comment, behind a byte order mark, a statement or a quote too.
+_ANY_MARKER = re.compile(r"(?:--|/\*)[\s\u00a0*-]*pointsman\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -31,14 +45,70 @@ class MigrationFile:
     name: str
     sql: str
 
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the file, which is what Prisma writes into its table."""
+        return _sha256(self.sql)
+
+    def has_checksum(self, checksum: str) -> bool:
+        """Whether a checksum is this file's; line ends of another platform make no other migration."""
+        unix = self.sql.replace("\r\n", "\n")
+        return checksum in (self.checksum, _sha256(unix), _sha256(unix.replace("\n", "\r\n")))
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One row of `_prisma_migrations`: one try at one migration."""
+
+    name: str
+    checksum: str
+    finished: bool
+    rolled_back: bool
+    log: str | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a task read: the image's migrations with their checksums, and the table's rows; None where there is none."""
+
+    image: tuple[tuple[str, str], ...] | None
+    rows: tuple[TableRow, ...] | None
+
+    @property
+    def applied(self) -> dict[str, str]:
+        """The checksum of each migration that the table says is applied."""
+        return {row.name: row.checksum for row in self.rows or () if row.finished and not row.rolled_back}
+
+    @property
+    def failed(self) -> tuple[TableRow, ...]:
+        """Rows of migrations that began, did not finish, and were not resolved."""
+        return tuple(row for row in self.rows or () if not row.finished and not row.rolled_back)
+
+    @property
+    def table_digest(self) -> str:
+        """What tells this state of the table from any other."""
+        if self.rows is None:
+            return digest_of(None)
+        return digest_of([[row.name, row.checksum, row.finished, row.rolled_back] for row in self.rows])
+
+
+def digest_of(value: object) -> str:
+    """Return the SHA-256 of a value's JSON, as JavaScript writes it."""
+    return _sha256(json.dumps(value, separators=(",", ":"), ensure_ascii=False))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
 
 @dataclass(frozen=True)
 class MigrationPlan:
-    """What migrating will do: names not yet applied under the live version, in order, and the floor afterwards."""
+    """What migrating will do: names not yet applied, in order, and the floor afterwards."""
 
     names: tuple[str, ...]
     pending: tuple[str, ...]
     floor: Version | None
+    raises_floor: bool = False
 
     @property
     def head(self) -> str | None:
@@ -46,25 +116,94 @@ class MigrationPlan:
         return self.names[-1] if self.names else None
 
 
-def _refuse_misspelt(migration: MigrationFile) -> None:
-    if len(_MARKER.findall(migration.sql)) != len(_ANY_MARKER.findall(migration.sql)):
+def missing_in(reading: Reading, files: Sequence[MigrationFile]) -> tuple[str, ...]:
+    """Return the repository's migrations that the table does not call applied, in order."""
+    applied = reading.applied
+    return tuple(file.name for file in files if file.name not in applied)
+
+
+def refuse_disagreement(
+    files: Sequence[MigrationFile], reading: Reading, *, repair: str, newer_allowed: bool = False
+) -> None:
+    """Raise `Refused` where repository, image and table disagree, naming the migration and what resolves it.
+
+    `repair` is the command that resolves a migration, up to its last words. With `newer_allowed` the table may hold
+    migrations that the repository lacks, as it does when a human asks for an older version.
+    """
+    _refuse_another_image(files, reading.image)
+    for row in reading.failed:
         raise Refused(
-            f"Migration {migration.name} has a comment for Pointsman that it does not understand",
-            why="a floor that is not read would let a rollback go below it",
-            do="Write `-- pointsman: rollback-floor` with a version or nothing behind it.",
+            f"Migration {row.name} failed in this database and is not resolved",
+            why=cut((row.log or "").strip(), 600) or "the table has it as begun and not as finished",
+            do=f"Find out what it left, then say so: `{repair} --rolled-back {row.name}` (or `--applied`).",
+        )
+    known = {file.name: file for file in files}
+    for name, checksum in reading.applied.items():
+        if name not in known and not newer_allowed:
+            raise Refused(
+                f"Migration {name} is applied in this database and is not in the repository",
+                why="this version was made without it, so nobody knows whether it works on the schema",
+                do="Merge the commit that brings it into this version, or set allow_downgrade if it is really wanted.",
+            )
+        if name in known and not known[name].has_checksum(checksum):
+            raise Refused(
+                f"Migration {name} was edited after it was applied",
+                why=f"the database applied {checksum[:12]}, and the repository has {known[name].checksum[:12]}",
+                do="Restore the file as it was applied, and put the change into a new migration.",
+            )
+
+
+def _refuse_another_image(files: Sequence[MigrationFile], image: tuple[tuple[str, str], ...] | None) -> None:
+    held = dict(image or ())
+    for file in files:
+        if file.name not in held:
+            raise Refused(
+                f"The image lacks migration {file.name}",
+                why="the repository has it, and Prisma would find nothing to do and call that success",
+                do="Look what .dockerignore and the Dockerfile leave out; where the image has another layout, set "
+                "migration.image_directory.",
+            )
+        if held[file.name] != file.checksum:
+            raise Refused(
+                f"The image has another migration {file.name} than the repository",
+                why=f"its content is {held[file.name][:12]}, and the repository's {file.checksum[:12]}",
+                do="Copy the file into the image as it is.",
+            )
+    foreign = sorted(held.keys() - {file.name for file in files})
+    if foreign:
+        raise Refused(
+            f"The image has migration {foreign[0]}, which is not in the repository",
+            why="it would be applied, and nobody could see it in the release",
+            do="Commit it, or do not copy it into the image.",
         )
 
 
-def plan_migrations(files: Sequence[MigrationFile], version: Version, record: EnvironmentRecord) -> MigrationPlan:
+def _refuse_misspelt(migration: MigrationFile) -> None:
+    if len(_MARKER.findall(migration.sql)) != len(_ANY_MARKER.findall(migration.sql)):
+        raise Refused(
+            f"Migration {migration.name} has an unrecognised `-- pointsman:` comment",
+            why="a floor that is not read would let a rollback go below it",
+            do="Write `-- pointsman: rollback-floor` on a line of its own, with a version or nothing behind it.",
+        )
+
+
+def plan_migrations(
+    files: Sequence[MigrationFile],
+    version: Version,
+    record: EnvironmentRecord,
+    applied: Collection[str] | None = None,
+) -> MigrationPlan:
     """Return the plan; raise `Refused` if a pending migration would not let the live version serve.
 
-    A migration that the record knows to be applied is never pending.
+    `applied` is what the database's table says; without it, what was read last stands in for it.
     """
     live = record.live
     floor = Version.parse(record.rollback_floor) if record.rollback_floor else None
-    known = frozenset((*record.migrations, *(live.migrations if live else ())))
+    remembered = (*record.migrations, *(live.migrations if live else ()))
+    known = frozenset(remembered if applied is None else applied)
     ordered = sorted(files, key=lambda f: f.name)
     pending = [f for f in ordered if f.name not in known]
+    before = floor
     for migration in pending:
         _refuse_misspelt(migration)
         for marked in _MARKER.findall(migration.sql):
@@ -77,4 +216,9 @@ def plan_migrations(files: Sequence[MigrationFile], version: Version, record: En
                     do="Release the code that works with both schemas first, and this migration with a later version.",
                 )
             floor = raised if floor is None else max(floor, raised)
-    return MigrationPlan(names=tuple(f.name for f in ordered), pending=tuple(f.name for f in pending), floor=floor)
+    return MigrationPlan(
+        names=tuple(f.name for f in ordered),
+        pending=tuple(f.name for f in pending),
+        floor=floor,
+        raises_floor=floor is not None and (before is None or floor > before),
+    )

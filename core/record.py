@@ -15,10 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from core.colour import Colour, Weights
 from core.errors import Permanent
 from core.release import Release
+from core.version import Version
 
 __all__ = [
     "LEGAL_MOVES",
     "Attempt",
+    "CommandRun",
+    "DatabaseReading",
     "EnvironmentRecord",
     "Failure",
     "Frozen",
@@ -37,6 +40,7 @@ __all__ = [
 ]
 
 HEALTHY_KEPT = 20
+COMMANDS_KEPT = 50
 
 
 class State(StrEnum):
@@ -186,6 +190,11 @@ class VersionRecord(_Record):
         """Return one attempt by its id."""
         return next((a for a in self.attempts if a.id == attempt_id), None)
 
+    @property
+    def last_applied(self) -> Attempt | None:
+        """The newest attempt that got so far that task definitions of it are registered."""
+        return next((a for a in reversed(self.attempts) if a.slot is not None), None)
+
     def with_attempt(self, attempt: Attempt) -> VersionRecord:
         """Return the record with `attempt` replaced, or begun; a begun one must be a legal move from the last."""
         if self.attempt(attempt.id):
@@ -265,6 +274,23 @@ class Frozen(_Record):
     at: datetime
 
 
+class DatabaseReading(_Record):
+    """What the database's own migrations table said when it was read last."""
+
+    at: datetime
+    table: str = Field(description="Digest of its rows, which tells this state of it from any other.")
+
+
+class CommandRun(_Record):
+    """A command that an operator ran as a one-off task."""
+
+    at: datetime
+    by: str
+    version: str
+    command: str
+    exit_code: int | None
+
+
 class RollbackIntent(_Record):
     """A rollback's target, written before weights move so that it can be completed."""
 
@@ -304,7 +330,9 @@ class EnvironmentRecord(_Record):
     healthy: tuple[Live, ...] = Field(default=(), description="Releases that were live before, newest last.")
     left_behind: tuple[str, ...] = Field(default=(), description="Revisions rolled back from: no target unless named.")
     rollback_floor: str | None = None
-    migrations: tuple[str, ...] = Field(default=(), description="Migrations known to be applied to the database.")
+    migrations: tuple[str, ...] = Field(default=(), description="Migrations that the database's table had as applied.")
+    database: DatabaseReading | None = Field(default=None, description="When that was read; None: not to be relied on.")
+    commands: tuple[CommandRun, ...] = Field(default=(), description="What operators ran, newest last.")
     weights: Weights | None = Field(default=None, description="What we last wrote to the production listener.")
     weights_intent: Weights | None = Field(default=None, description="What we were about to write.")
     weights_before: Weights | None = Field(default=None, description="What a first release found.")
@@ -314,6 +342,7 @@ class EnvironmentRecord(_Record):
     fence: int = 0
     queue: tuple[Waiter, ...] = ()
     last_failure: str | None = None
+    last_failed: str | None = Field(default=None, description="The version that failed last, since one went live.")
 
     def gone_live(self, live: Live) -> EnvironmentRecord:
         """Return the record with `live` in place of what was live, which becomes a rollback target."""
@@ -326,6 +355,7 @@ class EnvironmentRecord(_Record):
                 "left_behind": tuple(r for r in self.left_behind if r != live.release.revision),
                 "rollback": None,
                 "last_failure": None,
+                "last_failed": None,
             }
         )
 
@@ -340,6 +370,27 @@ class EnvironmentRecord(_Record):
             return gone
         behind = (*(r for r in gone.left_behind if r != left.revision), left.revision)
         return gone.model_copy(update={"left_behind": behind})
+
+    def with_reading(self, applied: tuple[str, ...], reading: DatabaseReading) -> EnvironmentRecord:
+        """Return the record with what the database's table says."""
+        return self.model_copy(update={"migrations": applied, "database": reading})
+
+    def with_unread_database(self) -> EnvironmentRecord:
+        """Return the record for which the table has to be read before anything is believed of it."""
+        return self.model_copy(update={"database": None})
+
+    def with_floor(self, floor: Version) -> EnvironmentRecord:
+        """Return the record with a rollback floor at least that high."""
+        high = self.rollback_floor is not None and Version.parse(self.rollback_floor) >= floor
+        return self if high else self.model_copy(update={"rollback_floor": floor.tag})
+
+    def with_failure(self, version: str, sentence: str) -> EnvironmentRecord:
+        """Return the record with why the last attempt failed."""
+        return self.model_copy(update={"last_failure": sentence, "last_failed": version})
+
+    def with_command(self, run: CommandRun) -> EnvironmentRecord:
+        """Return the record with one more command that an operator ran."""
+        return self.model_copy(update={"commands": (*self.commands, run)[-COMMANDS_KEPT:]})
 
     def ours(self, observed: Weights) -> bool:
         """Whether weights seen on the listener are ones that we wrote, were about to write, or the live colour's."""

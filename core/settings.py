@@ -106,8 +106,12 @@ class Migration(_Section):
 
     enabled: bool = True
     entry_point: list[str] = []
-    command: list[str] = ["npx", "prisma", "migrate", "deploy"]
+    command: list[str] = Field(default=["npx", "--no-install", "prisma", "migrate", "deploy"], min_length=1)
     directory: str = Field(default="prisma/migrations", description="Migrations in the repository, one folder each.")
+    image_directory: str | None = Field(
+        default=None, description="The same in the image, from its working directory; as in the repository if unset."
+    )
+    url_variable: str = Field(default="DATABASE_URL", description="The variable that holds the database's address.")
     timeout_seconds: Seconds = 900
 
 
@@ -187,6 +191,8 @@ class Timing(_Section):
     return_to_live: Seconds = 300.0
     queue_poll: Seconds = 2.0
     rollback_window: Seconds = 3_600.0
+    consistency: Seconds = Field(default=5.0, description="How long a read of AWS may lag behind a write of ours.")
+    log_quiet: Seconds = Field(default=5.0, description="A stopped task's log is read until nothing came for so long.")
     reconcile_every: Seconds = 15.0
 
     @property

@@ -1,4 +1,4 @@
-"""The operator's commands: `python -m flows status|thaw|unlock <environment>`.
+"""The operator's commands: `python -m flows status|thaw|unlock|run <environment>`.
 
 They run in this process, with the blocks of the Prefect server that PREFECT_API_URL names.
 """
@@ -14,6 +14,7 @@ from core.colour import Colour
 from core.errors import PointsmanError, Refused
 from core.settings import ACCOUNT
 from flows.boundary import open_operation
+from flows.run import run_command
 from flows.status import describe_environment
 from flows.thaw import thaw
 from flows.unlock import unlock_state
@@ -33,6 +34,14 @@ def main(arguments: list[str] | None = None) -> int:
     command = commands.add_parser("unlock", help="release a Terraform state lock whose holder cannot be proven dead")
     command.add_argument("environment")
     command.add_argument("--state", required=True, choices=[*(c.value for c in Colour), "environment", ACCOUNT])
+    command = commands.add_parser("run", help="run a command as a one-off task of a release's image, in its network")
+    command.add_argument("environment")
+    command.add_argument(
+        "--version", help="whose image; the release that failed last, or else the live one, if left out"
+    )
+    command.add_argument(
+        "words", nargs=argparse.REMAINDER, metavar="-- command …", help="the command and its arguments"
+    )
     asked = parser.parse_args(arguments)
     try:
         _refuse_without_server()
@@ -63,6 +72,9 @@ def _run(asked: argparse.Namespace) -> int:
         width = max(len(name) for name, _ in rows)
         print("\n".join(f"{name:{width}}  {value}" for name, value in rows))
         return 0
+    if asked.command == "run":
+        words = asked.words[1:] if asked.words[:1] == ["--"] else asked.words
+        return run_command(operation, words, asked.version, lambda line: print(line, flush=True))
     print(unlock_state(operation, asked.state, confirm=lambda question: input(question)))
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -74,7 +75,7 @@ def open_operation(flow: str, stage: str, *, provisions: bool = False) -> Operat
     if provisions:
         block = block.provisioner()
     aws = AwsClients(block)
-    run_id = str(flow_run.id or "local")
+    run_id = str(flow_run.id or f"local-{uuid.uuid4().hex[:12]}")
     owner = owner_of(flow, run_id, attempt_id(run_id, flow_run.run_count))
     return Operation(block, aws, open_records(block, aws), owner)
 

@@ -44,7 +44,7 @@ def release_version(operation: Operation, tag: str, allow_downgrade: bool) -> st
     if ended is not None:
         return ended
     if not operation.awaits_decision:
-        prepare_candidate(operation, source)
+        prepare_candidate(operation, source, allow_downgrade)
     approve(operation)
     shift_traffic(operation)
     confirm_release(operation)
@@ -53,15 +53,16 @@ def release_version(operation: Operation, tag: str, allow_downgrade: bool) -> st
     return summarise(operation)
 
 
-def prepare_candidate(operation: Operation, source: Checkout) -> None:
+def prepare_candidate(operation: Operation, source: Checkout, allow_downgrade: bool) -> None:
     """Bring the version to where it waits for traffic: built, applied, migrated, running, smoke-tested."""
-    migrations = plan_migrations(source.migrations, source.version, operation.last_seen)
+    # What live cannot live with is refused before anything is built, by what was read of the database last.
+    plan_migrations(source.migrations, source.version, operation.last_seen)
     terraform = init_slot.submit(operation)
     operation.fix_release(build_image(operation, source))
     plan = plan_slot(operation, terraform.result())
     check_plan(operation, plan)
     vacate_slot(operation)
     apply_plan(operation, plan)
-    migrate_database(operation, migrations)
+    migrate_database(operation, source, newer_allowed=allow_downgrade)
     start_candidate(operation)
     smoke_test(operation)

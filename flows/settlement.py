@@ -69,6 +69,8 @@ def settle_attempt(operation: Operation, attempt: Attempt | None, ending: Ending
     elif hold.owner.flow == "provision":
         since = hold.acquired_at
         _tried("Terraform", remains, lambda: release_dead_lock(operation, hold.owner, "environment", since=since))
+    elif hold.owner.flow == "run":
+        stopped = _tried("one-off tasks", remains, lambda: _stop_command(operation, hold.owner.attempt))
     traffic = traffic_now(operation)
     recorded = True
     if attempt is not None:
@@ -161,6 +163,10 @@ def _stop_one_offs(operation: Operation, attempt: Attempt) -> None:
         stop_one_offs(operation, attempt.id)
 
 
+def _stop_command(operation: Operation, attempt: str) -> None:
+    stop_one_offs(operation, attempt)
+
+
 def _stop_candidate(operation: Operation, colour: Colour) -> None:
     record = operation.last_seen
     if operation.keeps_slot or (record.live is not None and record.live.colour is colour):
@@ -202,7 +208,7 @@ def _write_ending(operation: Operation, attempt: Attempt, ending: Ending, remain
         version, operation.commit, lambda r: r.with_attempt(close(r.attempt(attempt.id) or attempt))
     )
     with suppress(PointsmanError):
-        operation.store.change_environment(lambda r: r.model_copy(update={"last_failure": _in_a_line(version, ending)}))
+        operation.store.change_environment(lambda r: r.with_failure(version, _in_a_line(version, ending)))
 
 
 def _went_back(record: EnvironmentRecord) -> bool:

@@ -6,12 +6,13 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import boto3
 import httpx
+import psycopg
 
 from core.errors import Permanent
 from core.record import EnvironmentRecord, VersionRecord
@@ -64,8 +65,19 @@ class Operator:
     # --- doing
 
     def push(self, version: str, **options: Any) -> str:
-        """Push a version's tag to the application's repository; return its commit."""
-        return publish_version(self._repository, version, **options)
+        """Push a version's tag to the application's repository; return its commit.
+
+        The tree keeps the migrations that the database has, as that of a branch which only goes forward does.
+        """
+        return publish_version(self._repository, version, **{"keep": self.applied_migrations(), **options})
+
+    def applied_migrations(self) -> list[str]:
+        """Return the migrations that the application's database calls applied."""
+        address = self.sandbox.environment()["POINTSMAN_SANDBOX_DATABASE_URL"]
+        query = "SELECT migration_name FROM _prisma_migrations WHERE finished_at IS NOT NULL AND rolled_back_at IS NULL"
+        with suppress(psycopg.errors.UndefinedTable), psycopg.connect(address) as connection:
+            return [name for (name,) in connection.execute(query).fetchall()]
+        return []
 
     def next_tag(self) -> str:
         """Return a tag above every version that was ever tagged here, and above v2."""

@@ -70,11 +70,13 @@ def publish_version(
     tag: str | None = None,
     annotated: bool = True,
     move: bool = False,
+    keep: Iterable[str] = (),
 ) -> str:
     """Commit a version's tree on a branch (new: from main), tag it `tag` or else `version`; give the commit.
 
     `overlay` is a fault's name or a folder laid on top. A version without a tree of its own has that of the
-    newest one below it, so v1.1.7 has v1.1.0's. A tag that exists is refused unless it shall `move`.
+    newest one below it, so v1.1.7 has v1.1.0's. A tag that exists is refused unless it shall `move`. Migrations named
+    in `keep` are added from wherever they were committed before, as a branch that goes on keeps its files.
     """
     name = version if tag is None else tag
     if tag_commit(bare, name) is not None and not move:
@@ -83,6 +85,8 @@ def publish_version(
         tree = Path(folder)
         for layer in _layers(Version.parse(version), overlay):
             shutil.copytree(layer, tree, dirs_exist_ok=True, ignore=_NOT_COPIED)
+        for migration in keep:
+            _keep_migration(bare, tree, migration)
         commit = _commit(bare, tree, branch=branch, message=f"Release {version}")
     options = ["--annotate", f"--message=Release {version}"] if annotated else []
     _git(bare, "tag", "--force", *options, name, commit, date=_date(bare, commit))
@@ -93,6 +97,16 @@ def tag_commit(bare: Path, tag: str) -> str | None:
     """Give the commit that a tag stands for, through an annotated tag, or None if there is no such tag."""
     listing = _git(bare, "for-each-ref", "--format=%(objectname) %(*objectname)", f"refs/tags/{tag}")
     return listing.split()[-1] if listing else None
+
+
+def _keep_migration(bare: Path, tree: Path, name: str) -> None:
+    path = f"prisma/migrations/{name}/migration.sql"
+    commits = _git(bare, "log", "--all", "--format=%H", "--diff-filter=AM", "--", path).split()
+    if (tree / path).exists() or not commits:
+        return
+    (tree / path).parent.mkdir(parents=True)
+    # As it is in git, up to the last byte: its checksum is in the database.
+    (tree / path).write_bytes(_git_bytes(bare, "cat-file", "blob", f"{commits[-1]}:{path}"))
 
 
 def _layers(version: Version, overlay: str | Path | None) -> list[Path]:
@@ -132,6 +146,10 @@ def _date(bare: Path, commit: str) -> datetime:
 
 def _git(bare: Path, *arguments: str, index: Path | None = None, date: datetime | None = None) -> str:
     """Run git on a bare repository, untouched by the caller's own git settings, and give what it printed."""
+    return _git_bytes(bare, *arguments, index=index, date=date).decode().strip()
+
+
+def _git_bytes(bare: Path, *arguments: str, index: Path | None = None, date: datetime | None = None) -> bytes:
     name, _, email = _PERSON.rstrip(">").partition(" <")
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     for role in ("AUTHOR", "COMMITTER"):
@@ -142,7 +160,8 @@ def _git(bare: Path, *arguments: str, index: Path | None = None, date: datetime 
         environment["GIT_INDEX_FILE"] = str(index)
     environment |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "LC_ALL": "C"}
     command = ["git", f"--git-dir={bare}", *arguments]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, env=environment, capture_output=True, check=False)
     if result.returncode != 0:
-        raise Permanent(f"`git {arguments[0]}` failed in {bare} with exit code {result.returncode}", why=result.stderr)
-    return result.stdout.strip()
+        said = result.stderr.decode(errors="replace")
+        raise Permanent(f"`git {arguments[0]}` failed in {bare} with exit code {result.returncode}", why=said)
+    return result.stdout

@@ -249,15 +249,16 @@ def _tasks(operation: Operation, colour: Colour, status: str) -> list[str]:
 
 def describe_tasks(aws: AwsClients, infrastructure: Infrastructure, arns: list[str]) -> list[dict[str, Any]]:
     """Return what ECS says of tasks, none for none."""
-    if not arns:
-        return []
-    with aws_errors("reading tasks"):
-        found: list[dict[str, Any]] = aws("ecs").describe_tasks(cluster=infrastructure.cluster_arn, tasks=arns)["tasks"]
+    found: list[dict[str, Any]] = []
+    for start in range(0, len(arns), 100):  # as many as DescribeTasks takes
+        with aws_errors("reading tasks"):
+            answer = aws("ecs").describe_tasks(cluster=infrastructure.cluster_arn, tasks=arns[start : start + 100])
+        found += answer["tasks"]
     return found
 
 
 def _stopped_tasks(operation: Operation, colour: Colour) -> Iterator[tuple[str, str]]:
-    arns = _tasks(operation, colour, "STOPPED")[:100]
+    arns = _tasks(operation, colour, "STOPPED")
     for described in describe_tasks(operation.aws, operation.infrastructure, arns):
         if described.get("stopCode") != "ServiceSchedulerInitiated":
             yield described["taskArn"], stop_reason(described)

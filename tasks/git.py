@@ -14,6 +14,7 @@ from core.errors import Permanent, Refused, Transient
 from core.migration import MigrationFile
 from core.version import Version
 from core.words import counted
+from systems.migrations.prisma import read_migrations
 from tasks.operation import Operation, step_task
 
 __all__ = ["Checkout", "check_out"]
@@ -65,7 +66,8 @@ def check_out(operation: Operation, version: Version) -> Checkout:
                 do=f"Merge it into {source.main_branch} first, or move on to a tag that is there.",
             )
         _git([*in_it, "checkout", "--quiet", "--detach", commit], environment)
-        migrations = _read_migrations(repository / operation.settings.migration.directory)
+        migration = operation.settings.migration
+        migrations = read_migrations(repository, migration.directory) if migration.enabled else ()
         step.done(f"{version} is commit {commit[:12]}, with {counted(len(migrations), 'migration')}")
         return Checkout(version, commit, repository, migrations)
 
@@ -104,13 +106,6 @@ def _refuse_missing(url: str, version: Version, main: str, environment: Mapping[
             why=f"{url} has no such branch",
             do="Correct source.main_branch.",
         )
-
-
-def _read_migrations(directory: Path) -> tuple[MigrationFile, ...]:
-    return tuple(
-        MigrationFile(path.parent.name, path.read_text(errors="replace"))
-        for path in sorted(directory.glob("*/migration.sql"))
-    )
 
 
 def _run(arguments: list[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:

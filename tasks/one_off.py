@@ -6,111 +6,186 @@ https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html
 from __future__ import annotations
 
 import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
-
-from prefect.logging import get_run_logger
 
 from core.colour import Colour
 from core.errors import Permanent, Transient, UnknownOutcome
 from systems.aws import aws_errors
-from tasks.ecs import describe_tasks, read_log, stop_reason
-from tasks.operation import Operation
+from systems.cloudwatch_logs import LogStream
+from tasks.ecs import describe_tasks, stop_reason
+from tasks.operation import Operation, run_logger
 
-__all__ = ["OneOff", "run_one_off", "stop_one_offs"]
+__all__ = ["OneOff", "OneOffTask", "run_one_off", "stop_one_offs"]
+
+# https://docs.aws.amazon.com/AmazonECS/latest/developerguide/api_failures_messages.html
+_LATER = ("capacity is unavailable", "RESOURCE:", "AGENT", "LimitExceeded")
+
+
+@dataclass(frozen=True)
+class OneOffTask:
+    """What to run: a task definition, and what is different from it."""
+
+    task_definition: str
+    log_prefix: str
+    timeout: float
+    command: Sequence[str] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class OneOff:
-    """How a one-off task ended."""
+    """How a one-off task ended; the exit code is None where its last line was enough to know."""
 
     exit_code: int | None
     reason: str
     lines: tuple[str, ...]
 
 
-def run_one_off(
-    operation: Operation,
-    *,
-    task_definition: str,
-    prefix: str,
-    started_by: str,
-    command: list[str] | None,
-    timeout: float,
-) -> OneOff:
-    """Run a task to its end with its log lines in the run's log.
+Heard = Callable[[str], bool]
 
-    `started_by` marks the task and makes a repeated call the same task: a lost answer is asked again with the same
-    token. https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ECS_Idempotency.html
+
+def run_one_off(operation: Operation, task: OneOffTask, heard: Heard) -> OneOff:
+    """Run a task to its end; `heard` gets each line of its log as it comes, and says whether it was the last.
+
+    Every line arrives, those that come after the task stopped too. Raises `Permanent` for a task that is not placed,
+    or that takes longer than its timeout and was stopped.
     """
-    infrastructure = operation.infrastructure
-    arn = _run_task(operation, task_definition, started_by, command)
-    logger = get_run_logger()
-    end = time.monotonic() + timeout
-    told = 0
+    end = time.monotonic() + task.timeout
+    arn = _run_task(operation, task, end)
+    stream = LogStream(
+        operation.aws("logs"),
+        operation.infrastructure.log_group_name,
+        f"{task.log_prefix}/{operation.settings.name}/{arn.rsplit('/', 1)[-1]}",
+    )
+    log = _Log(stream, heard)
     while True:
         operation.check()
-        described = describe_tasks(operation.aws, infrastructure, [arn])
-        lines = read_log(operation, prefix, arn)
-        for line in lines[told:]:
-            logger.info(line)
-        told = max(told, len(lines))
-        if described and described[0]["lastStatus"] == "STOPPED":
-            container = (described[0].get("containers") or [{}])[0]
-            return OneOff(container.get("exitCode"), stop_reason(described[0]), tuple(read_log(operation, prefix, arn)))
+        stopped = _stopped(operation, arn)
+        if log.listen():
+            return OneOff(None, "", tuple(log.lines))
+        if stopped is not None:
+            log.listen_until_quiet(operation.settings.timing.log_quiet, operation.settings.timing.poll)
+            container = (stopped.get("containers") or [{}])[0]
+            return OneOff(container.get("exitCode"), stop_reason(stopped), tuple(log.lines))
         if time.monotonic() > end:
-            stop_one_offs(operation, started_by)
-            raise Permanent(f"The task {arn.rsplit('/', 1)[-1]} took longer than {timeout:g} s", why="it was stopped")
+            stop_one_offs(operation, operation.owner.attempt)
+            raise Permanent(
+                f"The task {arn.rsplit('/', 1)[-1]} took longer than {task.timeout:g} s", why="it was stopped"
+            )
         time.sleep(operation.settings.timing.poll)
 
 
-def _run_task(operation: Operation, task_definition: str, started_by: str, command: list[str] | None) -> str:
-    infrastructure = operation.infrastructure
-    overrides = {"containerOverrides": [{"name": operation.settings.name, "command": command}]} if command else {}
-    for last in (False, False, True):
+class _Log:
+    """A task's lines, handed on as they come."""
+
+    def __init__(self, stream: LogStream, heard: Heard) -> None:
+        self._stream, self._heard = stream, heard
+        self.lines: list[str] = []
+
+    def listen(self) -> bool:
+        """Hand on the new lines; return whether one of them was the last that there will be."""
+        new = self._stream.read_new()
+        self.lines += new
+        last = [self._heard(line) for line in new]
+        return any(last)
+
+    def listen_until_quiet(self, seconds: float, poll: float) -> None:
+        """Lines may arrive some seconds after the task has stopped."""
+        quiet_since = time.monotonic()
+        while time.monotonic() - quiet_since < seconds:
+            before = len(self.lines)
+            if self.listen():
+                return
+            if len(self.lines) > before:
+                quiet_since = time.monotonic()
+            time.sleep(min(poll, seconds))
+
+
+def _stopped(operation: Operation, arn: str) -> dict[str, Any] | None:
+    """Return what ECS says of a task that has stopped; None while it has not, or where ECS does not answer."""
+    with suppress(Transient):
+        for described in describe_tasks(operation.aws, operation.infrastructure, [arn]):
+            if described["lastStatus"] == "STOPPED":
+                return described
+    return None
+
+
+def _run_task(operation: Operation, task: OneOffTask, end: float) -> str:
+    """Start a task and return its ARN.
+
+    A lost answer is asked for again with the same token, which is then the same task; where ECS has no room just now,
+    it is asked again later. https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ECS_Idempotency.html
+    """
+    lost = 0
+    token = uuid.uuid4().hex
+    while True:
         operation.ensure_ours()
         try:
-            with aws_errors(f"starting a task of {task_definition}", writes=True):
-                answer = operation.aws("ecs").run_task(
-                    cluster=infrastructure.cluster_arn,
-                    taskDefinition=task_definition,
-                    launchType="FARGATE",
-                    count=1,
-                    startedBy=started_by,
-                    clientToken=started_by,
-                    overrides=overrides,
-                    networkConfiguration={
-                        "awsvpcConfiguration": {
-                            "subnets": list(infrastructure.private_subnet_ids),
-                            "securityGroups": [infrastructure.task_security_group_id],
-                            "assignPublicIp": "DISABLED",
-                        }
-                    },
-                )
+            with aws_errors(f"starting a task of {task.task_definition}", writes=True):
+                answer = operation.aws("ecs").run_task(**_request(operation, task), clientToken=token)
         except (Transient, UnknownOutcome):
-            if last:
+            lost += 1
+            if lost == 3:
                 raise
+            time.sleep(operation.settings.timing.poll)
             continue
         if answer["tasks"]:
             return str(answer["tasks"][0]["taskArn"])
-        failures = "; ".join(f"{f.get('reason')} {f.get('detail', '')}".strip() for f in answer["failures"])
-        raise Permanent("ECS started no task", why=failures or "it gave no reason")
-    raise AssertionError("unreachable")
+        failures = "; ".join(f"{f.get('reason')} {f.get('detail') or ''}".strip() for f in answer["failures"])
+        if not any(word.lower() in failures.lower() for word in _LATER) or time.monotonic() > end:
+            raise Permanent("ECS started no task", why=failures or "it gave no reason")
+        run_logger().info("ECS has no room for a task now (%s); it is asked again", failures)
+        token = uuid.uuid4().hex
+        time.sleep(max(1.0, operation.settings.timing.poll))
+
+
+def _request(operation: Operation, task: OneOffTask) -> dict[str, Any]:
+    infrastructure = operation.infrastructure
+    container: dict[str, Any] = {"name": operation.settings.name}
+    if task.command:
+        container["command"] = list(task.command)
+    if task.environment:
+        container["environment"] = [{"name": name, "value": value} for name, value in task.environment.items()]
+    return {
+        "cluster": infrastructure.cluster_arn,
+        "taskDefinition": task.task_definition,
+        "launchType": "FARGATE",
+        "count": 1,
+        "startedBy": operation.owner.attempt,
+        "overrides": {"containerOverrides": [container]},
+        "networkConfiguration": {
+            "awsvpcConfiguration": {
+                "subnets": list(infrastructure.private_subnet_ids),
+                "securityGroups": [infrastructure.task_security_group_id],
+                "assignPublicIp": "DISABLED",
+            }
+        },
+    }
 
 
 def stop_one_offs(operation: Operation, started_by: str) -> int:
     """Stop every task so marked and wait until each is seen STOPPED; return how many there were.
 
-    A lost answer leads to the next look. Raises `UnknownOutcome` if one does not stop in time.
+    A lost answer leads to the next look. ECS may not list a task yet that was started a moment ago, so it is looked
+    twice. Raises `UnknownOutcome` if one does not stop in time.
     """
-    end = time.monotonic() + operation.settings.timing.vacate
+    timing = operation.settings.timing
+    end = time.monotonic() + timing.vacate
+    looked_again = False
     while True:
         marked = _one_offs(operation, started_by)
         alive = [t["taskArn"] for t in marked if t["lastStatus"] != "STOPPED"]
         to_stop = [t["taskArn"] for t in marked if t["taskArn"] in alive and t.get("desiredStatus") != "STOPPED"]
         if not alive:
-            return len(marked)
+            if looked_again:
+                return len(marked)
+            looked_again = True
+            time.sleep(timing.consistency)
+            continue
         for arn in to_stop:
             with suppress(Transient, UnknownOutcome), aws_errors(f"stopping task {arn}", writes=True):
                 operation.aws("ecs").stop_task(
@@ -120,7 +195,7 @@ def stop_one_offs(operation: Operation, started_by: str) -> int:
             raise UnknownOutcome(
                 f"{len(alive)} one-off tasks did not stop", why=", ".join(alive), do="Stop them in ECS."
             )
-        time.sleep(operation.settings.timing.poll)
+        time.sleep(timing.poll)
 
 
 def _one_offs(operation: Operation, started_by: str) -> list[dict[str, Any]]:
@@ -134,5 +209,5 @@ def _one_offs(operation: Operation, started_by: str) -> list[dict[str, Any]]:
         for colour in Colour:
             family = f"{operation.settings.cluster}-{colour}-migration"
             arns |= set(ecs.list_tasks(cluster=cluster, family=family, desiredStatus="STOPPED")["taskArns"])
-    described = describe_tasks(operation.aws, operation.infrastructure, sorted(arns)[:100])
+    described = describe_tasks(operation.aws, operation.infrastructure, sorted(arns))
     return [t for t in described if t.get("startedBy") == started_by]

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from logging import Logger, LoggerAdapter
 from pathlib import Path
 from tempfile import gettempdir, mkdtemp
 from typing import ParamSpec, TypeVar
@@ -15,7 +16,8 @@ from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State as PrefectState
 from prefect.client.schemas.objects import TaskRun
-from prefect.logging import get_run_logger
+from prefect.exceptions import MissingContextError
+from prefect.logging import get_logger, get_run_logger
 
 from blocks.environment import ReleaseEnvironment
 from core.colour import Colour, Weights
@@ -35,7 +37,7 @@ from systems.aws import AwsClients
 from systems.records import RecordStore
 from tasks.hold import HeldEnvironment, now
 
-__all__ = ["Operation", "Step", "open_account", "open_records", "remove_scratch", "step_task"]
+__all__ = ["Operation", "Step", "open_account", "open_records", "remove_scratch", "run_logger", "step_task"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -50,6 +52,14 @@ def step_task(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
 
 def _is_transient(_task: Task[..., object], _run: TaskRun, state: PrefectState[object]) -> bool:
     return isinstance(state.result(raise_on_failure=False), Transient)
+
+
+def run_logger() -> Logger | LoggerAdapter[Logger]:
+    """Return the run's log, or that of an operator's command, which is no run."""
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return get_logger("pointsman")
 
 
 def open_records(environment: ReleaseEnvironment, aws: AwsClients) -> RecordStore:

@@ -54,6 +54,8 @@ heartbeat = 3600
 hold_expiry = 7200
 vacate = 0.5
 start = 0.5
+consistency = 0.001
+log_quiet = 0.005
 """
 
 

@@ -229,6 +229,8 @@ class FakeEcs(_Fake):
     tokens: dict[str, Task] = field(default_factory=dict)
     ends_with: int | None = 0
     failures: list[Answer] = field(default_factory=list)
+    definitions: dict[str, Answer] = field(default_factory=dict)
+    on_run: Callable[[Answer], int | None] | None = None
 
     def describe_services(self, *, cluster: str, services: list[str]) -> Answer:
         def read() -> Answer:
@@ -266,8 +268,10 @@ class FakeEcs(_Fake):
     def run_task(self, *, startedBy: str, clientToken: str, **arguments: Any) -> Answer:  # noqa: N803
         def run() -> Answer:
             if self.failures:
-                return {"tasks": [], "failures": self.failures}
+                return {"tasks": [], "failures": [self.failures.pop(0)]}
             if clientToken not in self.tokens:
+                if self.on_run is not None:
+                    self.ends_with = self.on_run(arguments)
                 task = Task(f"arn:aws:ecs:eu-west-1:123456789012:task/c/{len(self.tasks)}", startedBy)
                 if self.ends_with is not None:
                     task.last = task.desired = "STOPPED"
@@ -302,6 +306,14 @@ class FakeEcs(_Fake):
             "describe_tasks", {"tasks": tasks}, lambda: {"tasks": [t.described() for t in self.tasks if t.arn in tasks]}
         )
 
+    def describe_task_definition(self, *, taskDefinition: str) -> Answer:  # noqa: N803
+        def read() -> Answer:
+            if taskDefinition not in self.definitions:
+                raise refusal("ClientException", 400, "DescribeTaskDefinition")
+            return {"taskDefinition": self.definitions[taskDefinition]}
+
+        return self._do("describe_task_definition", {"taskDefinition": taskDefinition}, read)
+
     def stop_task(self, *, cluster: str, task: str, reason: str) -> Answer:
         def stop() -> Answer:
             next(t for t in self.tasks if t.arn == task).desired = "STOPPED"
@@ -312,12 +324,31 @@ class FakeEcs(_Fake):
 
 @dataclass
 class FakeLogs(_Fake):
-    """What tasks logged."""
+    """What tasks logged, in pages of at most `page` lines; `empty` pages come first, as they may."""
 
     lines: list[str] = field(default_factory=list)
+    page: int = 100
+    empty: int = 0
+    late: list[list[str]] = field(default_factory=list)
 
-    def get_log_events(self, **arguments: Any) -> Answer:
-        return self._do("get_log_events", arguments, lambda: {"events": [{"message": line} for line in self.lines]})
+    def get_log_events(self, *, nextToken: str | None = None, startFromHead: bool = False, **names: Any) -> Answer:  # noqa: N803
+        def read() -> Answer:
+            if not startFromHead:
+                return {"events": [{"message": line} for line in self.lines[-self.page :]], "nextForwardToken": "end"}
+            start = int(nextToken or 0)
+            if self.empty:
+                self.empty -= 1
+                return {"events": [], "nextForwardToken": f"{start:0{self.empty + 2}}"}
+            found = self.lines[start : start + self.page]
+            if not found and self.late:
+                self.lines += self.late.pop(0)
+            token = str(start + len(found))
+            return {
+                "events": [{"message": line} for line in found],
+                "nextForwardToken": nextToken if nextToken and not found else token,
+            }
+
+        return self._do("get_log_events", {"nextToken": nextToken, **names}, read)
 
 
 @dataclass

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import pytest
 
 from core.colour import Colour, Weights
@@ -9,7 +12,7 @@ from core.errors import Permanent, PointsmanError, Refused, UnknownOutcome
 from core.hold import take
 from tasks.ecs import empty_slot, start_slot, vacate_slot
 from tasks.hold import now
-from tasks.one_off import run_one_off, stop_one_offs
+from tasks.one_off import OneOff, OneOffTask, run_one_off, stop_one_offs
 from tasks.operation import Operation
 from tests.unit.facts import owner
 from tests.unit.fakes import FakeAws, Fault, Task, closed, lost, refusal, store_of, unreachable
@@ -18,15 +21,8 @@ GREEN = "shop-test-green"
 ARN = "arn:aws:ecs:eu-west-1:123456789012:task/c/0"
 
 
-def run(operation: Operation, timeout: float = 5) -> object:
-    return run_one_off(
-        operation,
-        task_definition="migration:1",
-        prefix="green-migration",
-        started_by="run-1-1",
-        command=None,
-        timeout=timeout,
-    )
+def run(operation: Operation, timeout: float = 5, heard: Callable[[str], bool] = lambda _line: False) -> OneOff:
+    return run_one_off(operation, OneOffTask("migration:1", "green-migration", timeout), heard)
 
 
 LOST = [
@@ -121,7 +117,8 @@ def test_a_task_whose_start_was_lost_is_asked_for_again_with_the_same_token(
     run(operation)
     assert len(aws.ecs.tasks) == 1
     tokens = {arguments["clientToken"] for name, arguments in aws.ecs.calls if name == "run_task"}
-    assert tokens == {"run-1-1"}
+    assert len(tokens) == 1
+    assert {arguments["startedBy"] for name, arguments in aws.ecs.calls if name == "run_task"} == {"run-1-1"}
     assert aws.ecs.count("run_task") >= asked
 
 
@@ -133,9 +130,28 @@ def test_a_task_whose_start_is_never_answered_has_an_unknown_outcome(operation: 
 
 
 def test_a_task_that_ecs_cannot_place_is_told_with_its_reason(operation: Operation, aws: FakeAws) -> None:
-    aws.ecs.failures = [{"reason": "RESOURCE:CPU", "detail": "none left"}]
-    with pytest.raises(Permanent, match="ECS started no task: RESOURCE:CPU none left"):
+    aws.ecs.failures = [{"reason": "MISSING", "detail": "no such cluster"}]
+    with pytest.raises(Permanent, match="ECS started no task: MISSING no such cluster"):
         run(operation)
+
+
+@pytest.mark.parametrize("reason", ["Capacity is unavailable at this time. Please try again later", "RESOURCE:MEMORY"])
+def test_room_for_a_task_is_waited_for(operation: Operation, aws: FakeAws, reason: str) -> None:
+    aws.ecs.failures = [{"reason": reason}, {"reason": reason}]
+    assert run(operation).exit_code == 0
+    tokens = [arguments["clientToken"] for name, arguments in aws.ecs.calls if name == "run_task"]
+    assert len(set(tokens)) == len(tokens) == 3, "a token that was answered is not used again"
+
+
+def test_room_for_a_task_is_not_waited_for_for_ever(operation: Operation, aws: FakeAws) -> None:
+    aws.ecs.failures = [{"reason": "Capacity is unavailable at this time"}]
+    with pytest.raises(Permanent, match="ECS started no task: Capacity is unavailable"):
+        run(operation, timeout=0)
+
+
+def test_throttled_looks_at_a_task_are_repeated_until_its_deadline(operation: Operation, aws: FakeAws) -> None:
+    aws.ecs.fail("describe_tasks", *[Fault(refusal("ThrottlingException")) for _ in range(6)])
+    assert run(operation).exit_code == 0
 
 
 def test_a_task_that_takes_too_long_is_stopped(operation: Operation, aws: FakeAws) -> None:
@@ -148,7 +164,23 @@ def test_a_task_that_takes_too_long_is_stopped(operation: Operation, aws: FakeAw
 def test_a_task_ends_with_its_exit_code_and_its_lines(operation: Operation, aws: FakeAws) -> None:
     aws.ecs.ends_with, aws.logs.lines = 1, ["Error: P3018"]
     ended = run(operation)
-    assert (ended.exit_code, ended.lines) == (1, ("Error: P3018",))  # type: ignore[attr-defined]
+    assert (ended.exit_code, ended.lines) == (1, ("Error: P3018",))
+
+
+def test_every_line_of_a_task_arrives_in_order(operation: Operation, aws: FakeAws) -> None:
+    lines = [f"line {n}" for n in range(257)]
+    aws.logs.lines, aws.logs.empty, aws.logs.late = lines[:250], 2, [lines[250:255], lines[255:]]
+    heard: list[str] = []
+    ended = run(operation, heard=lambda line: bool(heard.append(line)))
+    assert heard == lines
+    assert list(ended.lines) == lines
+
+
+def test_a_task_whose_last_line_was_heard_is_not_waited_for(operation: Operation, aws: FakeAws) -> None:
+    aws.ecs.ends_with = None  # it would never stop
+    aws.logs.lines = ["working", "end"]
+    ended = run(operation, heard=lambda line: line == "end")
+    assert (ended.exit_code, ended.lines) == (None, ("working", "end"))
 
 
 # --- stop_task
@@ -163,6 +195,15 @@ def test_all_tasks_so_marked_are_stopped_and_no_others(operation: Operation, aws
 def test_where_nothing_runs_nothing_is_stopped(operation: Operation, aws: FakeAws) -> None:
     assert stop_one_offs(operation, "run-1-1") == 0
     assert aws.ecs.count("stop_task") == 0
+
+
+def test_a_task_that_is_not_listed_yet_is_found_by_a_second_look(
+    operation: Operation, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = Task(ARN, "run-1-1")
+    monkeypatch.setattr(time, "sleep", lambda _seconds: aws.ecs.tasks or aws.ecs.tasks.append(started))
+    assert stop_one_offs(operation, "run-1-1") == 1
+    assert started.last == "STOPPED"
 
 
 def test_a_task_is_seen_stopped_before_anything_is_decided(operation: Operation, aws: FakeAws) -> None:

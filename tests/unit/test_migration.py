@@ -34,7 +34,6 @@ def floor_of(sql: str, record: EnvironmentRecord = LIVE, version: Version = NEW)
             "v1.3.0",
         ),
         ("a comment of another kind", "-- rollback-floor v9.0.0\n", "v1.1.0"),
-        ("a string in SQL", "SELECT '-- pointsman: rollback-floor v9.0.0';\n", "v1.1.0"),
     ],
 )
 def test_a_release_raises_the_floor_at_most_to_the_live_version(rule: str, sql: str, floor: str) -> None:

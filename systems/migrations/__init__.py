@@ -1,0 +1,1 @@
+"""Migration engines: each knows one tool's files, its own table and its errors."""

@@ -1,0 +1,156 @@
+"""Prisma Migrate: its files in a repository, and its own table, read inside the candidate's image.
+
+https://www.prisma.io/docs/orm/prisma-migrate/understanding-prisma-migrate/migration-histories
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from core.errors import Refused
+from core.migration import MigrationFile, Reading, TableRow
+from core.settings import Migration
+
+__all__ = ["Expectation", "TaskReport", "TaskScript", "read_migrations", "repair_command", "tool_of"]
+
+_SCRIPT = Path(__file__).with_name("prisma_task.js")
+_LARGEST = 1024 * 1024
+_NAME = re.compile(r"[0-9A-Za-z_.-]{1,200}")
+
+
+def read_migrations(checkout: Path, directory: str) -> tuple[MigrationFile, ...]:
+    """Return the migrations of a checkout, in the order in which Prisma applies them.
+
+    Raises `Refused` for a directory that does not exist, and for names and files that no migration has.
+    """
+    root = checkout / directory
+    if not root.is_dir() or not root.resolve().is_relative_to(checkout.resolve()):
+        raise Refused(
+            f"The migration directory {directory} does not exist in the repository",
+            why="without it nothing would tell whether the database is up to date",
+            do="Set migration.directory, or migration.enabled = false where this application has no migrations.",
+        )
+    files = sorted(root.glob("*/migration.sql"), key=lambda path: path.parent.name)
+    return tuple(_read_migration(path, checkout) for path in files)
+
+
+def _read_migration(path: Path, checkout: Path) -> MigrationFile:
+    name = path.parent.name
+    if not _NAME.fullmatch(name):
+        raise Refused(
+            f"The migration {name[:60]!r} has an invalid name",
+            why="a name has letters, digits, '_', '-' and '.', and at most 200 of them",
+            do="Rename its folder.",
+        )
+    real = path.resolve()
+    if not real.is_relative_to(checkout.resolve()) or not real.is_file():
+        raise Refused(f"The migration {name} is not a file of the repository", do="Replace the link by the file.")
+    if real.stat().st_size > _LARGEST:
+        raise Refused(f"The migration {name} is larger than 1 MiB", do="Load data by other means than a migration.")
+    try:
+        return MigrationFile(name, real.read_bytes().decode())
+    except UnicodeDecodeError as error:
+        raise Refused(f"The migration {name} is not valid UTF-8", why=str(error), do="Save it as UTF-8.") from error
+
+
+def tool_of(command: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return how `command` calls Prisma, and with which schema: `npx prisma migrate deploy` calls it `npx prisma`."""
+    start = command.index("migrate") if "migrate" in command else len(command)
+    options: list[str] = []
+    for option, value in pairwise(command):
+        if option in ("--schema", "--config"):
+            options += [option, value]
+    options += [word for word in command if word.startswith(("--schema=", "--config="))]
+    return list(command[:start]), options
+
+
+def repair_command(environment: str, settings: Migration) -> str:
+    """Return the command that resolves a migration, up to its last words."""
+    tool, options = tool_of(settings.command)
+    return " ".join(["python -m flows run", environment, "--", *tool, "migrate resolve", *options])
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What image and table must be for the task to migrate: each by its digest (see `core.migration`)."""
+
+    image: str
+    table: str
+
+
+@dataclass(frozen=True)
+class TaskScript:
+    """The command of a task that reads, and migrates where all is as expected; its lines begin with `mark`."""
+
+    settings: Migration
+    expected: Expectation | None
+    mark: str = field(default_factory=lambda: f"pointsman-{secrets.token_hex(6)}")
+
+    @property
+    def command(self) -> list[str]:
+        """The container's command."""
+        lines = (line.strip() for line in _SCRIPT.read_text().splitlines())
+        return ["node", "-e", "\n".join(line for line in lines if line and not line.startswith("//"))]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The container's variables beside its own. Sizes are bounded: overrides have 8,192 characters at most."""
+        tool, options = tool_of(self.settings.command)
+        task = {
+            "mark": self.mark,
+            "directory": self.settings.image_directory or self.settings.directory,
+            "variable": self.settings.url_variable,
+            "tool": tool,
+            "options": options,
+            "command": self.settings.command,
+            "image": self.expected.image if self.expected else None,
+            "table": self.expected.table if self.expected else None,
+        }
+        return {"POINTSMAN_TASK": json.dumps(task, separators=(",", ":"))}
+
+    def speaks(self, line: str) -> bool:
+        """Whether a line of the log is the script's own."""
+        return line.startswith(f"{self.mark} ")
+
+    def ended(self, line: str) -> bool:
+        """Whether that line is its last."""
+        return self.speaks(line) and '"end":' in line
+
+    def report(self, lines: Iterable[str]) -> TaskReport:
+        """Return what the task said, out of its log."""
+        facts: dict[str, Any] = {}
+        for line in lines:
+            if self.speaks(line):
+                for name, value in json.loads(line.partition(" ")[2]).items():
+                    facts[name] = [*facts[name], *value] if isinstance(facts.get(name), list) else value
+        image = facts.get("image")
+        held = tuple((name, digest) for name, digest in image) if image is not None else None
+        return TaskReport(
+            before=Reading(held, _rows(facts["before"])) if "before" in facts else None,
+            after=Reading(held, _rows(facts["after"])) if "after" in facts else None,
+            migrated=bool(facts.get("migrating")),
+            unreadable=facts.get("unreadable", ""),
+            exit_code=facts.get("end"),
+        )
+
+
+def _rows(given: list[list[Any]] | None) -> tuple[TableRow, ...] | None:
+    return None if given is None else tuple(TableRow(*row) for row in given)
+
+
+@dataclass(frozen=True)
+class TaskReport:
+    """What a task read before and after, whether it migrated, and how it ended; None where it did not get so far."""
+
+    before: Reading | None
+    after: Reading | None
+    migrated: bool
+    unreadable: str
+    exit_code: int | None
