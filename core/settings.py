@@ -5,10 +5,11 @@ from __future__ import annotations
 import tomllib
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from core.colour import Colour
 from core.errors import Refused
+from core.source import user_info_in
 
 __all__ = [
     "ACCOUNT",
@@ -32,6 +33,8 @@ __all__ = [
 
 ACCOUNT = "account"
 """What all environments of an account share; no environment can have this name."""
+
+Branch = Annotated[str, Field(pattern=r"^(\*|\w[^\s:^~?*\[\\]*\*?)[^\s:^~?*\[\\]*$")]
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -62,7 +65,30 @@ class Source(_Section):
 
     url: str = Field(min_length=1, description="Any URL that git understands, or a path.")
     github_repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$", description="owner/name, as GitHub spells it.")
-    main_branch: str = "main"
+    main_branch: Branch | None = Field(default=None, description="The one branch that is released from.")
+    branches: tuple[Branch, ...] = Field(default=(), description="Several, each a name or a pattern with one `*`.")
+    max_mib: int = Field(
+        default=2_048, ge=1, description="The most that a checkout may hold, git's own files included."
+    )
+    max_files: int = Field(default=200_000, ge=1, description="The most files that a checkout may hold.")
+
+    @field_validator("url")
+    @classmethod
+    def _url_holds_no_credentials(cls, url: str) -> str:
+        if user_info_in(url):
+            raise ValueError("holds credentials, which would reach logs and images: use POINTSMAN_SOURCE_TOKEN")
+        return url
+
+    @model_validator(mode="after")
+    def _branches_are_named_once(self) -> Self:
+        if self.main_branch and self.branches:
+            raise ValueError("main_branch and branches are both set: name all branches in branches")
+        return self
+
+    @property
+    def released_branches(self) -> tuple[str, ...]:
+        """The branches that versions are released from, names or patterns."""
+        return self.branches or (self.main_branch or "main",)
 
 
 class Image(_Section):
@@ -224,6 +250,7 @@ class EnvironmentSettings(_Section):
     stage: str = Field(pattern=r"^[a-z][a-z0-9-]{1,20}$")
     state_bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
     queue: Literal["newest", "in-order"] = "newest"
+    prereleases: bool = Field(default=False, description="Whether versions such as v2.0.0-rc.1 are released here.")
     aws: Aws = Aws()
     docker: Docker = Docker()
     source: Source

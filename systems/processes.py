@@ -6,18 +6,21 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from core.errors import Permanent
+from core.errors import Permanent, PointsmanError
 from core.record import Owner
 
 __all__ = ["ATTEMPT_VARIABLE", "interrupt_children", "owner_of", "process_is_dead", "run_streamed", "same_host"]
 
 # Each child carries its attempt's id under this name, so that what outlives a killed run can be found.
 ATTEMPT_VARIABLE = "POINTSMAN_ATTEMPT"
+
+_GUARD_SECONDS = 1.0
 
 _children: set[subprocess.Popen[str]] = set()
 _lock = threading.Lock()
@@ -31,13 +34,15 @@ def run_streamed(
     environment: Mapping[str, str],
     directory: Path | None = None,
     timeout: float,
+    guard: Callable[[], PointsmanError | None] | None = None,
 ) -> int:
     """Run `command` in a process group of its own, hand each line of its output to `on_line`, return its exit code.
 
     Lines of standard error go to `on_error_line`, or to `on_line` as well.
 
     If this thread is interrupted, or `timeout` seconds pass, the child gets one SIGINT and is waited for: Terraform
-    then stops in order and saves its state. Raises `Permanent` for a command that is not there or took too long.
+    then stops in order and saves its state. Raises `Permanent` for a command that is not there or took too long, and
+    what `guard` returns: it is asked every second while the child runs, and an error ends the child.
     """
     try:
         child = subprocess.Popen(
@@ -57,15 +62,17 @@ def run_streamed(
         ) from error
     with _lock:
         _children.add(child)
-    overdue = threading.Event()
+    ended = threading.Event()
+    reasons: list[PointsmanError] = []
 
-    def stop() -> None:
-        overdue.set()
-        _interrupt(child)
-        _wait_or_kill(child)
+    def watch() -> None:
+        reason = _reason_to_stop(ended, command[0], timeout, guard)
+        if reason is not None:
+            reasons.append(reason)
+            _interrupt(child)
+            _wait_or_kill(child)
 
-    watchdog = threading.Timer(timeout, stop)
-    watchdog.daemon = True
+    watchdog = threading.Thread(target=watch, daemon=True)
     watchdog.start()
     errors = threading.Thread(target=_read, args=(child.stderr, on_error_line or on_line), daemon=True)
     errors.start()
@@ -78,12 +85,25 @@ def run_streamed(
         _wait_or_kill(child)
         raise
     finally:
-        watchdog.cancel()
+        ended.set()
         with _lock:
             _children.discard(child)
-    if overdue.is_set():
-        raise Permanent(f"{command[0]} took longer than {timeout:g} s", why="it was interrupted and has ended")
+    if reasons:
+        raise reasons[0]
     return code
+
+
+def _reason_to_stop(
+    ended: threading.Event, command: str, timeout: float, guard: Callable[[], PointsmanError | None] | None
+) -> PointsmanError | None:
+    """Wait for a child's end; return why it must be ended before, if it must."""
+    deadline = time.monotonic() + timeout
+    while (left := deadline - time.monotonic()) > 0:
+        if ended.wait(min(left, _GUARD_SECONDS) if guard else left):
+            return None
+        if guard and (error := guard()):
+            return error
+    return Permanent(f"{command} took longer than {timeout:g} s", why="it was interrupted and has ended")
 
 
 def _read(stream: IO[str] | None, on_line: Callable[[str], None]) -> None:

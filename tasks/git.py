@@ -1,25 +1,21 @@
-"""git: the tag's commit, whether it is on the main branch, and its files."""
+"""The checkout: the tag's commit, whether it may be released, and its files."""
 
 from __future__ import annotations
 
-import base64
-import os
-import subprocess
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from blocks.environment import PROJECT
-from core.errors import Permanent, Refused, Transient
+from core.errors import Refused
 from core.migration import MigrationFile
+from core.source import refuse_other_commit, refuse_token_in_the_clear, refuse_unknown_refs
 from core.version import Version
 from core.words import counted
+from systems.git import Limits, Remote, WorkingCopy
 from systems.migrations.prisma import read_migrations
 from tasks.operation import Operation, step_task
 
 __all__ = ["Checkout", "check_out"]
-
-_TIMEOUT = 600.0
 
 
 @dataclass(frozen=True)
@@ -30,110 +26,72 @@ class Checkout:
     commit: str
     directory: Path
     migrations: tuple[MigrationFile, ...]
+    announced: bool = False
+    """Whether a delivery asked for it, and no human by hand."""
 
 
 @step_task("checkout")
-def check_out(operation: Operation, version: Version) -> Checkout:
+def check_out(operation: Operation, version: Version, announced: str | None = None) -> Checkout:
     """Return the files of the tag `version`.
 
-    Raises `Refused` for a tag that does not exist or whose commit is not on the main branch.
+    Raises `Refused` for a tag that does not exist, that is not at the commit `announced`, or whose commit no released
+    branch was ever at.
     """
     source = operation.settings.source
-    url = _absolute(source.url)
     with operation.step("checkout", f"fetch {version} from {source.github_repository}", writes=False) as step:
-        token = operation.block.source_credentials
-        environment = git_environment(str(token.get()) if token else None)
-        _refuse_missing(url, version, source.main_branch, environment)
-        repository = operation.scratch(version.tag) / "source"
-        _git(["init", "--quiet", str(repository)], environment)
-        in_it = ["-C", str(repository)]
-        _git([*in_it, "remote", "add", "origin", url], environment)
-        tag, main = f"refs/tags/{version}", f"refs/remotes/origin/{source.main_branch}"
-        # Trees and blobs of old commits are fetched only where they are needed, if the server can do that.
-        _git(
-            [
-                *in_it,
-                *("fetch", "--quiet", "--no-tags", "--filter=blob:none", "origin"),
-                *(f"+{tag}:{tag}", f"+refs/heads/{source.main_branch}:{main}"),
-            ],
-            environment,
-        )
-        commit = _git([*in_it, "rev-parse", f"{tag}^{{commit}}"], environment).strip()
-        if _status([*in_it, "merge-base", "--is-ancestor", commit, main], environment) != 0:
-            raise Refused(
-                f"The commit of {version} is not on {source.main_branch}",
-                why=f"{commit[:12]} is no ancestor of {source.main_branch} of {source.github_repository}",
-                do=f"Merge it into {source.main_branch} first, or move on to a tag that is there.",
-            )
-        _git([*in_it, "checkout", "--quiet", "--detach", commit], environment)
+        copy = _fetch(operation, version)
+        commit = _released_commit(operation, copy, version)
+        refuse_other_commit(version, announced, commit)
+        copy.check_out(commit)
         migration = operation.settings.migration
-        migrations = read_migrations(repository, migration.directory) if migration.enabled else ()
+        migrations = read_migrations(copy.directory, migration.directory) if migration.enabled else ()
         step.done(f"{version} is commit {commit[:12]}, with {counted(len(migrations), 'migration')}")
-        return Checkout(version, commit, repository, migrations)
+        return Checkout(version, commit, copy.directory, migrations, announced=bool(announced))
 
 
-def git_environment(token: str | None) -> dict[str, str]:
-    """Return the variables for git: never asking, a token given as a header and so in no command line."""
-    environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+def _fetch(operation: Operation, version: Version) -> WorkingCopy:
+    """Return a working copy, still empty, with the commits of the version's tag and of the released branches."""
+    source = operation.settings.source
+    remote = _remote(operation)
+    tag, branches = f"refs/tags/{version}", [f"refs/heads/{name}" for name in source.released_branches]
+    refuse_unknown_refs(remote.refs(tag, *branches), version, source.released_branches)
+    copy = WorkingCopy(
+        remote,
+        operation.scratch(version.tag) / "source",
+        Limits(size=source.max_mib * 2**20, files=source.max_files),
+    )
+    tracked = (f"{branch}:{branch.replace('refs/heads/', 'refs/remotes/origin/', 1)}" for branch in branches)
+    copy.fetch([f"{tag}:{tag}", *tracked])
+    return copy
+
+
+def _remote(operation: Operation) -> Remote:
+    url = _absolute(operation.settings.source.url)
+    block = operation.block.source_credentials
+    token = str(block.get()) if block else None
     if token:
-        basic = base64.b64encode(f"x-access-token:{token}".encode()).decode()
-        environment |= {
-            "GIT_CONFIG_COUNT": "1",
-            "GIT_CONFIG_KEY_0": "http.extraHeader",
-            "GIT_CONFIG_VALUE_0": f"Authorization: Basic {basic}",
-        }
-    return environment
+        refuse_token_in_the_clear(url)
+    return Remote(url, token, operation.owner.attempt)
+
+
+def _released_commit(operation: Operation, copy: WorkingCopy, version: Version) -> str:
+    commit = copy.commit_of(f"refs/tags/{version}")
+    if commit is None:
+        raise Refused(
+            f"The tag {version} names no commit", why="it points to a tree or a file", do="Push a tag of a commit."
+        )
+    if not copy.on_first_parents(commit):
+        source = operation.settings.source
+        branches = " or ".join(source.released_branches)
+        raise Refused(
+            f"The commit of {version} is not on {branches}",
+            why=f"{commit[:12]} is not reachable from {branches} of {source.github_repository} by first parents",
+            do="Merge it first, then tag the merge commit: what a merge brought in was never released by itself.",
+        )
+    return commit
 
 
 def _absolute(url: str) -> str:
     """Return a path inside the project as an absolute one; any other URL as it is."""
     inside = PROJECT / url
     return str(inside) if "://" not in url and not url.startswith("/") and inside.exists() else url
-
-
-def _refuse_missing(url: str, version: Version, main: str, environment: Mapping[str, str]) -> None:
-    listed = _git(["ls-remote", url, f"refs/tags/{version}", f"refs/heads/{main}"], environment)
-    refs = {line.partition("\t")[2] for line in listed.splitlines()}
-    if f"refs/tags/{version}" not in refs:
-        raise Refused(
-            f"The tag {version} does not exist",
-            why=f"{url} has no such tag",
-            do="Push the tag, then release it.",
-        )
-    if f"refs/heads/{main}" not in refs:
-        raise Refused(
-            f"The branch {main} does not exist",
-            why=f"{url} has no such branch",
-            do="Correct source.main_branch.",
-        )
-
-
-def _run(arguments: list[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            ["git", *arguments],
-            env=dict(environment),
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TIMEOUT,
-            check=False,
-        )
-    except FileNotFoundError as error:
-        raise Permanent("git is not there", why=str(error), do="Install git on the worker.") from error
-    except subprocess.TimeoutExpired as error:
-        raise Transient(f"git took longer than {_TIMEOUT:g} s", why=arguments[0]) from error
-
-
-def _status(arguments: list[str], environment: Mapping[str, str]) -> int:
-    return _run(arguments, environment).returncode
-
-
-def _git(arguments: list[str], environment: Mapping[str, str]) -> str:
-    done = _run(arguments, environment)
-    if done.returncode != 0:
-        verb = next(a for a in arguments if not a.startswith(("-", "/")))
-        raise Permanent(
-            f"git {verb} failed", why=done.stderr.strip(), do="Check source.url and the source credentials."
-        )
-    return done.stdout

@@ -183,7 +183,7 @@ def refused(operator: Operator, live: Live) -> dict[str, Failed]:
         ("no SemVer", ["The tag 'v1.4' is no version", "strict SemVer 2.0 with a leading v, such as v1.4.0"]),
         ("no leading v", ["The tag '1.4.0' is no version", "strict SemVer 2.0 with a leading v, such as v1.4.0"]),
         ("missing", ["v0.0.404 → sandbox failed at checkout", "The tag v0.0.404 does not exist", "Push the tag"]),
-        ("off main", ["failed at checkout", "is not on main", "is no ancestor of main", "Merge it into main first"]),
+        ("off main", ["failed at checkout", "is not on main", "is not reachable from main", "tag the merge commit"]),
         ("unknown environment", ["There is no environment 'nowhere'", "production, sandbox"]),
         (
             "missing block",

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from core.errors import Permanent
+from core.errors import Permanent, Refused
 from core.record import Owner
 from systems.processes import ATTEMPT_VARIABLE, interrupt_children, owner_of, process_is_dead, run_streamed, same_host
 from tasks.terraform_lock import end_orphans
@@ -196,3 +196,17 @@ def test_what_an_attempt_left_running_is_ended_and_nothing_else() -> None:
         for child in (ours, theirs):
             child.kill()
             child.wait()
+
+
+# --- guarded
+
+
+def test_a_guard_s_error_ends_the_child_and_is_raised() -> None:
+    lines: list[str] = []
+    with pytest.raises(Refused, match="Too much"):
+        run(PATIENT, lines.append, guard=lambda: Refused("Too much") if lines else None)
+    assert lines == ["ready", "saved"]
+
+
+def test_a_guard_that_has_nothing_to_say_ends_nothing() -> None:
+    assert run("import time; time.sleep(1.2)", print, guard=lambda: None) == 0

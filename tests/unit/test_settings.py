@@ -30,7 +30,16 @@ def test_sound_settings_name_what_is_made_of_them() -> None:
         ("", {"name": '"-shop"'}, "name"),
         ("", {"state_bucket": '"Team_State"'}, "state_bucket"),
         ("", {"url": '""'}, "source.url"),
+        ("", {"url": '"https://user:SECRET@git.example.com/a.git"'}, "source.url"),
+        ("", {"url": '"https://SECRET@git.example.com/a.git"'}, "source.url"),
+        ("", {"url": '"ssh://git:SECRET@git.example.com/a.git"'}, "source.url"),
         ("", {"github_repository": '"shop"'}, "source.github_repository"),
+        ("", {"github_repository": '"team/shop"\nmain_branch = "-x"'}, "source.main_branch"),
+        ("", {"github_repository": '"team/shop"\nbranches = ["release/*/*"]'}, "source.branches.0"),
+        ("", {"github_repository": '"team/shop"\nbranches = ["+main"]'}, "source.branches.0"),
+        ("", {"github_repository": '"team/shop"\nbranches = ["a:b"]'}, "source.branches.0"),
+        ("", {"github_repository": '"team/shop"\nmain_branch = "main"\nbranches = ["next"]'}, "source"),
+        ("", {"github_repository": '"team/shop"\nmax_mib = 0'}, "source.max_mib"),
         ("", {"desired_count": "0"}, "service.desired_count"),
         ("cpu = 256", {"desired_count": "1\nmemory = 64"}, "service.memory"),
         ("", {"desired_count": "1\ncontainer_port = 70000"}, "service.container_port"),
@@ -55,6 +64,30 @@ def test_a_wrong_setting_is_refused_by_its_name(more: str, replaced: dict[str, s
     with pytest.raises(Refused, match=r"environments/test\.toml has wrong settings") as refusal:
         settings_with(more, **replaced)
     assert re.search(rf"(^|; ){re.escape(named)}: ", refusal.value.why), refusal.value.why
+    assert "SECRET" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("more", "branches"),
+    [
+        ("", ("main",)),
+        ('main_branch = "master"', ("master",)),
+        ('branches = ["main", "release/*"]', ("main", "release/*")),
+        ('branches = ["*-stable"]', ("*-stable",)),
+    ],
+)
+def test_versions_are_released_from_the_branches_that_are_named(more: str, branches: tuple[str, ...]) -> None:
+    assert settings_with(github_repository=f'"team/shop"\n{more}').source.released_branches == branches
+
+
+def test_credentials_in_the_source_url_are_refused_with_where_they_belong() -> None:
+    with pytest.raises(Refused, match="use POINTSMAN_SOURCE_TOKEN"):
+        settings_with(url='"https://user:SECRET@git.example.com/a.git"')
+
+
+def test_pre_releases_are_released_nowhere_unless_the_file_says_so() -> None:
+    assert not settings_with().prereleases
+    assert settings_with(stage='"test"\nprereleases = true').prereleases
 
 
 @pytest.mark.parametrize(
