@@ -10,7 +10,7 @@ from core.errors import Refused
 from core.record import EnvironmentRecord, State, VersionRecord, Waiter
 from core.version import Version
 
-__all__ = ["Admission", "Turn", "WantedRelease", "admit", "refuse_if_frozen", "whose_turn"]
+__all__ = ["Admission", "Turn", "WantedRelease", "admit", "refuse_if_frozen", "refuse_prerelease", "whose_turn"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,8 @@ class WantedRelease:
     configuration_digest: str
     flow_run_id: str
     allow_downgrade: bool = False
+    announced: bool = False
+    """Whether a delivery asked for it, and no human by hand."""
 
 
 class Admission(StrEnum):
@@ -43,7 +45,8 @@ def admit(record: EnvironmentRecord, history: VersionRecord | None, wanted: Want
     """Return whether to proceed or that the release is live already.
 
     Raises `Refused` for a frozen or unprovisioned environment, a tag that moved to another commit, a version older
-    than the live one (unless `allow_downgrade`), and a run whose version was superseded.
+    than the live one (unless `allow_downgrade`), a run whose version was superseded, and an old announcement of a
+    version that was rolled back from.
     """
     refuse_if_frozen(record)
     if record.infrastructure is None:
@@ -70,6 +73,7 @@ def admit(record: EnvironmentRecord, history: VersionRecord | None, wanted: Want
             why="a newer version took its place while it waited",
             do="Push a newer tag, or start a new run with allow_downgrade if this version is really wanted.",
         )
+    _refuse_replay(record, history, wanted)
     if record.rollback_floor is not None and wanted.version < Version.parse(record.rollback_floor):
         raise Refused(
             f"{wanted.version} is below the rollback floor {record.rollback_floor}",
@@ -89,6 +93,35 @@ def admit(record: EnvironmentRecord, history: VersionRecord | None, wanted: Want
             do=f"Use `prefect deployment run rollback/{record.environment}`, or set allow_downgrade.",
         )
     return Admission.PROCEED
+
+
+def _refuse_replay(record: EnvironmentRecord, history: VersionRecord | None, wanted: WantedRelease) -> None:
+    """Refuse a repeated announcement of a version that was rolled back from.
+
+    Prefect tells a repeated delivery by its key, until it forgets the run: after that, the record does. The very run
+    that released the version may be retried, which only a human does.
+    """
+    if history is None or not wanted.announced:
+        return
+    if any(attempt.flow_run_id == wanted.flow_run_id for attempt in history.attempts):
+        return
+    if any(a.release is not None and a.release.revision in record.left_behind for a in history.attempts):
+        by_hand = f"prefect deployment run release/{record.environment} --param tag={wanted.version}"
+        raise Refused(
+            f"{wanted.version} was rolled back from",
+            why="a delivery announces it again, and only a human brings back what was left",
+            do=f"If it is wanted, run `{by_hand}`.",
+        )
+
+
+def refuse_prerelease(version: Version, environment: str, *, allowed: bool) -> None:
+    """Raise `Refused` for a version such as v2.0.0-rc.1 where the environment takes none."""
+    if version.is_prerelease and not allowed:
+        raise Refused(
+            f"{version} is a pre-release",
+            why=f"{environment} takes none",
+            do=f"Release it elsewhere, or set prereleases = true in environments/{environment}.toml.",
+        )
 
 
 def refuse_if_frozen(record: EnvironmentRecord) -> None:

@@ -43,6 +43,11 @@ class Version:
         return self.tag.replace("+", "_")
 
     @property
+    def is_prerelease(self) -> bool:
+        """Whether it comes before the version proper, such as v2.0.0-rc.1."""
+        return self._precedence.prerelease is not None
+
+    @property
     def _precedence(self) -> semver.Version:
         return semver.Version.parse(self.tag[1:])
 

@@ -82,7 +82,9 @@ def _stand_in_queue(operation: Operation, waiter: Waiter) -> None:
 def _wanted(operation: Operation, source: Checkout, record: EnvironmentRecord, allow_downgrade: bool) -> WantedRelease:
     arns = record.infrastructure.secret_arns if record.infrastructure else {}
     digest = Configuration.of(operation.settings, arns).digest if record.infrastructure else ""
-    return WantedRelease(source.version, source.commit, digest, operation.owner.flow_run_id, allow_downgrade)
+    return WantedRelease(
+        source.version, source.commit, digest, operation.owner.flow_run_id, allow_downgrade, source.announced
+    )
 
 
 def _fresh(record: EnvironmentRecord, expiry: float) -> list[Waiter]:

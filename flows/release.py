@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
+from core.admission import refuse_prerelease
 from core.migration import plan_migrations
 from flows.approval import approve
 from flows.boundary import Outcome, conduct
@@ -22,7 +23,7 @@ __all__ = ["release"]
 
 
 @flow(name="release", flow_run_name="{tag} → {environment}")
-def release(tag: str, environment: str, allow_downgrade: bool = False) -> Outcome:
+def release(tag: str, environment: str, commit: str | None = None, allow_downgrade: bool = False) -> Outcome:
     """Take a git tag to live traffic.
 
     Builds and pushes the image, plans and applies the candidate's slot, migrates the database, starts and smoke-tests
@@ -31,15 +32,17 @@ def release(tag: str, environment: str, allow_downgrade: bool = False) -> Outcom
     Args:
         tag: The version to release: a tag of the source repository such as v1.4.0.
         environment: Where to: the name of a file in environments/, such as production.
+        commit: The commit that the webhook announced; the tag is refused at any other. Leave it empty by hand.
         allow_downgrade: Release a version that is older than the live one.
     """
-    return conduct("release", environment, lambda op: release_version(op, tag, allow_downgrade))
+    return conduct("release", environment, lambda op: release_version(op, tag, commit, allow_downgrade))
 
 
-def release_version(operation: Operation, tag: str, allow_downgrade: bool) -> str | Outcome:
+def release_version(operation: Operation, tag: str, commit: str | None, allow_downgrade: bool) -> str | Outcome:
     """Take one version through all steps; return the sentence of its good end."""
     version = operation.name_version(tag)
-    source = check_out(operation, version)
+    refuse_prerelease(version, operation.environment, allowed=operation.settings.prereleases)
+    source = check_out(operation, version, commit)
     ended = enter(operation, source, allow_downgrade=allow_downgrade)
     if ended is not None:
         return ended

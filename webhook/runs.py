@@ -97,7 +97,7 @@ class PrefectRuns:
             return await self.client.create_flow_run_from_deployment(
                 await self._find_deployment(),
                 name=f"{release.tag} → {self.environment}",
-                parameters={"tag": release.tag, "environment": self.environment},
+                parameters={"tag": release.tag, "environment": self.environment, "commit": release.commit},
                 tags=[self.environment, release.tag],
                 idempotency_key=run_key(self.environment, self.repository, release),
             )

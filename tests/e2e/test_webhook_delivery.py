@@ -106,6 +106,7 @@ def test_repeated_deliveries_make_one_run(operator: Operator, address: str, repo
         found = operator.api.get(f"/flow_runs/{one}").raise_for_status().json()
         assert found["parameters"]["tag"] == tag
         assert found["parameters"]["environment"] == "sandbox"
+        assert found["parameters"]["commit"] == commit
         assert {tag, "sandbox"} <= set(found["tags"])
         for part in ("sandbox", repository, tag, commit):
             assert part in found["idempotency_key"]

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.admission import Admission, Turn, WantedRelease, admit, whose_turn
+from core.admission import Admission, Turn, WantedRelease, admit, refuse_prerelease, whose_turn
 from core.errors import Refused
 from core.record import EnvironmentRecord, State, VersionRecord
 from core.version import Version
-from tests.unit.facts import COMMIT, FROZEN, attempt, configuration, environment, live, waiter
+from tests.unit.facts import COMMIT, FROZEN, attempt, configuration, environment, live, release, waiter
 
 MOVED = "dead" * 10
 DIGEST = configuration().digest
@@ -187,6 +187,50 @@ def test_a_wish_is_refused_with_what_why_and_what_to_do(
     assert refusal.value.what == what
     assert why in refusal.value.why
     assert do in refusal.value.do
+
+
+# --- announced again, and pre-releases
+
+LEFT = release("v1.2.0")
+AFTER_ROLLBACK = environment(live=live("v1.1.0"), left_behind=(LEFT.revision,))
+LEFT_HISTORY = VersionRecord(
+    environment="test",
+    version="v1.2.0",
+    commit=COMMIT,
+    attempts=(attempt(State.ROLLED_BACK, "run-0", release=LEFT),),
+)
+
+
+@pytest.mark.parametrize(
+    ("rule", "record", "wish"),
+    [
+        ("by hand", AFTER_ROLLBACK, wanted("v1.2.0")),
+        ("the same run, retried", AFTER_ROLLBACK, wanted("v1.2.0", announced=True, flow_run_id="run-0")),
+        ("not left behind", LIVE, wanted("v1.2.0", announced=True)),
+    ],
+)
+def test_a_version_that_was_rolled_back_from_comes_back_by_a_human(
+    rule: str, record: EnvironmentRecord, wish: WantedRelease
+) -> None:
+    assert admit(record, LEFT_HISTORY, wish) is Admission.PROCEED, rule
+
+
+def test_a_version_that_was_rolled_back_from_does_not_come_back_by_a_repeated_delivery() -> None:
+    with pytest.raises(Refused, match=r"v1\.2\.0 was rolled back from: .*release/test --param tag=v1\.2\.0"):
+        admit(AFTER_ROLLBACK, LEFT_HISTORY, wanted("v1.2.0", announced=True))
+
+
+@pytest.mark.parametrize(
+    ("tag", "allowed"), [("v1.2.0", False), ("v1.2.0+rc.1", False), ("v1.2.0-rc.1", True), ("v1.2.0", True)]
+)
+def test_a_version_that_the_environment_takes_is_not_refused(tag: str, allowed: bool) -> None:
+    refuse_prerelease(Version.parse(tag), "test", allowed=allowed)
+
+
+@pytest.mark.parametrize("tag", ["v2.0.0-rc.1", "v2.0.0-0", "v2.0.0-rc.1+build"])
+def test_a_pre_release_is_refused_where_the_file_does_not_ask_for_it(tag: str) -> None:
+    with pytest.raises(Refused, match=r"is a pre-release: test takes none.*prereleases = true"):
+        refuse_prerelease(Version.parse(tag), "test", allowed=False)
 
 
 # --- whose turn it is

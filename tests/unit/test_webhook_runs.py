@@ -78,7 +78,7 @@ def test_run_carries_parameters_name_tags_and_key() -> None:
     )
     ((path, body),) = prefect.creations
     assert path == f"/api/deployments/{DEPLOYMENT}/create_flow_run"
-    assert body["parameters"] == {"tag": "v1.2.3", "environment": "moon"}
+    assert body["parameters"] == {"tag": "v1.2.3", "environment": "moon", "commit": RELEASE.commit}
     assert body["name"] == "v1.2.3 → moon"
     assert set(body["tags"]) == {"moon", "v1.2.3"}
     assert body["idempotency_key"] == f"release:moon:owner/app:v1.2.3:{RELEASE.commit}"
