@@ -4,6 +4,8 @@ Everything that is no secret comes from `environments/<environment>.toml`. Secre
 asked for without echo:
 
     POINTSMAN_WEBHOOK_SECRET      what GitHub signs with
+    POINTSMAN_PREVIOUS_WEBHOOK_SECRET
+                                  what it signed with before, accepted too until this is set to nothing (optional)
     POINTSMAN_SOURCE_TOKEN        reads a private source repository (optional)
     POINTSMAN_AWS_ACCESS_KEY_ID, POINTSMAN_AWS_SECRET_ACCESS_KEY
                                   a key (optional: a profile, a role or the machine's own identity is better)
@@ -24,7 +26,7 @@ from prefect_aws.client_parameters import AwsClientParameters
 from prefect_docker import DockerHost
 from pydantic import SecretStr
 
-from blocks.environment import ReleaseEnvironment, read_settings
+from blocks.environment import LEAST_SECRET, ReleaseEnvironment, read_settings
 from core.errors import PointsmanError, Refused
 
 __all__ = ["main", "register"]
@@ -38,6 +40,7 @@ def register(stage: str) -> list[str]:
 
     aws, docker = f"{prefix}-aws", f"{prefix}-docker"
     webhook, source = f"{prefix}-webhook-secret", f"{prefix}-source-credentials"
+    previous = f"{webhook}-previous"
     old_webhook = _existing(Secret, webhook)
     key_id = os.environ.get("POINTSMAN_AWS_ACCESS_KEY_ID")
     secret_key = os.environ.get("POINTSMAN_AWS_SECRET_ACCESS_KEY")
@@ -63,6 +66,8 @@ def register(stage: str) -> list[str]:
     lines.append(_save(credentials, aws))
     lines.append(_save(DockerHost(base_url=settings.docker.host), docker))
     lines.append(_save(Secret(value=SecretStr(_webhook_secret(stage, old_webhook))), webhook))
+    if before := os.environ.get("POINTSMAN_PREVIOUS_WEBHOOK_SECRET"):
+        lines.append(_save(Secret(value=SecretStr(usable_secret(stage, before))), previous))
     if token := os.environ.get("POINTSMAN_SOURCE_TOKEN"):
         lines.append(_save(Secret(value=SecretStr(token)), source))
     environment = ReleaseEnvironment(
@@ -70,6 +75,7 @@ def register(stage: str) -> list[str]:
         aws_credentials=_existing(AwsCredentials, aws),
         docker_host=_existing(DockerHost, docker),
         webhook_secret=_existing(Secret, webhook),
+        previous_webhook_secret=_existing(Secret, previous) if _accepts_previous(before, prefix) else None,
         source_credentials=_existing(Secret, source),
     )
     lines.append(_save(environment, prefix))
@@ -79,7 +85,7 @@ def register(stage: str) -> list[str]:
 def _webhook_secret(stage: str, old: Any) -> str:
     given = os.environ.get("POINTSMAN_WEBHOOK_SECRET")
     if given is None and old is not None:
-        return str(old.get())
+        return usable_secret(stage, str(old.value.get_secret_value()))
     if given is None and sys.stdin.isatty():
         given = getpass.getpass(f"Webhook secret of {stage} (not shown): ")
     if not given:
@@ -88,7 +94,26 @@ def _webhook_secret(stage: str, old: Any) -> str:
             why="deliveries could not be told from forgeries",
             do="Set POINTSMAN_WEBHOOK_SECRET to the secret of the GitHub webhook.",
         )
-    return given
+    return usable_secret(stage, given)
+
+
+def _accepts_previous(given: str | None, environment: str) -> bool:
+    """Whether a previous secret is accepted: as it is told, or as it was where nothing is."""
+    if given is not None:
+        return bool(given)
+    old = _existing(ReleaseEnvironment, environment)
+    return old is not None and old.previous_webhook_secret is not None
+
+
+def usable_secret(stage: str, secret: str) -> str:
+    """Return a webhook secret that is long enough not to be guessed; raise `Refused` for another."""
+    if len(secret) < LEAST_SECRET:
+        raise Refused(
+            f"The webhook secret of {stage} is too short",
+            why=f"it has {len(secret)} characters, and one of fewer than {LEAST_SECRET} could be guessed",
+            do="Make one with `openssl rand -hex 32`, and give GitHub the same.",
+        )
+    return secret
 
 
 def _existing(kind: type[Block], name: str) -> Any:

@@ -16,9 +16,12 @@ from pydantic import Field
 from core.errors import Refused
 from core.settings import EnvironmentSettings, parse_settings
 
-__all__ = ["PROJECT", "ReleaseEnvironment", "load_environment", "read_settings"]
+__all__ = ["LEAST_SECRET", "PROJECT", "ReleaseEnvironment", "load_environment", "read_settings"]
 
 PROJECT = Path(__file__).resolve().parent.parent
+
+LEAST_SECRET = 16
+"""How many characters a webhook secret has at least."""
 
 
 class ReleaseEnvironment(Block):
@@ -32,6 +35,9 @@ class ReleaseEnvironment(Block):
     aws_credentials: AwsCredentials = Field(description="Who acts in the AWS account.")
     docker_host: DockerHost = Field(description="The engine that builds and pushes images.")
     webhook_secret: Secret = Field(description="What GitHub signs its deliveries with.")  # type: ignore[type-arg]
+    previous_webhook_secret: Secret | None = Field(  # type: ignore[type-arg]
+        default=None, description="What GitHub signed with before, while the secret is being changed."
+    )
     source_credentials: Secret | None = Field(  # type: ignore[type-arg]
         default=None, description="A token that may read the source repository, if that is private."
     )

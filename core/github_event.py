@@ -48,8 +48,8 @@ class Reject:
 Decision: TypeAlias = Release | Pong | Ignore | Reject
 
 
-def decide(event: str | None, payload: object, *, repository: str) -> Decision:
-    """Decide about one delivery: X-GitHub-Event, the parsed body and the "owner/name" that we release."""
+def decide(event: str | None, payload: object, *, repository: str, prereleases: bool) -> Decision:
+    """Decide about one delivery: X-GitHub-Event, the parsed body, the "owner/name" and the kinds that we release."""
     if not event:
         return Reject(400, "The header X-GitHub-Event is missing, so this is no delivery from GitHub.")
     if not isinstance(payload, dict):
@@ -58,7 +58,7 @@ def decide(event: str | None, payload: object, *, repository: str) -> Decision:
         return Pong(_answer_ping(payload, repository))
     if event != "push":
         return Ignore(f"Only push events start a release; this is {_quoted(event)}.")
-    return _decide_push(payload, repository)
+    return _decide_push(payload, repository, prereleases)
 
 
 def run_key(environment: str, repository: str, release: Release) -> str:
@@ -66,7 +66,7 @@ def run_key(environment: str, repository: str, release: Release) -> str:
     return f"release:{environment}:{repository.casefold()}:{release.tag}:{release.commit}"
 
 
-def _decide_push(payload: dict[str, object], repository: str) -> Decision:
+def _decide_push(payload: dict[str, object], repository: str, prereleases: bool) -> Decision:
     sender = _full_name(payload)
     if sender is None:
         return _missing("repository.full_name")
@@ -83,9 +83,11 @@ def _decide_push(payload: dict[str, object], repository: str) -> Decision:
     if not tag.startswith("v"):
         return Ignore(f"Only tags vX.Y.Z are released; {_quoted(tag)} is another kind of tag.")
     try:
-        Version.parse(tag)
+        version = Version.parse(tag)
     except Refused as refusal:
         return Reject(422, cut(str(refusal)))
+    if version.is_prerelease and not prereleases:
+        return Ignore(f"{_quoted(tag)} is a pre-release, and this environment takes none (prereleases = true).")
     # `after` of an annotated tag is the tag object, so head_commit gives the commit for both kinds of tag.
     head = payload.get("head_commit")
     commit = head.get("id") if isinstance(head, dict) else None

@@ -20,13 +20,12 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from prefect.settings import get_current_settings
 from pydantic import BaseModel, ValidationError
-from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from blocks.environment import ReleaseEnvironment, load_environment
+from blocks.environment import LEAST_SECRET, ReleaseEnvironment, load_environment
 from core.errors import Permanent, PointsmanError, Refused, Transient
 from core.github_event import Ignore, Pong, Reject, Release, decide
-from webhook.delivery import is_signed, read_body
+from webhook.delivery import Intake
 from webhook.runs import RunCreator, open_prefect_runs
 from webhook.settings import ReceiverSettings
 
@@ -37,14 +36,14 @@ _DELIVERY_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 @dataclass(frozen=True)
 class Receiver:
-    """All that one receiver needs to know; `secret` is the one that GitHub signs with."""
+    """All that one receiver needs to know; `secrets` are those that GitHub may sign with."""
 
     environment: str
     repository: str
-    secret: bytes
+    prereleases: bool
+    secrets: tuple[bytes, ...]
     runs: RunCreator
-    max_body_bytes: int
-    body_seconds: float
+    intake: Intake
 
 
 class Answer(BaseModel):
@@ -57,11 +56,9 @@ class Answer(BaseModel):
 
 
 class Health(BaseModel):
-    """The receiver runs, and for which environment and repository."""
+    """The receiver runs; for what is nobody's business who may ask."""
 
     status: Literal["ok"] = "ok"
-    environment: str
-    repository: str
 
 
 @asynccontextmanager
@@ -71,23 +68,34 @@ async def open_receiver() -> AsyncIterator[Receiver]:
     if not get_current_settings().api.url:
         raise Refused("PREFECT_API_URL is not set", do="Set it to the address of Prefect's API, which ends in /api.")
     environment = await asyncio.to_thread(_load, settings.environment)
-    secret = str(environment.webhook_secret.get()).encode()
-    if not secret:
-        raise Refused(
-            f"The webhook secret of {settings.environment} is empty",
-            why="anybody could sign with it",
-            do=f"Set one with `python -m blocks register {settings.environment}`.",
-        )
-    repository = environment.settings.source.github_repository
-    async with open_prefect_runs(settings.environment, repository, deadline_seconds=settings.answer_seconds) as runs:
+    secrets = accepted_secrets(environment)
+    source = environment.settings.source.github_repository
+    async with open_prefect_runs(settings.environment, source, deadline_seconds=settings.answer_seconds) as runs:
         yield Receiver(
             environment=settings.environment,
-            repository=repository,
-            secret=secret,
+            repository=source,
+            prereleases=environment.settings.prereleases,
+            secrets=secrets,
             runs=runs,
-            max_body_bytes=settings.max_body_bytes,
-            body_seconds=settings.body_seconds,
+            intake=Intake(settings.max_body_bytes, settings.body_seconds, settings.max_bodies),
         )
+
+
+def accepted_secrets(environment: ReleaseEnvironment) -> tuple[bytes, ...]:
+    """Return the secrets that a delivery may be signed with: the present one, and the one before if it is kept.
+
+    Raises `Refused` for one that could be guessed.
+    """
+    blocks = (environment.webhook_secret, environment.previous_webhook_secret)
+    # Not `get()`, which reads a secret of digits as a number.
+    secrets = [block.value.get_secret_value() for block in blocks if block is not None]
+    if not all(isinstance(secret, str) and len(secret) >= LEAST_SECRET for secret in secrets):
+        raise Refused(
+            f"A webhook secret of {environment.stage} is not usable",
+            why=f"it is shorter than {LEAST_SECRET} characters, so it could be guessed",
+            do=f"Make one with `openssl rand -hex 32`, set it with `python -m blocks register {environment.stage}`.",
+        )
+    return tuple(str(secret).encode() for secret in secrets)
 
 
 def create_app(opener: Callable[[], AbstractAsyncContextManager[Receiver]] = open_receiver) -> FastAPI:
@@ -101,7 +109,14 @@ def create_app(opener: Callable[[], AbstractAsyncContextManager[Receiver]] = ope
             log.info(json.dumps({"message": "receiving", "environment": receiver.environment}))
             yield
 
-    app = FastAPI(title="Pointsman webhook", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="Pointsman webhook",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,  # a redirect would name whatever Host its asker sent
+    )
     app.add_middleware(PlainStartupFailure)
     app.add_api_route("/healthz", _health, methods=["GET"], response_model=Health)
     app.add_api_route("/webhooks/github", _receive, methods=["POST"], response_model=Answer)
@@ -138,9 +153,8 @@ class PlainStartupFailure:
             raise
 
 
-async def _health(request: Request) -> Health:
-    receiver: Receiver = request.app.state.receiver
-    return Health(environment=receiver.environment, repository=receiver.repository)
+async def _health() -> Health:
+    return Health()
 
 
 async def _receive(request: Request) -> JSONResponse:
@@ -163,25 +177,19 @@ async def _receive(request: Request) -> JSONResponse:
 
 
 async def _handle(request: Request, receiver: Receiver) -> tuple[int, Answer]:
-    try:
-        body = await read_body(request, max_bytes=receiver.max_body_bytes, seconds=receiver.body_seconds)
-    except TimeoutError:
-        return 408, _rejected(f"The body did not arrive within {receiver.body_seconds:g} s.")
-    except ClientDisconnect:
-        return 400, _rejected("The connection was closed before the body was complete.")
-    if body is None:
-        return 413, _rejected(
-            f"The body is larger than {receiver.max_body_bytes} bytes (POINTSMAN_WEBHOOK_MAX_BODY_BYTES)."
-        )
-    if not is_signed(body, request.headers.get("X-Hub-Signature-256"), receiver.secret):
-        return 401, _rejected(
-            "X-Hub-Signature-256 is missing or does not fit: webhook and environment need the same secret."
-        )
+    body = await receiver.intake.take(request, receiver.secrets)
+    if isinstance(body, Reject):
+        return body.status, _rejected(body.sentence)
     try:
         payload = _parse(request.headers.get("Content-Type"), body)
     except ValueError as error:
         return 400, _rejected(str(error))
-    decision = decide(request.headers.get("X-GitHub-Event"), payload, repository=receiver.repository)
+    decision = decide(
+        request.headers.get("X-GitHub-Event"),
+        payload,
+        repository=receiver.repository,
+        prereleases=receiver.prereleases,
+    )
     match decision:
         case Release():
             return await _release(decision, receiver.runs)

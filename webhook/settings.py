@@ -15,12 +15,19 @@ class ReceiverSettings(BaseModel):
         description="The one environment that this receiver releases to.",
     )
     max_body_bytes: int = Field(
-        default=4 * 1024 * 1024,
+        default=256 * 1024,
         alias="POINTSMAN_WEBHOOK_MAX_BODY_BYTES",
         ge=1024,
         le=GITHUB_BODY_CAP,
-        description="Larger bodies get 413. Below GitHub's cap: a body is held before its sender is known. "
-        "The push of a tag is some 10 kB, one that lists 2048 commits (GitHub's most) about 2 MB.",
+        description="Larger bodies get 413. Far below GitHub's cap: a body is held before its sender is known. "
+        "The push of a tag is some 10 kB.",
+    )
+    max_bodies: int = Field(
+        default=16,
+        alias="POINTSMAN_WEBHOOK_MAX_BODIES",
+        ge=1,
+        le=1_000,
+        description="While so many bodies are being read, others get 503.",
     )
     body_seconds: float = Field(
         default=10.0,

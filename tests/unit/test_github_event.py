@@ -39,7 +39,7 @@ def push(**changes: Any) -> dict[str, Any]:
     ],
 )
 def test_pushed_version_tag_is_released(payload: dict[str, Any], tag: str, commit: str) -> None:
-    assert decide("push", payload, repository=REPOSITORY) == Release(tag, commit)
+    assert decide("push", payload, repository=REPOSITORY, prereleases=True) == Release(tag, commit)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_pushed_version_tag_is_released(payload: dict[str, Any], tag: str, commi
     ],
 )
 def test_nothing_is_asked_of_us(event: str, payload: dict[str, Any], reason: str) -> None:
-    decision = decide(event, payload, repository=REPOSITORY)
+    decision = decide(event, payload, repository=REPOSITORY, prereleases=True)
     assert isinstance(decision, Ignore)
     assert reason in decision.reason
 
@@ -92,7 +92,7 @@ def test_nothing_is_asked_of_us(event: str, payload: dict[str, Any], reason: str
 def test_delivery_that_cannot_be_followed_is_refused(
     event: str | None, payload: object, status: int, sentence: str
 ) -> None:
-    decision = decide(event, payload, repository=REPOSITORY)
+    decision = decide(event, payload, repository=REPOSITORY, prereleases=True)
     assert isinstance(decision, Reject)
     assert decision.status == status
     assert sentence in decision.sentence
@@ -113,13 +113,26 @@ def test_delivery_that_cannot_be_followed_is_refused(
     ],
 )
 def test_ping_is_answered_with_what_is_wrong_with_the_hook(payload: dict[str, Any], sentence: str) -> None:
-    decision = decide("ping", payload, repository=REPOSITORY)
+    decision = decide("ping", payload, repository=REPOSITORY, prereleases=True)
     assert isinstance(decision, Pong)
     assert sentence in decision.sentence
 
 
+@pytest.mark.parametrize(
+    ("tag", "released"), [("v1.2.3-rc.1", False), ("v1.2.3-0", False), ("v1.2.3", True), ("v1.2.3+rc.1", True)]
+)
+def test_a_pre_release_is_ignored_with_the_reason_where_none_is_wanted(tag: str, released: bool) -> None:
+    decision = decide("push", push(ref=f"refs/tags/{tag}"), repository=REPOSITORY, prereleases=False)
+    if released:
+        assert decision == Release(tag, COMMIT)
+    else:
+        assert isinstance(decision, Ignore)
+        assert decision.reason.startswith(f"'{tag}' is a pre-release")
+        assert "prereleases = true" in decision.reason
+
+
 def test_foreign_text_in_a_sentence_is_cut_and_on_one_line() -> None:
-    decision = decide("push", push(ref="refs/heads/" + "x\n" * 5000), repository=REPOSITORY)
+    decision = decide("push", push(ref="refs/heads/" + "x\n" * 5000), repository=REPOSITORY, prereleases=True)
     assert isinstance(decision, Ignore)
     assert len(decision.reason) < 250
     assert "\n" not in decision.reason

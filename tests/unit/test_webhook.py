@@ -13,18 +13,26 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from prefect.blocks.system import Secret
+from prefect_aws import AwsCredentials
+from prefect_docker import DockerHost
+from pydantic import SecretStr
 
+from blocks.__main__ import usable_secret
+from blocks.environment import ReleaseEnvironment
 from core.errors import Permanent, Refused, Transient
 from core.github_event import Release, run_key
 from sandbox.github import push_payload, sign
-from webhook.app import Receiver, create_app, log
-from webhook.delivery import is_signed
+from webhook.app import Receiver, accepted_secrets, create_app, log
+from webhook.delivery import Intake, is_signed
 from webhook.runs import CreatedRun
 
-SECRET = "a secret of the tests"
+SECRET, PREVIOUS = "a secret of the tests", "the secret before it"
 REPOSITORY = "cursive-team/connections"
 COMMIT = "1f" * 20
 LIMIT = 64 * 1024
+BODIES = 3
+WELL_FORMED = "sha256=" + "0" * 64
 PATH = "/webhooks/github"
 PUSH = push_payload(repository=REPOSITORY, tag="v1.2.3", commit=COMMIT)
 
@@ -53,7 +61,8 @@ def runs() -> FakeRuns:
 def client(runs: FakeRuns) -> Iterator[TestClient]:
     @asynccontextmanager
     async def opener() -> AsyncIterator[Receiver]:
-        yield Receiver("test", REPOSITORY, SECRET.encode(), runs, max_body_bytes=LIMIT, body_seconds=5)
+        intake = Intake(max_bytes=LIMIT, seconds=5, max_bodies=BODIES)
+        yield Receiver("test", REPOSITORY, False, (SECRET.encode(), PREVIOUS.encode()), runs, intake)
 
     with TestClient(create_app(opener)) as client:
         yield client
@@ -119,6 +128,7 @@ DELETED = push_payload(repository=REPOSITORY, tag="v1.2.3", commit=COMMIT, delet
         pytest.param("push", DELETED, 202, "ignored", id="deleted_tag"),
         pytest.param("push", PUSH | {"ref": "refs/heads/main"}, 202, "ignored", id="branch"),
         pytest.param("push", PUSH | {"repository": {"full_name": "else/where"}}, 202, "ignored", id="elsewhere"),
+        pytest.param("push", PUSH | {"ref": "refs/tags/v1.2.3-rc.1"}, 202, "ignored", id="pre_release"),
         pytest.param("push", PUSH | {"ref": "refs/tags/v1.2"}, 422, "rejected", id="no_semver"),
         pytest.param("push", {}, 400, "rejected", id="fields_missing"),
         pytest.param("push", [], 400, "rejected", id="no_object"),
@@ -153,13 +163,18 @@ def test_unsigned_delivery_is_refused(client: TestClient, runs: FakeRuns, signat
     assert not runs.runs
 
 
+def test_a_delivery_signed_with_the_previous_secret_is_accepted(client: TestClient) -> None:
+    body = body_of(PUSH)
+    assert post(client, body, X_Hub_Signature_256=sign(PREVIOUS, body)).status_code == 202
+
+
 def test_signature_header_may_hold_any_bytes() -> None:
-    assert not is_signed(b"{}", "sha256=\xff\xe9", b"secret")
+    assert not is_signed(b"{}", "sha256=\xff\xe9", [b"secret"])
 
 
 def test_signature_is_the_one_of_githubs_documentation() -> None:
     digest = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
-    assert is_signed(b"Hello, World!", f"sha256={digest}", b"It's a Secret to Everybody")
+    assert is_signed(b"Hello, World!", f"sha256={digest}", [b"another", b"It's a Secret to Everybody"])
 
 
 def test_signature_is_checked_before_the_body_is_parsed(client: TestClient) -> None:
@@ -197,25 +212,13 @@ def test_body_is_limited(client: TestClient, size: int, http: int) -> None:
 
 
 def test_body_of_unknown_length_is_limited_while_it_comes(client: TestClient) -> None:
-    answer = client.post(PATH, content=(b"x" * 1024 for _ in range(100)))
+    headers = {"X-Hub-Signature-256": WELL_FORMED}
+    answer = client.post(PATH, content=(b"x" * 1024 for _ in range(100)), headers=headers)
     assert answer.status_code == 413
 
 
-def test_reading_ends_at_githubs_cap_however_much_is_sent(client: TestClient) -> None:
-    """An endless body is not read to its end, which does not exist."""
-    taken = 0
-    status: list[int] = []
-
-    async def receive() -> dict[str, Any]:
-        nonlocal taken
-        taken += 1
-        return {"type": "http.request", "body": b"x" * 1_000_000, "more_body": True}
-
-    async def send(message: Any) -> None:
-        if message["type"] == "http.response.start":
-            status.append(message["status"])
-
-    scope = {
+def scope_of(**headers: str) -> dict[str, Any]:
+    return {
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
@@ -224,13 +227,88 @@ def test_reading_ends_at_githubs_cap_however_much_is_sent(client: TestClient) ->
         "path": PATH,
         "raw_path": PATH.encode(),
         "query_string": b"",
-        "headers": [],
+        "headers": [(name.replace("_", "-").lower().encode(), value.encode()) for name, value in headers.items()],
         "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 80),
     }
-    asyncio.run(client.app(scope, receive, send))  # type: ignore[arg-type]
-    assert status == [413]
-    assert taken <= 30
+
+
+async def asked(app: Any, receive: Any, **headers: str) -> int:
+    """The status with which the app answers a request whose body `receive` gives."""
+    status: list[int] = []
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            status.append(message["status"])
+
+    await app(scope_of(**headers), receive, send)
+    return status[0]
+
+
+def test_an_endless_body_is_read_no_further_than_the_limit(client: TestClient) -> None:
+    taken = 0
+
+    async def receive() -> dict[str, Any]:
+        nonlocal taken
+        taken += 1
+        return {"type": "http.request", "body": b"x" * 1024, "more_body": True}
+
+    assert asyncio.run(asked(client.app, receive, X_Hub_Signature_256=WELL_FORMED)) == 413
+    assert taken == LIMIT / 1024 + 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "http"),
+    [
+        ({}, 401),
+        ({"X_Hub_Signature_256": "sha256=0"}, 401),
+        ({"X_Hub_Signature_256": "sha1=" + "0" * 40}, 401),
+        ({"Content_Length": str(LIMIT + 1)}, 401),
+        ({"X_Hub_Signature_256": WELL_FORMED, "Content_Length": str(LIMIT + 1)}, 413),
+    ],
+)
+def test_what_the_headers_give_away_is_refused_before_the_body_is_read(
+    client: TestClient, headers: dict[str, str], http: int
+) -> None:
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("the body was read")
+
+    assert asyncio.run(asked(client.app, receive, **headers)) == http
+
+
+def test_only_so_many_bodies_are_read_at_a_time(client: TestClient) -> None:
+    """Bodies that never come hold all places; the next delivery is told to come again, and a place is free later."""
+
+    async def all_at_once() -> list[int]:
+        go_on = asyncio.Event()
+
+        async def receive() -> dict[str, Any]:
+            await go_on.wait()
+            return {"type": "http.request", "body": b"{}", "more_body": False}
+
+        def ask() -> asyncio.Task[int]:
+            return asyncio.create_task(asked(client.app, receive, X_Hub_Signature_256=WELL_FORMED))
+
+        waiting = [ask() for _ in range(BODIES)]
+        await asyncio.sleep(0.05)
+        refused = await ask()
+        go_on.set()
+        return [refused, *await asyncio.gather(*waiting), await ask()]
+
+    assert asyncio.run(all_at_once()) == [503, *[401] * BODIES, 401]
+
+
+def test_a_body_that_takes_too_long_is_given_up(runs: FakeRuns) -> None:
+    @asynccontextmanager
+    async def opener() -> AsyncIterator[Receiver]:
+        yield Receiver("test", REPOSITORY, False, (b"x" * 16,), runs, Intake(LIMIT, seconds=0.2, max_bodies=1))
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0.05)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    with TestClient(create_app(opener)) as client:
+        assert asyncio.run(asked(client.app, receive, X_Hub_Signature_256=WELL_FORMED)) == 408
 
 
 @pytest.mark.parametrize(
@@ -267,9 +345,49 @@ def test_delivery_id_that_is_none_is_not_logged(client: TestClient, lines: list[
     assert json.loads(line)["delivery"] is None
 
 
-def test_health_names_environment_and_repository(client: TestClient) -> None:
-    answer = client.get("/healthz")
-    assert answer.json() == {"status": "ok", "environment": "test", "repository": REPOSITORY}
+def test_health_tells_nobody_for_what_it_runs(client: TestClient) -> None:
+    assert client.get("/healthz").json() == {"status": "ok"}
+
+
+def test_no_redirect_names_the_host_header(client: TestClient) -> None:
+    answer = client.post(f"{PATH}/", headers={"Host": "evil.example.com"}, follow_redirects=False)
+    assert answer.status_code == 404
+    assert "location" not in answer.headers
+
+
+def environment_with(*secrets: str) -> ReleaseEnvironment:
+    blocks = [Secret(value=SecretStr(secret)) for secret in secrets]
+    return ReleaseEnvironment(
+        stage="test",
+        aws_credentials=AwsCredentials(),
+        docker_host=DockerHost(),
+        webhook_secret=blocks[0],
+        previous_webhook_secret=blocks[1] if len(blocks) > 1 else None,
+    )
+
+
+@pytest.mark.parametrize(
+    "secrets",
+    [
+        pytest.param(["a" * 16], id="one"),
+        pytest.param(["a" * 16, "b" * 64], id="two"),
+        pytest.param(["1234567890123456789", '"a quoted secret"'], id="what_looks_like_json"),
+    ],
+)
+def test_secrets_are_accepted_as_they_were_typed(secrets: list[str]) -> None:
+    assert accepted_secrets(environment_with(*secrets)) == tuple(secret.encode() for secret in secrets)
+
+
+@pytest.mark.parametrize("secrets", [[""], ["x"], ["null"], ["a" * 15], ["a" * 16, "b" * 15]])
+def test_a_secret_that_could_be_guessed_is_refused(secrets: list[str]) -> None:
+    with pytest.raises(Refused, match="A webhook secret of test is not usable: it is shorter than 16 characters"):
+        accepted_secrets(environment_with(*secrets))
+
+
+def test_a_secret_that_could_be_guessed_is_not_registered() -> None:
+    assert usable_secret("test", "a" * 16) == "a" * 16
+    with pytest.raises(Refused, match="too short: it has 15 characters"):
+        usable_secret("test", "a" * 15)
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json"])
