@@ -10,6 +10,7 @@ from prefect.input import RunInput
 from pydantic import Field
 
 from core.errors import Refused
+from core.markdown import Markdown, cell, code, table
 from core.record import State
 from tasks.hold import now
 from tasks.operation import Operation
@@ -60,20 +61,15 @@ def describe_candidate(operation: Operation) -> str:
     live = operation.last_seen.live
     host = operation.infrastructure.alb_dns_name
     details = {step.name: step.detail for step in operation.steps}
-    checks = "\n".join(f"| {check} |" for check in operation.attempt.verdicts)
-    return f"""# {release.version} → {operation.environment}
-
-| | |
-|---|---|
-| live now | {live.release.version if live else "nothing"} |
-| revision | {release.revision} |
-| commit | `{release.commit}` |
-| image | `{release.image_digest}` |
-| plan | {details.get("plan", "")} (`{(operation.attempt.plan_sha256 or "")[:12]}`) |
-| migration | {details.get("migrate", "")} |
-| candidate | http://{host}:{settings.ports.test(operation.candidate)} ({operation.candidate}) |
-
-| smoke test |
-|---|
-{checks}
-"""
+    plan = details.get("plan", "")
+    facts = [
+        ("live now", live.release.version if live else "nothing"),
+        ("revision", release.revision),
+        ("commit", code(release.commit)),
+        ("image", code(release.image_digest)),
+        ("plan", Markdown(f"{cell(plan)} ({code((operation.attempt.plan_sha256 or '')[:12])})")),
+        ("migration", details.get("migrate", "")),
+        ("candidate", Markdown(f"http://{host}:{settings.ports.test(operation.candidate)} ({operation.candidate})")),
+    ]
+    checks = table([(verdict,) for verdict in operation.attempt.verdicts], head=("smoke test",))
+    return f"# {release.version} → {operation.environment}\n\n{table(facts)}\n{checks}"

@@ -6,6 +6,7 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
 from core.errors import PointsmanError
+from core.markdown import table
 from core.record import EnvironmentRecord
 from core.rollback import versions_left
 from flows.boundary import Outcome, conduct
@@ -30,10 +31,9 @@ def status(environment: str) -> Outcome:
 def show_status(operation: Operation) -> str:
     """Publish the environment's state as an artifact; return it in a sentence."""
     rows = describe_environment(operation)
-    table = "\n".join(f"| {name} | {' '.join(value.split()).replace('|', '/')} |" for name, value in rows)
     create_markdown_artifact(
         key=f"status-{operation.environment}",
-        markdown=f"# {operation.environment}\n\n| | |\n|---|---|\n{table}\n",
+        markdown=f"# {operation.environment}\n\n{table(rows)}",
         description=f"Status of {operation.environment}",
     )
     return "; ".join(f"{name}: {value}" for name, value in rows)
