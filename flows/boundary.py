@@ -13,9 +13,9 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 
 from blocks.environment import load_environment
-from core.errors import PointsmanError
+from core.errors import PointsmanError, cut
 from core.record import State
-from flows.console import say_failures_once, survive_a_broken_console
+from flows.console import hide_secrets, say_failures_once, survive_a_broken_console
 from flows.settlement import Ending, settle_attempt, traffic_now
 from systems.aws import AwsClients
 from systems.processes import interrupt_children, owner_of
@@ -28,6 +28,7 @@ Outcome = RunState[None]
 
 
 say_failures_once()
+hide_secrets()
 
 
 def conduct(flow: str, stage: str, body: Callable[[Operation], str | Outcome], *, provisions: bool = False) -> Outcome:
@@ -59,7 +60,7 @@ def conduct(flow: str, stage: str, body: Callable[[Operation], str | Outcome], *
         raise
     except BaseException as error:
         get_run_logger().exception("An error that Pointsman did not foresee")
-        _settle(operation, Ending(State.FAILED, operation.stage, f"{type(error).__name__}: {error}"))
+        _settle(operation, Ending(State.FAILED, operation.stage, cut(f"{type(error).__name__}: {error}")))
         raise
     finally:
         operation.close()

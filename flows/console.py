@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from prefect.exceptions import CancelledRun, FailedRun
 from prefect.logging.handlers import PrefectConsoleHandler
 
-__all__ = ["say_failures_once", "survive_a_broken_console"]
+from core.errors import redact
+
+__all__ = ["hide_secrets", "say_failures_once", "survive_a_broken_console"]
 
 
 class _OneMessage(logging.Filter):
@@ -19,6 +21,24 @@ class _OneMessage(logging.Filter):
         """Whether the record is to be logged."""
         raised = record.exc_info[1] if record.exc_info else None
         return not isinstance(raised, (FailedRun, CancelledRun))
+
+
+class _NoSecrets(logging.Filter):
+    """Hides what looks like a secret: build, migration and application logs are copied into a run's log."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is to be logged, always, but without its secrets."""
+        said = record.getMessage()
+        shown = redact(said)
+        if shown != said:
+            record.msg, record.args = shown, None
+        return True
+
+
+def hide_secrets() -> None:
+    """Log what runs say without the secrets in it."""
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(name).addFilter(_NoSecrets())
 
 
 def say_failures_once() -> None:

@@ -21,7 +21,7 @@ from prefect.logging import get_logger, get_run_logger
 
 from blocks.environment import ReleaseEnvironment
 from core.colour import Colour, Weights
-from core.errors import Permanent, PointsmanError, Refused, Transient
+from core.errors import Permanent, PointsmanError, Refused, Transient, redact
 from core.record import (
     Attempt,
     Failure,
@@ -300,7 +300,7 @@ class Operation(HeldEnvironment):
             update={
                 "seconds": round(time.monotonic() - began, 3),
                 "outcome": outcome,
-                "detail": detail[:1_000],
+                "detail": redact(detail)[:1_000],
             }
         )
 

@@ -1,4 +1,4 @@
-"""A run outlives whoever reads its console."""
+"""A run outlives whoever reads its console, and its log tells no secret."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from prefect.logging.handlers import PrefectConsoleHandler
 
-from flows.console import survive_a_broken_console
+from flows.console import hide_secrets, survive_a_broken_console
 
 
 @pytest.fixture
@@ -30,3 +30,32 @@ def test_it_goes_on_in_silence(logger: logging.Logger) -> None:
     survive_a_broken_console()
     logger.error("the worker is dead")
     logger.error("and the release goes on")
+
+
+@pytest.mark.parametrize("name", ["prefect.flow_runs", "prefect.task_runs"])
+@pytest.mark.parametrize(
+    ("message", "arguments", "shown"),
+    [
+        ("input: 'postgres://app:hun ter2@db'", (), "input: '***'"),
+        ("%s: %s", ("DATABASE_URL", "postgres://app:hunter2@db"), "DATABASE_URL: postgres://app:***@db"),
+        ("%d of %d", (1, 2), "1 of 2"),
+        ("100 % of it", (), "100 % of it"),
+    ],
+)
+def test_what_a_run_logs_has_its_secrets_hidden(
+    name: str, message: str, arguments: tuple[object, ...], shown: str
+) -> None:
+    seen: list[str] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append(record.getMessage())
+
+    hide_secrets()
+    logger, handler = logging.getLogger(name), Keep()
+    logger.addHandler(handler)
+    try:
+        logger.error(message, *arguments, extra={"send_to_api": False})
+    finally:
+        logger.removeHandler(handler)
+    assert seen == [shown]
