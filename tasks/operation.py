@@ -44,9 +44,17 @@ R = TypeVar("R")
 
 
 def step_task(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
-    """Return the decorator of a step's task: never served from a cache, run again only after a `Transient` error."""
+    """Return the decorator of a step's task: never served from a cache, run again only after a `Transient` error.
+
+    Its result is kept in memory alone, whatever Prefect is told: it may hold what a child process is given.
+    """
     return task(
-        name=name, cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[1, 3], retry_condition_fn=_is_transient
+        name=name,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=2,
+        retry_delay_seconds=[1, 3],
+        retry_condition_fn=_is_transient,
     )
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_RESULTS_PERSIST_BY_DEFAULT, temporary_settings
 
 from core.colour import Colour
 from core.errors import Permanent, PointsmanError, Refused
@@ -16,7 +17,7 @@ from core.version import Version
 from flows.entry import enter
 from tasks.git import Checkout
 from tasks.hold import now
-from tasks.operation import Operation, remove_scratch
+from tasks.operation import Operation, remove_scratch, step_task
 from tests.unit.facts import COMMIT, owner, settings_with, waiter
 from tests.unit.fakes import FakeAws, Fault, lost, operation_of, store_of
 
@@ -234,3 +235,16 @@ def test_what_a_dead_run_left_on_disk_goes_and_a_living_one_s_stays(
     assert (dead.exists(), alive.exists()) == (False, True)
     other.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_step_that_fails_writes_down_no_secret(operation: Operation, aws: FakeAws) -> None:
+    with pytest.raises(RuntimeError), operation.step("migrate", "migrate"):
+        raise RuntimeError("input: 'postgres://app:hun ter2@db'")
+    (step,) = attempt_of(aws).steps
+    assert step.detail == "input: '***'"
+
+
+@pytest.mark.parametrize("by_default", [True, False])
+def test_a_step_s_result_is_never_written_to_prefect_s_storage(by_default: bool) -> None:
+    with temporary_settings(updates={PREFECT_RESULTS_PERSIST_BY_DEFAULT: by_default}):
+        assert step_task("init")(lambda: "AWS_SECRET_ACCESS_KEY").persist_result is False
