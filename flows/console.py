@@ -32,6 +32,9 @@ class _NoSecrets(logging.Filter):
         shown = redact(said)
         if shown != said:
             record.msg, record.args = shown, None
+        if record.exc_info:
+            # Every formatter takes the text that is there, and makes its own only where there is none.
+            record.exc_text = redact(logging.Formatter().formatException(record.exc_info))
         return True
 
 

@@ -23,7 +23,7 @@ _SHOWN_FILES = 5
 _INHERITED = frozenset(
     {
         *("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"),
-        *("SSH_AUTH_SOCK", "GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSH_VARIANT"),
+        *("SSH_AUTH_SOCK", "GIT_ASKPASS", "GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSH_VARIANT"),
         *("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_EXEC_PATH"),
         *("GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_SSL_CERT", "GIT_SSL_KEY", "SSL_CERT_FILE", "SSL_CERT_DIR"),
         *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
@@ -64,7 +64,7 @@ class Remote:
         self, arguments: Sequence[str], *, guard: Callable[[], PointsmanError | None] | None = None, **settings: str
     ) -> list[str]:
         """Run git and return its lines; raise `Permanent` with what it says if it fails."""
-        code, lines, errors = self.attempt_to(arguments, guard=guard, **settings)
+        code, lines, errors = self.execute(arguments, guard=guard, **settings)
         if code != 0:
             verb = next(a for a in arguments if not a.startswith(("-", "/")))
             raise Permanent(
@@ -72,7 +72,7 @@ class Remote:
             )
         return lines
 
-    def attempt_to(
+    def execute(
         self, arguments: Sequence[str], *, guard: Callable[[], PointsmanError | None] | None = None, **settings: str
     ) -> tuple[int, list[str], list[str]]:
         """Run git and return its exit code and the lines of its two streams."""
@@ -123,7 +123,7 @@ class WorkingCopy:
 
     def commit_of(self, ref: str) -> str | None:
         """Return the commit that a ref leads to; None if it leads to something else, such as a tree."""
-        code, lines, _ = self.remote.attempt_to([*self._here, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}"])
+        code, lines, _ = self.remote.execute([*self._here, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}"])
         return lines[0] if code == 0 and lines else None
 
     def on_first_parents(self, commit: str) -> bool:
@@ -147,7 +147,7 @@ class WorkingCopy:
         if not links:
             return []
         update = ["submodule", "--quiet", "update", "--init", "--recursive"]
-        code, _, errors = self.remote.attempt_to([*self._here, *update], guard=self._over_limits)
+        code, _, errors = self.remote.execute([*self._here, *update], guard=self._over_limits)
         if code != 0:
             raise Refused(
                 f"The submodules could not be fetched ({_named(links)})",
@@ -160,7 +160,7 @@ class WorkingCopy:
         pointers = self._pointers(directory)
         if not pointers:
             return
-        if self.remote.attempt_to(["lfs", "version"])[0] != 0:
+        if self.remote.execute(["lfs", "version"])[0] != 0:
             raise Refused(
                 f"The version holds Git LFS files ({_named(pointers)})",
                 why="git-lfs was not found on the worker, and pointers would be shipped in their place",
@@ -168,7 +168,7 @@ class WorkingCopy:
             )
         self._refuse_other_lfs_server(directory)
         fetch = ["-C", str(directory), "lfs", "pull", "origin"]
-        code, _, errors = self.remote.attempt_to(fetch, guard=self._over_limits, **self._lfs_settings)
+        code, _, errors = self.remote.execute(fetch, guard=self._over_limits, **self._lfs_settings)
         left = self._pointers(directory)
         if code != 0 or left:
             raise Refused(

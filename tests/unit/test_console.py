@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from prefect.logging.handlers import PrefectConsoleHandler
@@ -32,6 +33,23 @@ def test_it_goes_on_in_silence(logger: logging.Logger) -> None:
     logger.error("and the release goes on")
 
 
+@contextmanager
+def said_by(name: str) -> Iterator[list[str]]:
+    """What a logger's handlers write."""
+    seen: list[str] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append(self.format(record))
+
+    logger, handler = logging.getLogger(name), Keep()
+    logger.addHandler(handler)
+    try:
+        yield seen
+    finally:
+        logger.removeHandler(handler)
+
+
 @pytest.mark.parametrize("name", ["prefect.flow_runs", "prefect.task_runs"])
 @pytest.mark.parametrize(
     ("message", "arguments", "shown"),
@@ -45,17 +63,20 @@ def test_it_goes_on_in_silence(logger: logging.Logger) -> None:
 def test_what_a_run_logs_has_its_secrets_hidden(
     name: str, message: str, arguments: tuple[object, ...], shown: str
 ) -> None:
-    seen: list[str] = []
-
-    class Keep(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            seen.append(record.getMessage())
-
     hide_secrets()
-    logger, handler = logging.getLogger(name), Keep()
-    logger.addHandler(handler)
-    try:
-        logger.error(message, *arguments, extra={"send_to_api": False})
-    finally:
-        logger.removeHandler(handler)
+    with said_by(name) as seen:
+        logging.getLogger(name).error(message, *arguments, extra={"send_to_api": False})
     assert seen == [shown]
+
+
+def test_a_traceback_in_a_run_s_log_has_its_secrets_hidden() -> None:
+    hide_secrets()
+    with said_by("prefect.flow_runs") as seen:
+        try:
+            raise RuntimeError("postgres://app:hunter2@db")
+        except RuntimeError:
+            logging.getLogger("prefect.flow_runs").exception("Not foreseen", extra={"send_to_api": False})
+    (line,) = seen
+    assert line.startswith("Not foreseen\nTraceback")
+    assert line.endswith("RuntimeError: postgres://app:***@db")
+    assert "hunter2" not in line
