@@ -20,7 +20,7 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(\binput: )'[^'\n]*'", r"\1'***'"),
         # The user of a URL is kept. A password with a slash, an @ or a blank in it is hidden as well; a port is none.
         (r"(://[^\s:/?#@'\"]*:)(?!\d+(?:[/?#\s'\"]|$))[^\s'\"]*@", r"\1***@"),
-        (r"(://[^\s:/?#@'\"]*:)(?!\d+(?:[/?#\s'\"]|$))[^\n'\"@]{1,100}@", r"\1***@"),
+        (r"(://[^\s:/?#@'\"]*:)(?!\s|\d+(?:[/?#\s'\"]|$))[^\n'\"@]{1,100}@", r"\1***@"),
         (r"\b(gh[pousr]_|github_pat_|glpat-|xox[abposr]-|[sr]k_live_)[\w-]{8,}", r"\1***"),
         (r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*", _HIDDEN),
         (r"(?i)(\bauthorization\b[\"']?\s*[:=]\s*[\"']?(?:basic|bearer|token)?\s*)[^\s\"',;]+", r"\1***"),

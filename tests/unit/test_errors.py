@@ -50,6 +50,7 @@ def test_what_looks_like_a_secret_is_hidden(text: str, shown: str) -> None:
     [
         "http://shop.example.com:8081/version answered 503",
         "http://127.0.0.1:4200 is not reachable; ask admin@example.com",
+        "see https://docs.example.com: ask admin@example.com",
         "ssh://git@github.com/o/r.git",
         "git@github.com:o/r.git",
         "repository@sha256:" + "ab" * 32,
