@@ -28,6 +28,7 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _HELPER = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)::")
 _SCP = re.compile(r"[^/:]+:(?!//)")  # git's own rule: no slash before the first colon
 
+_LEAST_DIGITS = 7
 _ENCRYPTED = ("https", "ssh")
 
 
@@ -96,8 +97,8 @@ def refuse_unknown_refs(refs: Iterable[str], version: Version, branches: Iterabl
 
 
 def refuse_other_commit(version: Version, announced: str | None, found: str) -> None:
-    """Raise `Refused` if the tag is not at the commit that the run was started for."""
-    if announced and announced != found:
+    """Raise `Refused` if the tag is not at the commit that the run was started for; by hand that may be shortened."""
+    if announced and not (len(announced) >= _LEAST_DIGITS and found.startswith(announced.lower())):
         raise Refused(
             f"The tag {version} moved since it was announced",
             why=f"this run is to release commit {announced[:12]}, and the tag is at {found[:12]} now",

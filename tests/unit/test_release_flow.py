@@ -24,6 +24,16 @@ def test_a_pre_release_is_refused_before_anything_is_fetched(operation: Operatio
         release_version(operation, "v2.0.0-rc.1", None, allow_downgrade=False)
 
 
+def test_the_announced_commit_reaches_the_checkout(operation: Operation, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The task itself needs Prefect's engine; what it does with the commit stands in test_git.
+    def refuse(_: Operation, version: Version, announced: str | None) -> None:
+        raise Refused(f"{version} was asked for at {announced}")
+
+    monkeypatch.setattr("flows.release.check_out", refuse)
+    with pytest.raises(Refused, match=rf"v1\.2\.0 was asked for at {COMMIT}"):
+        release_version(operation, "v1.2.0", COMMIT, allow_downgrade=False)
+
+
 def test_a_run_by_hand_needs_no_commit() -> None:
     parameters = inspect.signature(release.fn).parameters
     assert list(parameters) == ["tag", "environment", "commit", "allow_downgrade"]

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from core.errors import Refused
-from core.source import allowed_protocols, host_of, protocol_of, refuse_token_in_the_clear, user_info_in
+from core.source import (
+    allowed_protocols,
+    host_of,
+    protocol_of,
+    refuse_other_commit,
+    refuse_token_in_the_clear,
+    user_info_in,
+)
+from core.version import Version
 
 
 @pytest.mark.parametrize(
@@ -60,3 +68,17 @@ def test_a_token_is_kept_from_no_encrypted_source(url: str) -> None:
 def test_a_token_is_not_sent_in_the_clear(url: str) -> None:
     with pytest.raises(Refused, match=r"in the clear.*Use https"):
         refuse_token_in_the_clear(url)
+
+
+COMMIT = "c0ffee0" + "1" * 33
+
+
+@pytest.mark.parametrize("announced", [None, "", COMMIT, COMMIT[:7], COMMIT[:12].upper()])
+def test_the_commit_that_a_run_is_for_is_released(announced: str | None) -> None:
+    refuse_other_commit(Version.parse("v1.0.0"), announced, COMMIT)
+
+
+@pytest.mark.parametrize("announced", ["c", COMMIT[:6], COMMIT[:39] + "2", COMMIT + "0", "main"])
+def test_any_other_commit_is_refused(announced: str) -> None:
+    with pytest.raises(Refused, match=r"v1\.0\.0 moved since it was announced.*the tag is at c0ffee011111 now"):
+        refuse_other_commit(Version.parse("v1.0.0"), announced, COMMIT)
