@@ -12,17 +12,18 @@ FOREIGN_TEXT_LIMIT = 2_000
 _CONTEXT = 8_000
 _HIDDEN = "***"
 
-# What is hidden in foreign text, and what of it is kept. Too much hidden is harmless, too little is a leak.
+# What is hidden in foreign text, and what of it is kept. Too much hidden is harmless, too little is a leak. Whatever is
+# tried at many places has a bound, so that no text takes long.
 _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), kept)
     for pattern, kept in (
         # Node says this of a URL that it can't read, which is when a password in it is wrongly written.
         (r"(\binput: )'[^'\n]*'", r"\1'***'"),
         # The user of a URL is kept. A password with a slash, an @ or a blank in it is hidden as well; a port is none.
-        (r"(://[^\s:/?#@'\"]*:)(?!\d+(?:[/?#\s'\"]|$))[^\s'\"]*@", r"\1***@"),
-        (r"(://[^\s:/?#@'\"]*:)(?!\s|\d+(?:[/?#\s'\"]|$))[^\n'\"@]{1,100}@", r"\1***@"),
+        (r"(://[^\s:/?#@'\"]{0,200}:)(?!\d+(?:[/?#\s'\"]|$))[^\s'\"]{0,500}@", r"\1***@"),
+        (r"(://[^\s:/?#@'\"]{0,200}:)(?!\s|\d+(?:[/?#\s'\"]|$))[^\n'\"@]{1,100}@", r"\1***@"),
         (r"\b(gh[pousr]_|github_pat_|glpat-|xox[abposr]-|[sr]k_live_)[\w-]{8,}", r"\1***"),
-        (r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*", _HIDDEN),
+        (r"\beyJ\w[\w-]{7,2000}\.eyJ[\w-]{8,4000}\.[\w-]*", _HIDDEN),
         (r"(?i)(\bauthorization\b[\"']?\s*[:=]\s*[\"']?(?:basic|bearer|token)?\s*)[^\s\"',;]+", r"\1***"),
         (r"(?i)(\bbearer\s+)[\w.~+/=-]{8,}", r"\1***"),
         (r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----[\s\S]*?(?:-----END \1-----|\Z)", _HIDDEN),

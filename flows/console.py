@@ -28,7 +28,10 @@ class _NoSecrets(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the record is to be logged, always, but without its secrets."""
-        said = record.getMessage()
+        try:
+            said = record.getMessage()
+        except (TypeError, ValueError):
+            return True  # its handlers say that it is not well formed; a filter would end the run
         shown = redact(said)
         if shown != said:
             record.msg, record.args = shown, None

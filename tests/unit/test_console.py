@@ -69,6 +69,13 @@ def test_what_a_run_logs_has_its_secrets_hidden(
     assert seen == [shown]
 
 
+def test_a_message_that_is_not_well_formed_ends_nothing() -> None:
+    hide_secrets()
+    logger = logging.getLogger("prefect.flow_runs")
+    record = logger.makeRecord(logger.name, logging.INFO, "here", 1, "%d", ("no number",), None)
+    assert logger.filter(record)
+
+
 def test_a_traceback_in_a_run_s_log_has_its_secrets_hidden() -> None:
     hide_secrets()
     with said_by("prefect.flow_runs") as seen:

@@ -89,8 +89,16 @@ def test_foreign_text_is_cut_and_its_end_is_kept(text: str, limit: int, shown: s
     assert cut(text, limit) == shown
 
 
-@pytest.mark.parametrize("text", ["://a:" * 20_000, "password=" * 20_000, "eyJ" * 20_000, "://" + "x" * 100_000])
-def test_hiding_takes_no_time_whatever_the_text(text: str) -> None:
+@pytest.mark.parametrize(
+    "part",
+    [
+        *("://a:", "://a: b", "://", "password=", "password='", 'token"', "token ", "ghp_"),
+        *("eyJaaaaaaaa-", "eyJaaaaaaaa.", "input: '", "authorization: ", "bearer ", "-----BEGIN PRIVATE KEY-----"),
+    ],
+)
+def test_hiding_takes_no_time_whatever_the_text(part: str) -> None:
+    text = part * (200_000 // len(part))
     began = time.monotonic()
+    redact(text)
     cut(text)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 3
