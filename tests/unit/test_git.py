@@ -142,7 +142,10 @@ def test_a_commit_that_a_merge_brought_in_is_refused_with_what_to_tag(source: Pa
         checked_out(source, "v3.0.0")
 
 
-@pytest.mark.parametrize("branches", ['["release/*"]', '["main", "release/*"]', '["main", "release/1.0"]', '["*"]'])
+@pytest.mark.parametrize(
+    "branches",
+    ['["release/*"]', '["main", "release/*"]', '["main", "release/1.0"]', '["rel*"]', '["*/1.0"]', '["*"]'],
+)
 def test_a_tag_on_any_of_several_branches_is_checked_out(source: Path, scratch: None, branches: str) -> None:
     assert checked_out(source, "v1.0.1", f"branches = {branches}").commit == git(source, "rev-parse", "v1.0.1")
 
