@@ -25,6 +25,7 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\b(gh[pousr]_|github_pat_|glpat-|xox[abposr]-|[sr]k_live_)[\w-]{8,}", r"\1***"),
         (r"\beyJ\w[\w-]{7,2000}\.eyJ[\w-]{8,4000}\.[\w-]*", _HIDDEN),
         (r"(?i)(\bauthorization\b[\"']?\s*[:=]\s*[\"']?(?:basic|bearer|token)?\s*)[^\s\"',;]+", r"\1***"),
+        (r"(?i)((?<![\w-])--[\w-]{0,50}(?:password|secret|token|key)\s+)(?!-)[^\s]+", r"\1***"),
         (r"(?i)(\bbearer\s+)[\w.~+/=-]{8,}", r"\1***"),
         (r"-----BEGIN ([A-Z ]*PRIVATE KEY)-----[\s\S]*?(?:-----END \1-----|\Z)", _HIDDEN),
         *(

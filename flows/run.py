@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from core.colour import Colour
-from core.errors import PointsmanError, Refused
+from core.errors import PointsmanError, Refused, redact
 from core.record import CommandRun, EnvironmentRecord, SlotOutputs
 from tasks.hold import now
 from tasks.one_off import OneOff, OneOffTask, run_one_off
@@ -31,7 +31,11 @@ def run_command(operation: Operation, command: Sequence[str], version: str | Non
         version, colour, slot = _release_to_run(operation, record, version)
         ended = _run(operation, _task(operation, colour, slot, command), say)
         entry = CommandRun(
-            at=now(), by=getpass.getuser(), version=version, command=shlex.join(command), exit_code=ended.exit_code
+            at=now(),
+            by=getpass.getuser(),
+            version=version,
+            command=redact(shlex.join(command)),
+            exit_code=ended.exit_code,
         )
         # The command may have changed the table: the next release reads it before it believes anything.
         operation.store.change_environment(lambda r: r.with_command(entry).with_unread_database())

@@ -31,6 +31,8 @@ from core.errors import Permanent, PointsmanError, Refused, Transient, UnknownOu
         ("{'authorization': 'Bearer abcdefgh'}", "{'authorization': 'Bearer ***'}"),
         ("with bearer abcdefgh.ijk", "with bearer ***"),
         ("host=db password=hunter2 dbname=app", "host=db password=*** dbname=app"),
+        ("seed --admin-password hunter2 --verbose", "seed --admin-password *** --verbose"),
+        ("seed --token=hunter2 --secret --verbose", "seed --token=*** --secret --verbose"),
         ("PGPASSWORD=hunter2 psql", "PGPASSWORD=*** psql"),
         ('{"password": "hunter2", "user": "app"}', '{"password": ***, "user": "app"}'),
         ("{ password: 'hunter2', port: 5432 }", "{ password: ***, port: 5432 }"),
@@ -92,7 +94,7 @@ def test_foreign_text_is_cut_and_its_end_is_kept(text: str, limit: int, shown: s
 @pytest.mark.parametrize(
     "part",
     [
-        *("://a:", "://a: b", "://", "password=", "password='", 'token"', "token ", "ghp_"),
+        *("--", "--key ", "://a:", "://a: b", "://", "password=", "password='", 'token"', "token ", "ghp_"),
         *("eyJaaaaaaaa-", "eyJaaaaaaaa.", "input: '", "authorization: ", "bearer ", "-----BEGIN PRIVATE KEY-----"),
     ],
 )
@@ -101,4 +103,4 @@ def test_hiding_takes_no_time_whatever_the_text(part: str) -> None:
     began = time.monotonic()
     redact(text)
     cut(text)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10, "a text that takes long more than doubles with its length"
