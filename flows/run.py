@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from core.colour import Colour
-from core.errors import PointsmanError, Refused, redact
+from core.errors import Permanent, PointsmanError, Refused, redact
 from core.record import CommandRun, EnvironmentRecord, SlotOutputs
 from tasks.hold import now
 from tasks.one_off import OneOff, OneOffTask, run_one_off
@@ -43,7 +43,7 @@ def run_command(operation: Operation, command: Sequence[str], version: str | Non
         with suppress(PointsmanError):  # else it runs out, and `reconcile` stops what still runs
             operation.free()
     if ended.exit_code is None:
-        raise Refused("The command did not start", why=ended.reason, do="Look at the task in ECS.")
+        raise Permanent("The command did not start", why=ended.reason, do="Look at the task in ECS.")
     return ended.exit_code
 
 

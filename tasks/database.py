@@ -70,8 +70,11 @@ def _migrate(operation: Operation, wanted: Wanted, step: Step) -> None:
     operation.note(
         schema_head_before=max(before.applied, default=None), schema_head_after=plan.head, migrations=plan.names
     )
-    applied = f"{counted(len(plan.pending), 'migration')} applied" if plan.pending else "nothing was pending"
-    step.done(f"the database is at {plan.head or 'no migration'}, as its table says; {applied}")
+    head = f"the database is at {plan.head or 'no migration'}, as its table says"
+    if plan.pending:
+        step.done(f"{head}; {counted(len(plan.pending), 'migration')} applied")
+    else:
+        step.skip(f"{head}; nothing was pending")
 
 
 def _expected(operation: Operation, wanted: Wanted) -> Expectation | None:
