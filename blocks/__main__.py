@@ -27,6 +27,7 @@ from prefect_docker import DockerHost
 from pydantic import SecretStr
 
 from blocks.environment import LEAST_SECRET, ReleaseEnvironment, read_settings
+from blocks.provision import check_provision
 from core.errors import PointsmanError, Refused
 
 __all__ = ["main", "register"]
@@ -35,6 +36,7 @@ __all__ = ["main", "register"]
 def register(stage: str) -> list[str]:
     """Create or update the blocks of `stage`; return a line for each, saying what was done."""
     settings = read_settings(stage)
+    check_provision(settings)
     prefix = f"{ReleaseEnvironment.PREFIX}-{stage}"
     lines: list[str] = []
 

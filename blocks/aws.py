@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 import botocore.session
+from botocore.config import Config
 from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
 
 if TYPE_CHECKING:
     from prefect_aws import AwsCredentials
 
-__all__ = ["environment_variables", "refreshing_session"]
+__all__ = ["issued_variables", "refreshing_session"]
 
 
-def refreshing_session(credentials: AwsCredentials) -> boto3.Session:
-    """Return a session for the block; a role's session renews itself before it ends.
+def refreshing_session(credentials: AwsCredentials, config: Config) -> boto3.Session:
+    """Return a session for the block; a role's session renews itself before it ends, by calls bounded by `config`.
 
     prefect-aws assumes a role once, so that a rollback after an hour of baking would have no power left.
     """
@@ -24,16 +25,16 @@ def refreshing_session(credentials: AwsCredentials) -> boto3.Session:
         return credentials.get_boto3_session()
     inner = botocore.session.get_session()
     inner._credentials = DeferredRefreshableCredentials(
-        refresh_using=_fetcher(credentials).fetch_credentials, method="assume-role"
+        refresh_using=_fetcher(credentials, config).fetch_credentials, method="assume-role"
     )
     return boto3.Session(botocore_session=inner, region_name=credentials.region_name)
 
 
-def environment_variables(credentials: AwsCredentials) -> dict[str, str]:
+def issued_variables(credentials: AwsCredentials, config: Config) -> dict[str, str]:
     """Return the variables that give a child process the block's identity, freshly issued where a role is assumed."""
     variables: dict[str, str] = {}
     if credentials.assume_role_arn:
-        issued = _fetcher(credentials).fetch_credentials()
+        issued = _fetcher(credentials, config).fetch_credentials()
         keys = (issued["access_key"], issued["secret_key"], issued["token"])
     else:
         frozen = credentials.get_boto3_session().get_credentials()
@@ -49,12 +50,12 @@ def environment_variables(credentials: AwsCredentials) -> dict[str, str]:
     return variables
 
 
-def _fetcher(credentials: AwsCredentials) -> AssumeRoleCredentialFetcher:
+def _fetcher(credentials: AwsCredentials, config: Config) -> AssumeRoleCredentialFetcher:
     base = credentials.model_copy(update={"assume_role_arn": None}).get_boto3_session()
     endpoint = credentials.aws_client_parameters.endpoint_url
 
     def create_client(service: str, **arguments: Any) -> Any:
-        return base._session.create_client(service, endpoint_url=endpoint, **arguments)
+        return base._session.create_client(service, endpoint_url=endpoint, config=config, **arguments)
 
     asked = cast(dict[str, Any], credentials.assume_role_kwargs.get_params_override())
     asked.setdefault("RoleSessionName", f"pointsman-{uuid.uuid4().hex[:8]}")

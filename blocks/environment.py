@@ -14,7 +14,7 @@ from prefect_docker import DockerHost
 from pydantic import Field
 
 from core.errors import Refused
-from core.settings import EnvironmentSettings, parse_settings
+from core.settings import EnvironmentSettings, is_stage, parse_settings
 
 __all__ = ["LEAST_SECRET", "PROJECT", "ReleaseEnvironment", "load_environment", "read_settings"]
 
@@ -45,11 +45,29 @@ class ReleaseEnvironment(Block):
     PREFIX: ClassVar[str] = "pointsman"
 
     def provisioner(self) -> ReleaseEnvironment:
-        """Return the block with the identity that makes infrastructure, which the releases' own may not."""
-        profile = self.settings.aws.provision_profile
-        if profile is None:
-            return self
-        human = self.aws_credentials.model_copy(update={"profile_name": profile, "assume_role_arn": None})
+        """Return the block with the identity that makes infrastructure; raise `Refused` if it is the releases' own."""
+        aws = self.settings.aws
+        if aws.provision_profile is not None:
+            # boto3 prefers a key to a profile, so none may be left beside it.
+            return self._acting_as(
+                profile_name=aws.provision_profile,
+                aws_access_key_id=None,
+                aws_secret_access_key=None,
+                aws_session_token=None,
+                assume_role_arn=None,
+            )
+        if aws.endpoint_url is not None:
+            return self._acting_as(assume_role_arn=None)
+        if self.aws_credentials.assume_role_arn or self.aws_credentials.aws_access_key_id:
+            raise Refused(
+                f"`provision` has no identity of its own in {self.stage}",
+                why="it would act as the pipeline, by the role or the key of the releases",
+                do="Name an administrator's profile of the worker's AWS configuration: provision_profile in [aws].",
+            )
+        return self
+
+    def _acting_as(self, **identity: str | None) -> ReleaseEnvironment:
+        human = self.aws_credentials.model_copy(update=identity)
         return self.model_copy(update={"aws_credentials": human})
 
     @cached_property
@@ -61,6 +79,12 @@ class ReleaseEnvironment(Block):
 def read_settings(stage: str) -> EnvironmentSettings:
     """Return the settings of an environment; raise `Refused` for an unknown one, naming those that there are."""
     folder = Path(os.environ.get("POINTSMAN_ENVIRONMENTS") or PROJECT / "environments")
+    if not is_stage(stage):
+        raise Refused(
+            f"{stage!r} is not a valid environment name",
+            why="a name is 2 to 21 lower-case letters, digits and hyphens, starting with a letter",
+            do="Name one of the files in environments/, without its ending.",
+        )
     try:
         text = (folder / f"{stage}.toml").read_text()
     except (FileNotFoundError, NotADirectoryError) as error:

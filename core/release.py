@@ -25,6 +25,9 @@ class Configuration(BaseModel):
     memory: int
     variables: dict[str, str] = {}
     secrets: dict[str, str] = Field(default={}, description="Name to Secrets Manager reference.")
+    health_check_path: str | None = Field(
+        default=None, description="What the load balancer asks this release; unknown in older records."
+    )
 
     @classmethod
     def of(cls, settings: EnvironmentSettings, secret_arns: Mapping[str, str]) -> Configuration:
@@ -47,12 +50,13 @@ class Configuration(BaseModel):
                 name: f"{secret_arns[reference.secret]}:{reference.key}::"
                 for name, reference in service.secrets.items()
             },
+            health_check_path=service.health_check_path,
         )
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the configuration."""
-        return _sha256(self.model_dump(mode="json"))
+        """SHA-256 of what the tasks are given; the health check is the load balancer's."""
+        return _sha256(self.model_dump(mode="json", exclude={"health_check_path"}))
 
 
 class Release(BaseModel):

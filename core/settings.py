@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from typing import Annotated, Literal, Self
 
@@ -28,6 +29,7 @@ __all__ = [
     "Source",
     "Timing",
     "Traffic",
+    "is_stage",
     "parse_settings",
 ]
 
@@ -35,6 +37,7 @@ ACCOUNT = "account"
 """What all environments of an account share; no environment can have this name."""
 
 Branch = Annotated[str, Field(pattern=r"^(\*|\w[^\s:^~?*\[\\]*\*?)[^\s:^~?*\[\\]*$")]
+_STAGE = r"^[a-z][a-z0-9-]{1,20}$"
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -113,6 +116,15 @@ class Service(_Section):
     cpu: int = Field(default=256, ge=256, le=16_384, description="CPU units a task.")
     memory: int = Field(default=512, ge=512, le=122_880, description="MiB a task.")
     desired_count: int = Field(default=2, ge=1, le=1_000, description="The least number of tasks.")
+    health_check_path: str = Field(
+        default="/healthz",
+        pattern=r"^/\S*$",
+        max_length=1_024,
+        description="What the load balancer asks. Keep it shallow.",
+    )
+    grace_period: int = Field(
+        default=60, ge=0, le=3_600, description="Seconds after its start that a task may fail health checks."
+    )
     variables: dict[str, str] = {}
     secrets: dict[str, SecretReference] = {}
 
@@ -206,7 +218,7 @@ class Timing(_Section):
 
     poll: Seconds = 2.0
     heartbeat: Seconds = 10.0
-    hold_expiry: Seconds = 60.0
+    hold_expiry: Seconds = 100.0
     aws_connect_timeout: Seconds = 3.0
     aws_read_timeout: Seconds = 10.0
     aws_attempts: int = Field(default=3, ge=1, le=10)
@@ -247,7 +259,7 @@ class EnvironmentSettings(_Section):
     aws_account_number: str = Field(pattern=r"^\d{12}$")
     namespace: str = Field(pattern=r"^[a-z][a-z0-9-]{1,30}$")
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{1,30}$")
-    stage: str = Field(pattern=r"^[a-z][a-z0-9-]{1,20}$")
+    stage: str = Field(pattern=_STAGE)
     state_bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
     queue: Literal["newest", "in-order"] = "newest"
     prereleases: bool = Field(default=False, description="Whether versions such as v2.0.0-rc.1 are released here.")
@@ -278,6 +290,36 @@ class EnvironmentSettings(_Section):
             raise ValueError(f"the stage {ACCOUNT!r} is taken: its record is that of what all environments share")
         return self
 
+    @model_validator(mode="after")
+    def _hold_outlasts_a_renewal(self) -> Self:
+        # A role's session is renewed inside an arbitrary call, by a call that is bounded alike.
+        longest = 2 * self.timing.longest_call + self.timing.heartbeat
+        if self.aws.role_arn and self.timing.hold_expiry <= longest:
+            raise ValueError(
+                f"timing.hold_expiry ({self.timing.hold_expiry:g} s) must be longer than the longest AWS call, the "
+                f"renewal of the role's session before it and a heartbeat together ({longest:g} s)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_redirect_is_followed(self) -> Self:
+        if self.provision.environment.get("http_redirect") is True and not self.traffic.https:
+            raise ValueError(
+                "provision.environment.http_redirect needs traffic.https = true: releases would be proven on the "
+                "HTTP listener, which only redirects"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_slot_is_drained_in_time(self) -> Self:
+        delay = self.provision.environment.get("deregistration_delay_seconds")
+        if isinstance(delay, int | float) and delay >= self.timing.vacate:
+            raise ValueError(
+                f"timing.vacate ({self.timing.vacate:g} s) must be longer than "
+                f"provision.environment.deregistration_delay_seconds ({delay:g} s), or no slot is ever empty in time"
+            )
+        return self
+
     @property
     def cluster(self) -> str:
         """The ECS cluster's name."""
@@ -291,6 +333,11 @@ class EnvironmentSettings(_Section):
     def repository(self) -> str:
         """The ECR repository's name."""
         return f"{self.namespace}/{self.name}"
+
+
+def is_stage(name: str) -> bool:
+    """Whether an environment can have this name, which is also its file's."""
+    return re.fullmatch(_STAGE, name) is not None and not name.endswith("\n")
 
 
 def parse_settings(stage: str, text: str) -> EnvironmentSettings:

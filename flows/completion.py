@@ -5,6 +5,7 @@ from __future__ import annotations
 from core.colour import Colour
 from core.record import Live, RollbackIntent
 from tasks.ecs import read_service, runs_release, start_candidate, vacate_slot, wanted_count
+from tasks.health_check import set_health_check
 from tasks.load_balancer import read_target_health
 from tasks.operation import Operation
 from tasks.smoke import confirm_release, smoke_test
@@ -35,6 +36,7 @@ def start_cold(operation: Operation) -> None:
     plan = plan_slot(operation, init_slot(operation))
     check_plan(operation, plan)
     vacate_slot(operation)
+    set_health_check(operation)
     apply_plan(operation, plan)
     start_candidate(operation)
     smoke_test(operation)

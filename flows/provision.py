@@ -10,12 +10,15 @@ from typing import Any
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+from blocks.provision import check_provision
 from core.colour import Colour, Weights
-from core.errors import PointsmanError
+from core.errors import PointsmanError, Refused
 from core.record import EnvironmentRecord, Infrastructure
 from core.settings import ACCOUNT
+from core.words import counted
 from flows.boundary import Outcome, conduct
-from systems.records import ensure_state_bucket
+from systems.iam import missing_principals
+from systems.records import StateBucket, ensure_state_bucket
 from tasks.hold import now
 from tasks.operation import Operation, open_account, step_task
 from tasks.terraform import apply_root, describe, make_plan, open_root, state_key
@@ -38,6 +41,8 @@ def provision(environment: str) -> Outcome:
 
 def provision_environment(operation: Operation) -> str:
     """Apply both roots and write their outputs into the record; return the sentence of the good end."""
+    check_provision(operation.settings)
+    check_principals(operation)
     make_state_bucket(operation)
     record = operation.take_if_free()
     with account_held(operation) as shared:
@@ -83,11 +88,37 @@ def _since(operation: Operation) -> datetime:
 
 @step_task("state bucket")
 def make_state_bucket(operation: Operation) -> None:
-    """Make the bucket of state and records, where it is missing."""
+    """Make the bucket of state and records, where it is missing; one that exists is taken as it is, if it is safe."""
     settings = operation.settings
-    with operation.step("state bucket", f"see that {settings.state_bucket} exists", writes=False) as step:
-        made = ensure_state_bucket(operation.aws("s3"), settings.state_bucket, settings.region)
-        step.done("made it" if made else "it is there")
+    with operation.step("state bucket", f"ensure that {settings.state_bucket} exists", writes=False) as step:
+        bucket = StateBucket(settings.state_bucket, settings.region, settings.aws_account_number)
+        made = ensure_state_bucket(operation.aws("s3"), bucket)
+        step.done("created" if made else "already exists")
+
+
+@step_task("principals")
+def check_principals(operation: Operation) -> None:
+    """Raise `Refused` for a principal of a trust policy that does not exist, at which AWS refuses the whole policy."""
+    settings = operation.settings
+    named = {
+        str(arn)
+        for variable in ("operator_principal_arns", "pipeline_principal_arns")
+        for arn in as_list(settings.provision.account.get(variable))
+    }
+    with operation.step("principals", "look whether those who may take the roles exist", writes=False) as step:
+        missing = missing_principals(operation.aws("iam"), named, settings.aws_account_number)
+        if missing:
+            raise Refused(
+                f"IAM does not know {', '.join(missing)}",
+                why="a role can be taken only by principals that exist: AWS refuses any other",
+                do=f"Create it, or correct [provision.account] in environments/{settings.stage}.toml.",
+            )
+        step.done(counted(len(named), "principal") + " looked at")
+
+
+def as_list(value: object) -> list[object]:
+    """Return a list from the settings, or none where Terraform will refuse what stands there."""
+    return value if isinstance(value, list) else []
 
 
 @task(name="terraform root", task_run_name="{name}", cache_policy=NO_CACHE)
@@ -95,12 +126,12 @@ def provision_root(operation: Operation, name: str, variables: dict[str, Any]) -
     """Plan and apply one root; return its outputs."""
     with operation.step(name, f"bring the root {name} up to date") as step:
         root = open_root(operation, name, state_key(operation.environment, name))
-        plan = make_plan(root, variables)
+        plan = make_plan(operation, root, variables)
         if plan.empty:
             step.skip("nothing to change")
             return plan.outputs
         operation.ensure_ours()
-        outputs = apply_root(plan)
+        outputs = apply_root(operation, plan)
         step.done(describe(plan))
         return outputs
 
@@ -143,7 +174,7 @@ def environment_variables(operation: Operation, record: EnvironmentRecord) -> di
     return {
         **_common(operation),
         "stage": settings.stage,
-        "container_port": settings.service.container_port,
+        "health_check_path": settings.service.health_check_path,
         "production_listener_port": settings.ports.production,
         "test_listener_ports": {c.value: settings.ports.test(c) for c in Colour},
         "listener_weights": initial_weights(record).model_dump(),

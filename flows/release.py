@@ -14,6 +14,7 @@ from tasks.database import migrate_database
 from tasks.docker import build_image
 from tasks.ecs import start_candidate, vacate_slot
 from tasks.git import Checkout, check_out
+from tasks.health_check import set_health_check
 from tasks.operation import Operation
 from tasks.smoke import confirm_release, smoke_test
 from tasks.terraform import apply_plan, check_plan, init_slot, plan_slot
@@ -65,6 +66,7 @@ def prepare_candidate(operation: Operation, source: Checkout, allow_downgrade: b
     plan = plan_slot(operation, terraform.result())
     check_plan(operation, plan)
     vacate_slot(operation)
+    set_health_check(operation)
     apply_plan(operation, plan)
     migrate_database(operation, source, newer_allowed=allow_downgrade)
     start_candidate(operation)

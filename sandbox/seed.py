@@ -1,11 +1,12 @@
-"""What the sandbox's AWS account holds before the first flow: the state bucket and the application's secret.
+"""What the sandbox's AWS account holds before the first flow: the state bucket, the worker's role and the secret.
 
-On AWS a person makes both once, with own credentials; here `up` does, and changes nothing that fits.
+On AWS a person makes them once, with own credentials; here `up` does, and changes nothing that fits.
 """
 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 from core.errors import Permanent
@@ -14,9 +15,11 @@ from sandbox.settings import REGION, SECRET_NAME, STATE_BUCKET, Settings
 
 __all__ = ["seed"]
 
+WORKER_ROLE = "release-worker"
+
 
 def seed(settings: Settings) -> None:
-    """Create the state bucket and the secret in the emulator, or set right those that are there."""
+    """Create the state bucket, the worker's role and the secret in the emulator, or set right those that are there."""
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
@@ -29,6 +32,7 @@ def seed(settings: Settings) -> None:
     url = database_url(settings, APPLICATION_DATABASE, host=settings.bridge)
     try:
         create_state_bucket(session.client("s3", **options), STATE_BUCKET)
+        create_worker_role(session.client("iam", **options), WORKER_ROLE)
         put_secret(session.client("secretsmanager", **options), SECRET_NAME, {"SECRET_DATABASE_URL": url})
     except (BotoCoreError, ClientError) as error:
         raise Permanent(
@@ -63,6 +67,14 @@ def create_state_bucket(s3: Any, name: str) -> None:
             "RestrictPublicBuckets": True,
         },
     )
+
+
+def create_worker_role(iam: Any, name: str) -> None:
+    """The role that the machine which releases runs as: AWS takes no trust policy that names one it does not know."""
+    trust = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    with suppress(iam.exceptions.EntityAlreadyExistsException):
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)
 
 
 def put_secret(secrets: Any, name: str, content: dict[str, str]) -> None:

@@ -22,8 +22,9 @@ from botocore.exceptions import (
 from blocks.aws import refreshing_session
 from blocks.environment import ReleaseEnvironment
 from core.errors import Permanent, PointsmanError, Transient, UnknownOutcome
+from core.settings import Timing
 
-__all__ = ["AwsClients", "aws_errors", "classify", "has_code"]
+__all__ = ["AwsClients", "aws_errors", "bounded_config", "classify", "has_code"]
 
 # https://docs.aws.amazon.com/general/latest/gr/api-retries.html and each service's own list
 _THROTTLED = frozenset(
@@ -54,19 +55,23 @@ _NEVER_SENT = (EndpointConnectionError, ConnectTimeoutError)
 _ANSWER_LOST = (ReadTimeoutError, ConnectionClosedError, HTTPClientError, IncompleteReadError)
 
 
+def bounded_config(timing: Timing) -> Config:
+    """Return what bounds every call of a client, those that renew a role's session among them."""
+    return Config(
+        connect_timeout=timing.aws_connect_timeout,
+        read_timeout=timing.aws_read_timeout,
+        retries={"mode": "standard", "total_max_attempts": timing.aws_attempts},
+    )
+
+
 class AwsClients:
     """One environment's clients, made when first asked for; every call is bounded below the hold's expiry."""
 
     def __init__(self, environment: ReleaseEnvironment) -> None:
-        timing = environment.settings.timing
-        self._session = refreshing_session(environment.aws_credentials)
+        bounded = bounded_config(environment.settings.timing)
+        self._session = refreshing_session(environment.aws_credentials, bounded)
         self._endpoint = environment.aws_credentials.aws_client_parameters.endpoint_url
-        self._config = Config(
-            connect_timeout=timing.aws_connect_timeout,
-            read_timeout=timing.aws_read_timeout,
-            retries={"mode": "standard", "total_max_attempts": timing.aws_attempts},
-            s3={"addressing_style": "path"} if self._endpoint else None,
-        )
+        self._config = bounded.merge(Config(s3={"addressing_style": "path"} if self._endpoint else None))
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
 

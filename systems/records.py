@@ -20,7 +20,7 @@ from core.errors import Permanent, Refused, Transient, UnknownOutcome
 from core.record import EnvironmentRecord, VersionRecord
 from systems.aws import aws_errors, classify, has_code
 
-__all__ = ["RecordStore", "ensure_state_bucket"]
+__all__ = ["RecordStore", "StateBucket", "ensure_state_bucket"]
 
 R = TypeVar("R", EnvironmentRecord, VersionRecord)
 
@@ -158,29 +158,78 @@ def _worth_another_look(error: Exception) -> bool:
     return True
 
 
-def ensure_state_bucket(s3: Any, bucket: str, region: str) -> bool:
-    """See that the state bucket exists, versioned, encrypted and closed to the public; return whether it was made."""
-    with aws_errors(f"looking at the state bucket {bucket}"):
-        there = bucket in {b["Name"] for b in s3.list_buckets()["Buckets"]}
-    with aws_errors(f"setting up the state bucket {bucket}", writes=True):
-        if not there:
-            where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
-            s3.create_bucket(Bucket=bucket, **where)
-        # Each time: an earlier run may have ended between making it and closing it.
-        s3.put_public_access_block(
-            Bucket=bucket,
-            PublicAccessBlockConfiguration={
-                "BlockPublicAcls": True,
-                "IgnorePublicAcls": True,
-                "BlockPublicPolicy": True,
-                "RestrictPublicBuckets": True,
-            },
-        )
-        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+@dataclass(frozen=True)
+class StateBucket:
+    """The bucket of state and records, and whose it must be."""
+
+    name: str
+    region: str
+    account: str
+
+    @property
+    def named(self) -> dict[str, str]:
+        """What every call names it by; S3 refuses the call if another account owns it."""
+        return {"Bucket": self.name, "ExpectedBucketOwner": self.account}
+
+
+_CLOSED = {"BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": True, "RestrictPublicBuckets": True}
+
+
+def ensure_state_bucket(s3: Any, bucket: StateBucket) -> bool:
+    """Make the state bucket, versioned, encrypted and closed to the public; return whether it was made.
+
+    One that exists is taken as it is. Raises `Refused` if it is not versioned or not closed.
+    """
+    with aws_errors(f"looking at the state bucket {bucket.name}"):
+        exists = bucket.name in {b["Name"] for b in s3.list_buckets()["Buckets"]}
+        if exists and not _is_left_behind(s3, bucket):
+            _refuse_unsafe(s3, bucket)
+            return False
+    with aws_errors(f"setting up the state bucket {bucket.name}", writes=True):
+        if not exists:
+            _create(s3, bucket)
+        s3.put_public_access_block(**bucket.named, PublicAccessBlockConfiguration=_CLOSED)
         s3.put_bucket_encryption(
-            Bucket=bucket,
+            **bucket.named,
             ServerSideEncryptionConfiguration={
                 "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
             },
         )
-    return not there
+        # Last: a versioned bucket is one that is finished.
+        s3.put_bucket_versioning(**bucket.named, VersioningConfiguration={"Status": "Enabled"})
+    return True
+
+
+def _create(s3: Any, bucket: StateBucket) -> None:
+    elsewhere = {"CreateBucketConfiguration": {"LocationConstraint": bucket.region}}
+    s3.create_bucket(Bucket=bucket.name, **({} if bucket.region == "us-east-1" else elsewhere))
+
+
+def _is_left_behind(s3: Any, bucket: StateBucket) -> bool:
+    """Whether an earlier run ended between making the bucket and finishing it: never versioned, and empty."""
+    versioning = s3.get_bucket_versioning(**bucket.named).get("Status")
+    return versioning is None and not s3.list_objects_v2(**bucket.named, MaxKeys=1).get("KeyCount")
+
+
+def _refuse_unsafe(s3: Any, bucket: StateBucket) -> None:
+    faults = []
+    if s3.get_bucket_versioning(**bucket.named).get("Status") != "Enabled":
+        faults.append("it is not versioned, so a state or record that is lost stays lost")
+    if not _is_closed(s3, bucket):
+        faults.append("its public access block is not on in all four points")
+    if faults:
+        raise Refused(
+            f"The state bucket {bucket.name} is not safe",
+            why="; ".join(faults),
+            do="Correct it as docs/production.md says; a bucket that exists is not changed by `provision`.",
+        )
+
+
+def _is_closed(s3: Any, bucket: StateBucket) -> bool:
+    try:
+        found = s3.get_public_access_block(**bucket.named)["PublicAccessBlockConfiguration"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "NoSuchPublicAccessBlockConfiguration":
+            return False
+        raise
+    return all(found.get(point) for point in _CLOSED)

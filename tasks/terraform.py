@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 import python_terraform
 from prefect.logging import get_run_logger
 
-from blocks.aws import environment_variables
+from blocks.aws import issued_variables
 from blocks.environment import PROJECT
 from core.colour import Colour
 from core.errors import Permanent
@@ -23,8 +23,9 @@ from core.plan_guard import SlotPlan, guard_slot_plan
 from core.record import Infrastructure, SlotOutputs, State
 from core.release import Release
 from core.settings import EnvironmentSettings
-from systems.aws import aws_errors
+from systems.aws import aws_errors, bounded_config
 from systems.processes import ATTEMPT_VARIABLE, run_streamed
+from systems.terraform_provider import child_environment, kept_provider, locked_version
 from tasks.ecs import read_service
 from tasks.operation import Operation, step_task
 
@@ -38,23 +39,30 @@ __all__ = [
     "check_plan",
     "describe",
     "init_slot",
+    "initialise",
     "make_plan",
     "open_root",
     "plan_slot",
     "slot_variables",
     "state_key",
+    "terraform_in",
 ]
 
 _SERVICE = "aws_ecs_service.slot"
+_REMEDIES = {
+    "init": "Fix the cause, then press Retry. A provider that the lock file lacks was named by the state: "
+    "find out who wrote it, and restore an earlier version of that object."
+}
 
 
 class Terraform(python_terraform.Terraform):
     """python-terraform with a process group of its own, streamed output and today's Terraform's options.
 
-    Its own `cmd` holds output back until the end, and passes options of its own on to the command line.
+    Its own `cmd` holds output back until the end, and passes options of its own on to the command line. Credentials
+    are issued for each command: a build between two of them may outlast a role's session.
     """
 
-    def __init__(self, directory: Path, environment: Mapping[str, str], timeout: float) -> None:
+    def __init__(self, directory: Path, environment: Callable[[], Mapping[str, str]], timeout: float) -> None:
         super().__init__(working_dir=str(directory))
         self.directory, self._environment, self._timeout = directory, environment, timeout
 
@@ -80,7 +88,7 @@ class Terraform(python_terraform.Terraform):
             line,
             on_line=on_line,
             on_error_line=errors.append,
-            environment=self._environment,
+            environment=self._environment(),
             directory=self.directory,
             timeout=self._timeout,
         )
@@ -88,7 +96,7 @@ class Terraform(python_terraform.Terraform):
             raise Permanent(
                 f"terraform {command} failed",
                 why=diagnostics([*lines, *errors]),
-                do="Correct the cause; nothing is repeated blindly.",
+                do=_REMEDIES.get(command, "Fix the cause, then press Retry."),
             )
         return lines
 
@@ -136,10 +144,10 @@ def diagnostics(lines: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Root:
-    """A Terraform root that has been initialised in a folder of its own."""
+    """A Terraform root that has been initialised in a folder of its own. It holds no credentials."""
 
     name: str
-    terraform: Terraform
+    directory: Path
     state_key: str
 
 
@@ -172,15 +180,13 @@ class Plan:
 
 
 def open_root(operation: Operation, name: str, state_key: str) -> Root:
-    """Copy a root, so that runs side by side share nothing, and initialise it."""
+    """Copy a root, so that runs side by side share nothing, and initialise it with the providers of its lock file."""
     settings = operation.settings
     directory = operation.scratch(name) / name
     shutil.copytree(
-        PROJECT / "terraform" / name,
-        directory,
-        ignore=shutil.ignore_patterns(".terraform*", "tests", "*.tfstate*"),
+        PROJECT / "terraform" / name, directory, ignore=shutil.ignore_patterns(".terraform", "tests", "*.tfstate*")
     )
-    terraform = Terraform(directory, _environment(operation), settings.timing.terraform)
+    root = Root(name, directory, state_key)
     backend = {
         "bucket": settings.state_bucket,
         "key": state_key,
@@ -188,23 +194,36 @@ def open_root(operation: Operation, name: str, state_key: str) -> Root:
         "use_lockfile": "true",
         "encrypt": "true",
     }
-    terraform.run("init", backend_config=backend, input=False)
-    return Root(name, terraform, state_key)
+    initialise(operation, root, backend)
+    return root
+
+
+def initialise(operation: Operation, root: Root, backend: Mapping[str, str]) -> None:
+    """Initialise a copied root; a provider that its state names and the lock file lacks is not run."""
+    terraform = terraform_in(operation, root)
+    _warn_of_download(root)
+    terraform.run("init", backend_config=dict(backend), input=False, lockfile="readonly")
+
+
+def terraform_in(operation: Operation, root: Root) -> Terraform:
+    """Return Terraform in a root's folder, acting as the operation's identity."""
+    return Terraform(root.directory, lambda: _environment(operation), operation.settings.timing.terraform)
 
 
 def _environment(operation: Operation) -> dict[str, str]:
-    environment = {
-        **os.environ,
-        **environment_variables(operation.block.aws_credentials),
-        "TF_IN_AUTOMATION": "1",
-        "TF_INPUT": "0",
-        "CHECKPOINT_DISABLE": "1",
-        ATTEMPT_VARIABLE: operation.owner.attempt,
-    }
-    # Terraform warns at each command of a configuration file that is named and not there.
-    if not Path(environment.get("TF_CLI_CONFIG_FILE", "/")).exists():
-        del environment["TF_CLI_CONFIG_FILE"]
-    return environment
+    with aws_errors("issuing Terraform's credentials"):
+        identity = issued_variables(operation.block.aws_credentials, bounded_config(operation.settings.timing))
+    return child_environment(os.environ, {**identity, ATTEMPT_VARIABLE: operation.owner.attempt})
+
+
+def _warn_of_download(root: Root) -> None:
+    version = locked_version(root.directory)
+    if not kept_provider(version, child_environment(os.environ, {})):
+        get_run_logger().warning(
+            "Terraform's AWS provider %s is not kept on this machine and is downloaded each time. "
+            "Run scripts/keep-provider, so that a rollback does not need the registry.",
+            version,
+        )
 
 
 def state_key(environment: str, state: str) -> str:
@@ -253,16 +272,17 @@ def slot_variables(
         "secrets": configuration.secrets,
         "migration_command": settings.migration.command,
         "migration_entry_point": settings.migration.entry_point,
+        "health_check_grace_period_seconds": settings.service.grace_period,
     }
 
 
-def make_plan(root: Root, variables: Mapping[str, Any]) -> Plan:
+def make_plan(operation: Operation, root: Root, variables: Mapping[str, Any]) -> Plan:
     """Plan to a file and return it with its content and checksum."""
-    directory = root.terraform.directory
+    directory, terraform = root.directory, terraform_in(operation, root)
     (directory / "release.auto.tfvars.json").write_text(json.dumps(dict(variables), indent=1))
     file = directory / "release.tfplan"
-    root.terraform.run("plan", out=str(file), input=False, json=python_terraform.IsFlagged, lock_timeout="30s")
-    shown = root.terraform.run("show", str(file), quiet=True, json=python_terraform.IsFlagged)
+    terraform.run("plan", out=str(file), input=False, json=python_terraform.IsFlagged, lock_timeout="30s")
+    shown = terraform.run("show", str(file), quiet=True, json=python_terraform.IsFlagged)
     content = json.loads(next(line for line in shown if line.startswith("{")))
     return Plan(root, file, hashlib.sha256(file.read_bytes()).hexdigest(), content)
 
@@ -274,10 +294,10 @@ def plan_slot(operation: Operation, root: Root) -> Plan:
     with operation.step("plan", f"plan {release} into the {operation.candidate} slot", writes=False) as step:
         before = state_version(operation, root)
         variables = slot_variables(operation.settings, operation.infrastructure, operation.candidate, release)
-        plan = make_plan(root, variables)
+        plan = make_plan(operation, root, variables)
         if plan.creates(_SERVICE) and read_service(operation, operation.candidate) is not None:
             adopt_service(operation, root)
-            plan = make_plan(root, variables)
+            plan = make_plan(operation, root, variables)
         operation.note(plan_sha256=plan.sha256, state_version_before=before)
         step.done(describe(plan))
         return plan
@@ -293,7 +313,7 @@ def adopt_service(operation: Operation, root: Root) -> None:
     cluster = operation.infrastructure.cluster_arn.rpartition("/")[2]
     get_run_logger().warning("The service %s exists and the state does not know it: it is taken in", name)
     block = {"import": {"to": _SERVICE, "id": f"{cluster}/{name}"}}
-    (root.terraform.directory / "adopt.tf.json").write_text(json.dumps(block))
+    (root.directory / "adopt.tf.json").write_text(json.dumps(block))
 
 
 @step_task("guard")
@@ -322,16 +342,16 @@ def apply_plan(operation: Operation, plan: Plan) -> None:
             outputs = plan.outputs
             step.skip("the plan changes nothing")
         else:
-            outputs = apply_root(plan)
+            outputs = apply_root(operation, plan)
             step.done(describe(plan))
         slot = SlotOutputs.model_validate(outputs)
         operation.note(slot=slot, state_version_after=state_version(operation, plan.root))
     operation.advance(State.APPLIED)
 
 
-def apply_root(plan: Plan) -> dict[str, Any]:
+def apply_root(operation: Operation, plan: Plan) -> dict[str, Any]:
     """Apply that very plan file; return the root's outputs by name, as this apply put them out."""
-    lines = plan.root.terraform.run(
+    lines = terraform_in(operation, plan.root).run(
         "apply", str(plan.file), input=False, json=python_terraform.IsFlagged, lock_timeout="30s"
     )
     return applied_outputs(lines)

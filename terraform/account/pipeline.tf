@@ -1,5 +1,6 @@
 # A stage's pipeline role can make one release: its images, its two slots, its weights, its records. It writes no
-# network and no IAM, and reads no secret: ECS does that with the execution role.
+# network and no IAM, and cannot ask for a secret. What it starts is given the stage's secrets by ECS, though: whoever has
+# this role can have a task print them.
 
 locals {
   pipelines = {
@@ -24,9 +25,6 @@ resource "aws_iam_role" "pipeline" {
 
   name        = "${each.value.prefix}-pipeline"
   description = "Releases into ${each.value.prefix}"
-
-  # A release that waits for approval or bakes may outlast an hour; sessions are refreshed, and this spares most of it.
-  max_session_duration = 43200
 
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
@@ -132,6 +130,12 @@ resource "aws_iam_role_policy" "pipeline_traffic" {
         Effect   = "Allow"
         Action   = ["elasticloadbalancing:ModifyListener"]
         Resource = ["arn:${local.partition}:elasticloadbalancing:${local.scope}:listener/app/${var.name}-${each.key}/*/*"]
+      },
+      {
+        Sid      = "SetHealthCheckPaths"
+        Effect   = "Allow"
+        Action   = ["elasticloadbalancing:ModifyTargetGroup"]
+        Resource = [for colour in ["blue", "green"] : "arn:${local.partition}:elasticloadbalancing:${local.scope}:targetgroup/${var.name}-${each.key}-${colour}/*"]
       },
       {
         # None of these can be limited to a resource.

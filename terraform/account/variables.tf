@@ -115,8 +115,8 @@ variable "pipeline_principal_arns" {
   nullable    = false
 
   validation {
-    condition     = length(var.pipeline_principal_arns) > 0 && alltrue([for principal in var.pipeline_principal_arns : can(regex("^arn:[a-z-]+:(iam|sts)::[0-9]{12}:[^*]+$", principal))])
-    error_message = "pipeline_principal_arns must name at least one IAM principal by ARN, with no wildcard."
+    condition     = length(var.pipeline_principal_arns) > 0 && alltrue([for principal in var.pipeline_principal_arns : can(regex("^arn:[a-z-]+:iam::${var.aws_account_number}:(role|user)/[^*]+$", principal))])
+    error_message = "pipeline_principal_arns must name at least one role or user of this account by ARN, with no wildcard; the account itself (:root) would let everybody in it release."
   }
 }
 

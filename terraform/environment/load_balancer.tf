@@ -1,11 +1,14 @@
 resource "aws_lb" "main" {
   name                       = local.short_name
   load_balancer_type         = "application"
-  internal                   = false
-  subnets                    = [for subnet in aws_subnet.public : subnet.id]
+  internal                   = var.internal
+  subnets                    = [for subnet in(var.internal ? aws_subnet.private : aws_subnet.public) : subnet.id]
   security_groups            = [aws_security_group.load_balancer.id]
   drop_invalid_header_fields = true
   enable_deletion_protection = var.deletion_protection
+
+  # AWS refuses a public load balancer in a VPC whose internet gateway is not attached yet, and the provider asks once.
+  depends_on = [aws_internet_gateway.main, aws_route.internet, aws_route_table_association.public]
 }
 
 resource "aws_lb_target_group" "colour" {
@@ -15,7 +18,7 @@ resource "aws_lb_target_group" "colour" {
   vpc_id               = aws_vpc.main.id
   target_type          = "ip"
   protocol             = "HTTP"
-  port                 = var.container_port
+  port                 = 8080 # only a default: ECS registers each task with the port that its own release listens on
   deregistration_delay = var.deregistration_delay_seconds
 
   health_check {
@@ -27,6 +30,12 @@ resource "aws_lb_target_group" "colour" {
     timeout             = var.health_check.timeout
     healthy_threshold   = var.health_check.healthy_threshold
     unhealthy_threshold = var.health_check.unhealthy_threshold
+  }
+
+  # A new port would replace a group that is in use. The path is each release's own: it is set while the slot is empty,
+  # since tasks that run may not know a new one.
+  lifecycle {
+    ignore_changes = [port, health_check[0].path]
   }
 }
 

@@ -1,4 +1,15 @@
-# ---- Load balancer: the internet on the production ports, named ranges on the test ports ----
+# ---- Load balancer: the internet, or named ranges, on the production ports; named ranges on the test ports ----
+
+locals {
+  production_cidrs = length(var.production_cidrs) > 0 ? var.production_cidrs : toset([var.internal ? var.vpc_cidr : "0.0.0.0/0"])
+  production_ports = concat([tostring(var.production_listener_port)], var.certificate_arn == null ? [] : ["443"])
+
+  # The internet's rule is named by its port alone, as it always was: another name would close the port for a moment.
+  production_rules = {
+    for pair in setproduct(local.production_ports, local.production_cidrs) :
+    pair[1] == "0.0.0.0/0" ? pair[0] : "${pair[0]} ${pair[1]}" => { port = tonumber(pair[0]), range = pair[1] }
+  }
+}
 
 resource "aws_security_group" "load_balancer" {
   name        = "${local.prefix}-load-balancer"
@@ -9,14 +20,14 @@ resource "aws_security_group" "load_balancer" {
 }
 
 resource "aws_vpc_security_group_ingress_rule" "production" {
-  for_each = toset(concat([tostring(var.production_listener_port)], var.certificate_arn == null ? [] : ["443"]))
+  for_each = local.production_rules
 
   security_group_id = aws_security_group.load_balancer.id
-  description       = "Production traffic from the internet"
+  description       = each.value.range == "0.0.0.0/0" ? "Production traffic from the internet" : "Production traffic from a named range"
   ip_protocol       = "tcp"
-  from_port         = tonumber(each.key)
-  to_port           = tonumber(each.key)
-  cidr_ipv4         = "0.0.0.0/0"
+  from_port         = each.value.port
+  to_port           = each.value.port
+  cidr_ipv4         = each.value.range
 }
 
 resource "aws_vpc_security_group_ingress_rule" "test" {
@@ -36,12 +47,12 @@ resource "aws_vpc_security_group_egress_rule" "load_balancer_to_tasks" {
   security_group_id            = aws_security_group.load_balancer.id
   description                  = "Requests and health checks to the tasks"
   ip_protocol                  = "tcp"
-  from_port                    = var.container_port
-  to_port                      = var.container_port
+  from_port                    = 0
+  to_port                      = 65535
   referenced_security_group_id = aws_security_group.tasks.id
 }
 
-# ---- Tasks: the load balancer on the container's port, nobody else ----
+# ---- Tasks: the load balancer, nobody else; on any port, since two releases side by side may listen on two ----
 
 resource "aws_security_group" "tasks" {
   name        = "${local.prefix}-tasks"
@@ -55,8 +66,8 @@ resource "aws_vpc_security_group_ingress_rule" "tasks_from_load_balancer" {
   security_group_id            = aws_security_group.tasks.id
   description                  = "Requests and health checks from the load balancer"
   ip_protocol                  = "tcp"
-  from_port                    = var.container_port
-  to_port                      = var.container_port
+  from_port                    = 0
+  to_port                      = 65535
   referenced_security_group_id = aws_security_group.load_balancer.id
 }
 

@@ -93,15 +93,27 @@ variable "zone_letters" {
 
 # ---- Traffic ----
 
-variable "container_port" {
-  description = "Port that the application's container listens on."
-  type        = number
-  default     = 8080
+variable "internal" {
+  description = "Make the load balancer a private one, in the private subnets. An existing one is replaced, which its deletion protection refuses."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "production_cidrs" {
+  description = "IPv4 ranges that may reach the production listeners; if empty the internet, or the VPC's own range where internal is set."
+  type        = set(string)
+  default     = []
   nullable    = false
 
   validation {
-    condition     = var.container_port >= 1 && var.container_port <= 65535 && floor(var.container_port) == var.container_port
-    error_message = "container_port must be a whole number from 1 to 65535."
+    condition     = alltrue([for range in var.production_cidrs : can(cidrnetmask(range))])
+    error_message = "production_cidrs must be IPv4 ranges in CIDR notation."
+  }
+
+  validation {
+    condition     = !var.internal || alltrue([for range in var.production_cidrs : try(tonumber(split("/", range)[1]) >= 8, false)])
+    error_message = "production_cidrs must be ranges of /8 or smaller where internal is set: an internal load balancer is not open to the internet."
   }
 }
 
@@ -145,8 +157,8 @@ variable "test_listener_cidrs" {
   }
 
   validation {
-    condition     = alltrue([for range in var.test_listener_cidrs : !endswith(range, "/0")])
-    error_message = "test_listener_cidrs must not be open to the whole internet: versions that have not proved themselves answer there."
+    condition     = alltrue([for range in var.test_listener_cidrs : try(tonumber(split("/", range)[1]) >= 8, false)])
+    error_message = "test_listener_cidrs must be ranges of /8 or smaller, not a share of the internet: versions that have not proved themselves answer there."
   }
 }
 
@@ -190,7 +202,7 @@ variable "http_redirect" {
 }
 
 variable "health_check_path" {
-  description = "Path of the load balancer's health check. It must be shallow: one that asks the database lets a blip of it stop every task."
+  description = "Path of the health check that new target groups start with; afterwards each release sets its own. It must be shallow: one that asks the database lets a blip of it stop every task."
   type        = string
   default     = "/healthz"
   nullable    = false

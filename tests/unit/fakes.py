@@ -93,6 +93,8 @@ class FakeS3(_Fake):
 
     objects: dict[str, tuple[bytes, str]] = field(default_factory=dict)
     buckets: dict[str, set[str]] = field(default_factory=dict)
+    open_points: set[str] = field(default_factory=set)
+    owner: str = "123456789012"
     written: int = 0
 
     def get_object(self, *, Bucket: str, Key: str) -> Answer:  # noqa: N803 - boto3's names
@@ -136,6 +138,29 @@ class FakeS3(_Fake):
 
         return self._do("create_bucket", {"Bucket": Bucket, **where}, create)
 
+    def get_bucket_versioning(self, *, Bucket: str, ExpectedBucketOwner: str) -> Answer:  # noqa: N803
+        self._check_owner("GetBucketVersioning", ExpectedBucketOwner)
+        on = {"Status": "Enabled"} if "versioned" in self.buckets[Bucket] else {}
+        return self._do("get_bucket_versioning", {}, lambda: on)
+
+    def get_public_access_block(self, *, Bucket: str, ExpectedBucketOwner: str) -> Answer:  # noqa: N803
+        def read() -> Answer:
+            if "closed" not in self.buckets[Bucket]:
+                raise refusal("NoSuchPublicAccessBlockConfiguration", 404, "GetPublicAccessBlock")
+            points = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+            return {"PublicAccessBlockConfiguration": {p: p not in self.open_points for p in points}}
+
+        self._check_owner("GetPublicAccessBlock", ExpectedBucketOwner)
+        return self._do("get_public_access_block", {}, read)
+
+    def list_objects_v2(self, *, Bucket: str, ExpectedBucketOwner: str, MaxKeys: int) -> Answer:  # noqa: N803
+        self._check_owner("ListObjectsV2", ExpectedBucketOwner)
+        return self._do("list_objects_v2", {}, lambda: {"KeyCount": min(MaxKeys, len(self.objects))})
+
+    def _check_owner(self, call: str, owner: str) -> None:
+        if owner != self.owner:
+            raise refusal("AccessDenied", 403, call)
+
     def _secure(self, call: str, bucket: str, kind: str) -> Answer:
         def secure() -> Answer:
             self.buckets[bucket].add(kind)
@@ -161,6 +186,21 @@ class FakeElbV2(_Fake):
     weights: Weights = field(default_factory=lambda: Weights.all_on(Colour.BLUE))
     healthy: dict[Colour, int] = field(default_factory=lambda: {Colour.BLUE: 1, Colour.GREEN: 1})
     history: list[Weights] = field(default_factory=list)
+    health_paths: dict[str, str] = field(default_factory=dict)
+
+    def describe_target_groups(self, *, TargetGroupArns: list[str]) -> Answer:  # noqa: N803
+        def read() -> Answer:
+            path = self.health_paths.get(TargetGroupArns[0], "/healthz")
+            return {"TargetGroups": [{"TargetGroupArn": TargetGroupArns[0], "HealthCheckPath": path}]}
+
+        return self._do("describe_target_groups", {"TargetGroupArns": TargetGroupArns}, read)
+
+    def modify_target_group(self, *, TargetGroupArn: str, HealthCheckPath: str) -> Answer:  # noqa: N803
+        def write() -> Answer:
+            self.health_paths[TargetGroupArn] = HealthCheckPath
+            return {}
+
+        return self._do("modify_target_group", {"TargetGroupArn": TargetGroupArn}, write)
 
     def describe_listeners(self, *, ListenerArns: list[str]) -> Answer:  # noqa: N803
         def read() -> Answer:
@@ -382,6 +422,25 @@ class FakeEcr(_Fake):
 
 
 @dataclass
+class FakeIam(_Fake):
+    """Roles and users by name, each with its ARN."""
+
+    roles: dict[str, str] = field(default_factory=dict)
+    users: dict[str, str] = field(default_factory=dict)
+
+    def get_role(self, *, RoleName: str) -> Answer:  # noqa: N803
+        return self._do("get_role", {"RoleName": RoleName}, lambda: {"Role": self._known(self.roles, RoleName)})
+
+    def get_user(self, *, UserName: str) -> Answer:  # noqa: N803
+        return self._do("get_user", {"UserName": UserName}, lambda: {"User": self._known(self.users, UserName)})
+
+    def _known(self, arns: dict[str, str], name: str) -> Answer:
+        if name not in arns:
+            raise refusal("NoSuchEntity", 404, "Get")
+        return {"Arn": arns[name]}
+
+
+@dataclass
 class FakeAws:
     """The clients of one account, asked for by boto3's names."""
 
@@ -390,6 +449,7 @@ class FakeAws:
     ecs: FakeEcs = field(default_factory=FakeEcs)
     logs: FakeLogs = field(default_factory=FakeLogs)
     ecr: FakeEcr = field(default_factory=FakeEcr)
+    iam: FakeIam = field(default_factory=FakeIam)
 
     def __call__(self, service: str) -> Any:
         return getattr(self, service)
@@ -417,6 +477,7 @@ class Block:
     stage: str = "test"
     source_credentials: Secret | None = None
     docker_host: Any = None
+    aws_credentials: Any = None
 
 
 def store_of(s3: FakeS3) -> RecordStore:

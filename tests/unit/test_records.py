@@ -7,7 +7,7 @@ import pytest
 from core.errors import Permanent, Refused, UnknownOutcome
 from core.hold import ask_to_stop, take
 from core.record import EnvironmentRecord
-from systems.records import ensure_state_bucket
+from systems.records import StateBucket, ensure_state_bucket
 from tests.unit.facts import NOON, attempt, hold_of, owner, waiter
 from tests.unit.fakes import FakeS3, Fault, closed, lost, refusal, store_of, unreachable
 
@@ -166,12 +166,14 @@ def test_a_version_that_was_never_attempted_has_no_history(s3: FakeS3) -> None:
 
 # --- the bucket
 
+BUCKET = StateBucket("state", "eu-west-1", "123456789012")
+
 
 def test_a_new_state_bucket_is_versioned_encrypted_and_closed() -> None:
     s3 = FakeS3()
-    assert ensure_state_bucket(s3, "state", "eu-west-1")
+    assert ensure_state_bucket(s3, BUCKET)
     assert s3.buckets == {"state": SECURE}
-    assert not ensure_state_bucket(s3, "state", "eu-west-1")
+    assert not ensure_state_bucket(s3, BUCKET)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +184,37 @@ def test_a_state_bucket_is_safe_once_a_run_says_so_whatever_was_lost_before(call
     s3 = FakeS3()
     s3.fail(call, Fault(lost(), lands=lands))
     try:
-        ensure_state_bucket(s3, "state", "eu-west-1")
+        ensure_state_bucket(s3, BUCKET)
     except UnknownOutcome:
-        ensure_state_bucket(s3, "state", "eu-west-1")
+        ensure_state_bucket(s3, BUCKET)
     assert s3.buckets == {"state": SECURE}
+
+
+def test_a_state_bucket_that_exists_is_taken_as_it_is() -> None:
+    s3 = FakeS3(buckets={"state": {"versioned", "closed"}})
+    assert not ensure_state_bucket(s3, BUCKET)
+    assert not [call for call, _ in s3.calls if call.startswith(("put_", "create_"))]
+
+
+@pytest.mark.parametrize(
+    ("marks", "open_points", "reason"),
+    [
+        ({"closed"}, set(), "it is not versioned"),
+        ({"versioned"}, set(), "public access block"),
+        ({"versioned", "closed"}, {"BlockPublicPolicy"}, "public access block"),
+        (set(), set(), "not versioned.*; .*public access block"),
+    ],
+)
+def test_a_state_bucket_that_is_not_safe_is_refused_and_not_changed(
+    marks: set[str], open_points: set[str], reason: str
+) -> None:
+    s3 = FakeS3(buckets={"state": set(marks)}, open_points=open_points, objects={"x": (b"", "")})
+    with pytest.raises(Refused, match=reason):
+        ensure_state_bucket(s3, BUCKET)
+    assert s3.buckets == {"state": marks}
+
+
+def test_a_state_bucket_of_another_account_is_not_used() -> None:
+    s3 = FakeS3(buckets={"state": set(SECURE)}, owner="999999999999")
+    with pytest.raises(Permanent, match="AWS does not allow looking at the state bucket"):
+        ensure_state_bucket(s3, BUCKET)

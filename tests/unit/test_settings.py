@@ -168,3 +168,48 @@ def test_the_longest_call_counts_the_waits_between_its_attempts(attempts: int) -
 def test_the_defaults_fit_together() -> None:
     assert isinstance(settings_with(), EnvironmentSettings)
     assert Timing().hold_expiry > Timing().longest_call + Timing().heartbeat
+
+
+# --- settings that contradict each other
+
+
+@pytest.mark.parametrize(
+    ("more", "fault"),
+    [
+        ("[provision.environment]\nhttp_redirect = true", "http_redirect needs traffic.https = true"),
+        ("[provision.environment]\nderegistration_delay_seconds = 1", "timing.vacate .* must be longer than"),
+        ('[service.variables]\nA = "b"\n[aws]\nrole_arn = "arn"\n[traffic]\nhttps = true', None),
+        ("[traffic]\nhttps = true\n[provision.environment]\nhttp_redirect = true", None),
+        ("[provision.environment]\nhttp_redirect = false\nderegistration_delay_seconds = 0", None),
+    ],
+)
+def test_settings_that_would_fail_every_release_are_refused(more: str, fault: str | None) -> None:
+    if fault is None:
+        settings_with(f"\n{more}\n")
+    else:
+        with pytest.raises(Refused, match=fault):
+            settings_with(f"\n{more}\n")
+
+
+@pytest.mark.parametrize(
+    ("role", "expiry", "fits"), [(True, 94, False), (True, 95, True), (False, 94, True), (False, 53, True)]
+)
+def test_where_a_role_is_assumed_a_hold_outlasts_its_renewal_too(role: bool, expiry: int, fits: bool) -> None:
+    text = "aws_attempts = 3\naws_connect_timeout = 3\naws_read_timeout = 10\n"
+    text += '[aws]\nrole_arn = "arn:aws:iam::123456789012:role/pipeline"\n' if role else ""
+    changed = {"heartbeat": "10", "hold_expiry": str(expiry)}
+    if fits:
+        assert settings_with(text, **changed).timing.hold_expiry == expiry
+    else:
+        with pytest.raises(Refused, match="the renewal of the role's session"):
+            settings_with(text, **changed)
+
+
+def test_the_defaults_fit_a_role_too() -> None:
+    assert Timing().hold_expiry > 2 * Timing().longest_call + Timing().heartbeat
+
+
+@pytest.mark.parametrize("path", ["healthz", "/health z", ""])
+def test_a_health_check_asks_a_path(path: str) -> None:
+    with pytest.raises(Refused, match=r"service\.health_check_path"):
+        parse_settings("test", SETTINGS.replace("[service]", f'[service]\nhealth_check_path = "{path}"'))

@@ -116,7 +116,7 @@ run "each_stage_has_a_pipeline_role" {
   }
 }
 
-run "pipeline_writes_no_network_no_iam_and_reads_no_secret" {
+run "pipeline_writes_no_network_and_no_iam_and_has_no_call_for_secrets" {
   command = plan
 
   assert {
@@ -128,7 +128,7 @@ run "pipeline_writes_no_network_no_iam_and_reads_no_secret" {
       ]) == toset([
       "ecr:CompleteLayerUpload", "ecr:InitiateLayerUpload", "ecr:PutImage", "ecr:UploadLayerPart",
       "ecs:CreateService", "ecs:RegisterTaskDefinition", "ecs:RunTask", "ecs:StopTask", "ecs:TagResource", "ecs:UpdateService",
-      "elasticloadbalancing:ModifyListener", "iam:PassRole", "s3:DeleteObject", "s3:PutObject",
+      "elasticloadbalancing:ModifyListener", "elasticloadbalancing:ModifyTargetGroup", "iam:PassRole", "s3:DeleteObject", "s3:PutObject",
     ])
     error_message = "The pipeline's writes must be exactly those that a release needs."
   }
@@ -151,6 +151,18 @@ run "pipeline_passes_its_own_stages_roles_to_tasks_only" {
       { StringEquals = { "iam:PassedToService" = "ecs-tasks.amazonaws.com" } },
     ]]
     error_message = "The pipeline may pass the stage's two task roles to tasks and to nothing else."
+  }
+}
+
+run "pipeline_sets_health_checks_of_its_own_stage_only" {
+  command = plan
+
+  assert {
+    condition = [for statement in jsondecode(aws_iam_role_policy.pipeline_traffic["staging"].policy).Statement : statement.Resource if contains(statement.Action, "elasticloadbalancing:ModifyTargetGroup")] == [[
+      "arn:aws:elasticloadbalancing:ap-southeast-1:123456789012:targetgroup/connections-staging-blue/*",
+      "arn:aws:elasticloadbalancing:ap-southeast-1:123456789012:targetgroup/connections-staging-green/*",
+    ]]
+    error_message = "A release may change the health check of its own stage's two target groups and of no other."
   }
 }
 

@@ -191,3 +191,36 @@ run "too_few_images" {
 
   expect_failures = [var.images_kept]
 }
+
+run "pipeline_open_to_the_whole_account" {
+  command = plan
+
+  variables {
+    pipeline_principal_arns = ["arn:aws:iam::123456789012:root"]
+  }
+
+  expect_failures = [var.pipeline_principal_arns]
+}
+
+run "pipeline_open_to_another_account" {
+  command = plan
+
+  variables {
+    pipeline_principal_arns = ["arn:aws:iam::999999999999:role/worker"]
+  }
+
+  expect_failures = [var.pipeline_principal_arns]
+}
+
+run "operators_of_the_whole_account" {
+  command = plan
+
+  variables {
+    operator_principal_arns = ["arn:aws:iam::123456789012:root"]
+  }
+
+  assert {
+    condition     = jsondecode(aws_iam_role.operator.assume_role_policy).Statement[0].Principal.AWS == ["arn:aws:iam::123456789012:root"]
+    error_message = "Reading may be left to the account's own policies."
+  }
+}

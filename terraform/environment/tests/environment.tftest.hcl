@@ -77,21 +77,32 @@ run "load_balancer_is_open_on_production_and_closed_on_test" {
   }
 }
 
-run "tasks_answer_the_load_balancer_only" {
+run "tasks_answer_the_load_balancer_only_and_on_any_port" {
   command = plan
 
-  variables {
-    container_port = 9000
-  }
-
   assert {
-    condition     = aws_vpc_security_group_ingress_rule.tasks_from_load_balancer.from_port == 9000 && aws_vpc_security_group_ingress_rule.tasks_from_load_balancer.to_port == 9000
-    error_message = "Tasks must be open on the container's port only."
+    condition = alltrue([for rule in [
+      aws_vpc_security_group_ingress_rule.tasks_from_load_balancer, aws_vpc_security_group_egress_rule.load_balancer_to_tasks,
+    ] : rule.ip_protocol == "tcp" && rule.from_port == 0 && rule.to_port == 65535])
+    error_message = "A release that listens on another port must be reached beside one that listens on the old port."
   }
 
   assert {
     condition     = aws_vpc_security_group_ingress_rule.tasks_from_load_balancer.cidr_ipv4 == null && aws_vpc_security_group_ingress_rule.tasks_from_load_balancer.cidr_ipv6 == null
     error_message = "Tasks must be open to a security group, not to addresses."
+  }
+}
+
+run "internal_load_balancer_answers_its_vpc_unless_told_otherwise" {
+  command = plan
+
+  variables {
+    internal = true
+  }
+
+  assert {
+    condition     = [for rule in aws_vpc_security_group_ingress_rule.production : rule.cidr_ipv4] == ["10.0.0.0/16"]
+    error_message = "Without named ranges an internal load balancer must answer its own network only."
   }
 }
 

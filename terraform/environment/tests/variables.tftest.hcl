@@ -135,16 +135,6 @@ run "two_zones" {
   expect_failures = [var.zone_letters]
 }
 
-run "container_port_of_zero" {
-  command = plan
-
-  variables {
-    container_port = 0
-  }
-
-  expect_failures = [var.container_port]
-}
-
 run "http_listener_on_443" {
   command = plan
 
@@ -353,4 +343,58 @@ run "alarm_action_by_name" {
   }
 
   expect_failures = [var.alarm_action_arns]
+}
+
+run "test_listeners_open_to_two_halves_of_the_internet" {
+  command = plan
+
+  variables {
+    test_listener_cidrs = ["0.0.0.0/1", "128.0.0.0/1"]
+  }
+
+  expect_failures = [var.test_listener_cidrs]
+}
+
+run "test_listeners_open_to_the_internet_by_another_spelling" {
+  command = plan
+
+  variables {
+    test_listener_cidrs = ["0.0.0.0/00"]
+  }
+
+  expect_failures = [var.test_listener_cidrs]
+}
+
+run "test_listeners_open_to_a_large_range" {
+  command = plan
+
+  variables {
+    test_listener_cidrs = ["10.0.0.0/8"]
+  }
+
+  assert {
+    condition     = length(aws_vpc_security_group_ingress_rule.test) == 2
+    error_message = "A range of /8 is a network of one's own."
+  }
+}
+
+run "internal_and_open_to_the_internet" {
+  command = plan
+
+  variables {
+    internal         = true
+    production_cidrs = ["0.0.0.0/0"]
+  }
+
+  expect_failures = [var.production_cidrs]
+}
+
+run "production_range_that_is_no_range" {
+  command = plan
+
+  variables {
+    production_cidrs = ["everybody"]
+  }
+
+  expect_failures = [var.production_cidrs]
 }
