@@ -32,7 +32,7 @@ from core.errors import Permanent
 from core.release import Configuration, Release
 from sandbox.repository import make_repository, publish_version
 from sandbox.settings import CODE
-from tasks.docker import _builder
+from systems.docker import find_builder
 from tasks.terraform import slot_variables, state_key
 
 __all__ = ["STEPS", "ByHand"]
@@ -117,11 +117,25 @@ class ByHand:
     def _build(self, tree: Path, reference: str) -> None:
         image = self._settings.image
         arguments = [f"--build-arg={name}={value}" for name, value in image.build_args.items()]
-        command = [_builder(), "build", "--platform=linux/amd64", *arguments, f"--tag={reference}"]
+        command = [
+            find_builder(os.environ.get("PATH", os.defpath)),
+            "build",
+            "--platform=linux/amd64",
+            *arguments,
+            f"--tag={reference}",
+        ]
         self._run([*command, f"--file={image.dockerfile}", image.context], tree)
 
     def _push(self, reference: str) -> str:
-        said = self._run([_builder(), f"--config={self._folder / 'docker'}", "push", reference], self._folder)
+        said = self._run(
+            [
+                find_builder(os.environ.get("PATH", os.defpath)),
+                f"--config={self._folder / 'docker'}",
+                "push",
+                reference,
+            ],
+            self._folder,
+        )
         found = _DIGEST.search(said)
         if found is None:
             raise Permanent("docker push named no digest", why=said[-500:])
@@ -268,5 +282,13 @@ class ByHand:
                 self._ecr.batch_delete_image(repositoryName=self._settings.repository, imageIds=ids)
             url = self._infrastructure.ecr_repository_url
             with suppress(Permanent):
-                self._run([_builder(), "rmi", "--force", *(f"{url}:{tag}" for tag in self._images)], self._folder)
+                self._run(
+                    [
+                        find_builder(os.environ.get("PATH", os.defpath)),
+                        "rmi",
+                        "--force",
+                        *(f"{url}:{tag}" for tag in self._images),
+                    ],
+                    self._folder,
+                )
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from core.colour import Colour, Weights
 from core.errors import Permanent
+from core.image import PushedImage
 from core.release import Release
 from core.version import Version
 
@@ -41,6 +42,7 @@ __all__ = [
 
 HEALTHY_KEPT = 20
 COMMANDS_KEPT = 50
+IMAGES_KEPT = 50
 
 
 class State(StrEnum):
@@ -180,6 +182,21 @@ class VersionRecord(_Record):
     version: str
     commit: str
     attempts: tuple[Attempt, ...] = ()
+    images: tuple[PushedImage, ...] = Field(default=(), description="What this environment pushed of it, newest last.")
+
+    def about_to_push(self, image: PushedImage) -> VersionRecord:
+        """Return the record with the intent to push an image, unless the very same one was pushed before."""
+        if any((i.tag, i.inputs, i.built) == (image.tag, image.inputs, image.built) for i in self.images):
+            return self
+        return self.model_copy(update={"images": (*self.images, image)[-IMAGES_KEPT:]})
+
+    def pushed(self, image: PushedImage, digest: str) -> VersionRecord:
+        """Return the record with the digest by which the registry holds an image whose intent stands in it."""
+        same = (image.tag, image.inputs, image.built)
+        named = tuple(
+            i.model_copy(update={"digest": digest}) if (i.tag, i.inputs, i.built) == same else i for i in self.images
+        )
+        return self.model_copy(update={"images": named})
 
     @property
     def state(self) -> State | None:
@@ -391,6 +408,14 @@ class EnvironmentRecord(_Record):
     def with_command(self, run: CommandRun) -> EnvironmentRecord:
         """Return the record with one more command that an operator ran."""
         return self.model_copy(update={"commands": (*self.commands, run)[-COMMANDS_KEPT:]})
+
+    def images_needed(self, since: datetime) -> frozenset[str]:
+        """Return the digests of what is live and of what was live at any moment since then."""
+        line = (*self.healthy, self.live) if self.live else self.healthy
+        left = (*(after.since for after in line[1:]), None)
+        return frozenset(
+            one.release.image_digest for one, at in zip(line, left, strict=False) if at is None or at >= since
+        )
 
     def ours(self, observed: Weights) -> bool:
         """Whether weights seen on the listener are ones that we wrote, were about to write, or the live colour's."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -42,6 +43,12 @@ _STAGE = r"^[a-z][a-z0-9-]{1,20}$"
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
+# `//user:password@`, and over HTTP a bare token as well
+_CREDENTIALS = re.compile(r"://[^/\s:@]*:[^/\s@]+@|https?://[^/\s@]+@", re.IGNORECASE)
+_SIZE = re.compile(r"^(\d+(?:\.\d+)?) ?([kMGT]?B)$")
+_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -58,9 +65,17 @@ class Aws(_Section):
 
 
 class Docker(_Section):
-    """Which engine builds and pushes."""
+    """Which engine builds and pushes, and how much it keeps."""
 
     host: str | None = Field(default=None, description="Such as unix:///var/run/docker.sock; the default if unset.")
+    keep_images: int = Field(default=5, ge=1, le=1_000, description="Images of this environment that a release leaves.")
+    build_cache: str = Field(default="10GB", pattern=_SIZE, description="Build cache that a release leaves.")
+
+    @property
+    def build_cache_bytes(self) -> int:
+        """The build cache's limit; units are decimal, as docker's are."""
+        number, unit = _SIZE.fullmatch(self.build_cache).groups()  # type: ignore[union-attr]
+        return int(float(number) * _UNITS[unit])
 
 
 class Source(_Section):
@@ -95,11 +110,28 @@ class Source(_Section):
 
 
 class Image(_Section):
-    """How the image is built."""
+    """How the image is built. Each of these is part of the image's identity."""
 
     dockerfile: str = "Dockerfile"
     context: str = "."
+    target: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][\w.-]*$", description="The stage to build.")
     build_args: dict[str, str] = {}
+    attestations: bool = Field(default=False, description="Let BuildKit attest how it built, which makes an index.")
+
+    @field_validator("dockerfile", "context")
+    @classmethod
+    def _paths_stay_in_the_checkout(cls, path: str) -> str:
+        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+            raise ValueError(f"{path} is outside of the checkout: give a path below the repository's root")
+        return path
+
+    @field_validator("build_args")
+    @classmethod
+    def _no_credentials_in_build_args(cls, arguments: dict[str, str]) -> dict[str, str]:
+        told = sorted(name for name, value in arguments.items() if _CREDENTIALS.search(value))
+        if told:
+            raise ValueError(f"{', '.join(told)}: a URL with credentials would stay readable in the image's history")
+        return arguments
 
 
 class SecretReference(_Section):

@@ -8,10 +8,10 @@ import semver
 
 from core.errors import Refused
 
-__all__ = ["Version"]
+__all__ = ["TAG_LIMIT", "Version"]
 
 # https://docs.docker.com/reference/cli/docker/image/tag/: at most 128 characters
-_TAG_LIMIT = 128
+TAG_LIMIT = 128
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class Version:
                 why="a version is strict SemVer 2.0 with a leading v, such as v1.4.0 or v2.0.0-rc.1",
                 do="Tag the commit with such a name and push that tag.",
             )
-        if len(text) > _TAG_LIMIT:
+        if len(text) > TAG_LIMIT:
             raise Refused(
                 f"The tag {text[:20]!r}… is too long",
-                why=f"an image tag holds at most {_TAG_LIMIT} characters, this one has {len(text)}",
+                why=f"an image tag holds at most {TAG_LIMIT} characters, this one has {len(text)}",
                 do="Choose a shorter tag.",
             )
         return cls(text)

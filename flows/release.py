@@ -11,7 +11,7 @@ from flows.boundary import Outcome, conduct
 from flows.entry import enter
 from flows.summary import summarise
 from tasks.database import migrate_database
-from tasks.docker import build_image
+from tasks.docker import build_image, prune_worker
 from tasks.ecs import start_candidate, vacate_slot
 from tasks.git import Checkout, check_out
 from tasks.health_check import set_health_check
@@ -53,6 +53,7 @@ def release_version(operation: Operation, tag: str, commit: str | None, allow_do
     shift_traffic(operation)
     confirm_release(operation)
     finish_release(operation)
+    prune_worker(operation)
     operation.free()
     return summarise(operation)
 

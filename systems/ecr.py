@@ -10,22 +10,23 @@ from typing import Any
 import httpx
 
 from core.errors import Permanent, Transient
+from core.image import PLATFORM, RegistryImage
 from systems.aws import AwsClients, aws_errors, has_code
 
-__all__ = ["Login", "PushedImage", "find_image", "image_exists", "login"]
+__all__ = ["Login", "find_image", "image_exists", "login", "read_labels"]
 
-_MANIFESTS = [
+_INDEXES = [
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.oci.image.index.v1+json",
+]
+# ECR answers as if there were nothing where the image's type is not among those that are asked for.
+_MEDIA_TYPES = [
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.oci.image.manifest.v1+json",
+    *_INDEXES,
 ]
-
-
-@dataclass(frozen=True)
-class PushedImage:
-    """An image in ECR: its digest and the labels of its configuration."""
-
-    digest: str
-    labels: dict[str, str]
+# https://docs.docker.com/build/metadata/attestations/attestation-storage/
+_ATTESTATION = "vnd.docker.reference.type"
 
 
 @dataclass(frozen=True)
@@ -37,19 +38,24 @@ class Login:
     password: str
 
 
-def find_image(aws: AwsClients, repository: str, tag: str) -> PushedImage | None:
-    """Return what `tag` holds in `repository`, or None."""
-    with aws_errors(f"reading image {repository}:{tag}"):
-        found = aws("ecr").batch_get_image(
-            repositoryName=repository, imageIds=[{"imageTag": tag}], acceptedMediaTypes=_MANIFESTS
-        )
-    if not found["images"]:
+def find_image(aws: AwsClients, repository: str, tag: str) -> RegistryImage | None:
+    """Return what `tag` holds in `repository`, or None; of an index it is the child for our platform that counts."""
+    found = _manifest(aws, repository, {"imageTag": tag})
+    if found is None:
         return None
-    image = found["images"][0]
-    manifest: dict[str, Any] = json.loads(image["imageManifest"])
-    config = manifest.get("config", {}).get("digest")
-    labels = _labels(aws, repository, config) if config else {}
-    return PushedImage(image["imageId"]["imageDigest"], labels)
+    digest, manifest = found
+    contents = {digest}
+    child = _child(manifest)
+    if child is not None:
+        contents.add(child)
+        _, manifest = _manifest(aws, repository, {"imageDigest": child}) or (child, {})
+    configuration = manifest.get("config", {}).get("digest")
+    return RegistryImage(digest, frozenset({*contents, configuration} - {None}), configuration)
+
+
+def read_labels(aws: AwsClients, repository: str, image: RegistryImage) -> dict[str, str]:
+    """Return what an image says of itself: for people to read, no reason to trust it."""
+    return _labels(aws, repository, image.configuration) if image.configuration else {}
 
 
 def image_exists(aws: AwsClients, repository: str, digest: str) -> bool:
@@ -70,6 +76,45 @@ def login(aws: AwsClients) -> Login:
         data = aws("ecr").get_authorization_token()["authorizationData"][0]
     user, _, password = base64.b64decode(data["authorizationToken"]).decode().partition(":")
     return Login(data["proxyEndpoint"], user, password)
+
+
+def _manifest(aws: AwsClients, repository: str, image: dict[str, str]) -> tuple[str, dict[str, Any]] | None:
+    """Return the digest and the manifest of an image, or None if the repository has no such image."""
+    name = f"{repository}:{image['imageTag']}" if "imageTag" in image else f"{repository}@{image['imageDigest']}"
+    with aws_errors(f"reading image {name}"):
+        answer = aws("ecr").batch_get_image(
+            repositoryName=repository, imageIds=[image], acceptedMediaTypes=_MEDIA_TYPES
+        )
+    if answer["images"]:
+        found = answer["images"][0]
+        return found["imageId"]["imageDigest"], json.loads(found["imageManifest"])
+    failures = [f for f in answer.get("failures", []) if f.get("failureCode") != "ImageNotFound"]
+    if failures:
+        raise Permanent(
+            f"ECR could not show the image {name}",
+            why=f"{failures[0].get('failureCode')}: {failures[0].get('failureReason', '')}",
+            do="Look at the image in ECR.",
+        )
+    return None
+
+
+def _child(manifest: dict[str, Any]) -> str | None:
+    """Return the digest of the one image in an index that our platform can pull; None for none, or more than one.
+
+    An attestation is for no platform. One that claims ours could be pulled in the image's place, so it counts.
+    """
+    possible = [child for child in manifest.get("manifests", []) if _could_be_pulled(child)]
+    return str(possible[0]["digest"]) if len(possible) == 1 and _platform(possible[0]) == PLATFORM else None
+
+
+def _could_be_pulled(child: dict[str, Any]) -> bool:
+    attests = _ATTESTATION in child.get("annotations", {})
+    return _platform(child) == PLATFORM or (_platform(child) is None and not attests)
+
+
+def _platform(child: dict[str, Any]) -> str | None:
+    platform = child.get("platform")
+    return f"{platform.get('os')}/{platform.get('architecture')}" if platform else None
 
 
 def _labels(aws: AwsClients, repository: str, config_digest: str) -> dict[str, str]:

@@ -1,209 +1,317 @@
-"""Docker: build with BuildKit, push, and know the result by its digest.
+"""The image as steps of a release: built unless our record says that ECR has it, pushed, and seen there.
 
-BuildKit needs the command-line client (docker-py only has the old builder); everything else goes through the block.
+docs/decisions/image-identity.md says when an image is taken for ours.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import subprocess
+import hashlib
 from collections import deque
-from collections.abc import Iterable
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
 
-import docker.errors
-import requests.exceptions
 from prefect.logging import get_run_logger
 
-from core.errors import Permanent, UnknownOutcome
-from systems import ecr
-from systems.processes import ATTEMPT_VARIABLE, run_streamed
+from core.errors import Permanent, PointsmanError, Refused, UnknownOutcome
+from core.image import PLATFORM, ImageInputs, PushedImage, RegistryImage, is_ours, removable
+from core.words import counted
+from systems import docker, ecr
+from systems.docker import Build, PushEnd
+from systems.processes import ATTEMPT_VARIABLE
 from tasks.git import Checkout
+from tasks.hold import now
 from tasks.operation import Operation, step_task
 
-__all__ = ["build_image"]
+__all__ = ["build_image", "prune_worker"]
 
 _REVISION = "org.opencontainers.image.revision"
 _VERSION = "org.opencontainers.image.version"
 _SOURCE = "org.opencontainers.image.source"
 _SHOWN_LINES = 25
+_FILE_LIMIT = 1024 * 1024
+# Older engines match a pattern with `**` against fewer parents than newer ones do, hence each in both forms.
+_NEVER_IN_AN_IMAGE = b"\n.git\n.git/**\n**/.git\n**/.git/**\n"
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """The image that a version asks for: what it is built from, and the tag that names it."""
+
+    inputs: ImageInputs
+    repository: str
+    tag: str
+    dockerfile: Path
+    context: Path
+
+    @property
+    def reference(self) -> str:
+        return f"{self.repository}:{self.tag}"
 
 
 @step_task("image")
 def build_image(operation: Operation, checkout: Checkout) -> str:
-    """Return `repository@sha256:…` of the version's image, built and pushed unless ECR has it already.
+    """Return `repository@sha256:…` of the version's image, built and pushed unless our record says that ECR has it.
 
-    Raises `Permanent` for a build that fails (with its failing line), and for a tag that ECR holds from another commit.
+    Raises `Permanent` for a build that fails (with its failing line), and for a tag that holds an image that is not
+    known to be ours; `Refused` for a Dockerfile or context outside of the checkout.
     """
-    repository = operation.infrastructure.ecr_repository_url
-    reference = f"{repository}:{checkout.version.image_tag}"
-    with operation.step("build", f"build {reference}", writes=False) as step:
-        found = _already_there(operation, checkout)
+    with operation.step("build", f"build the image of {checkout.version}", writes=False) as step:
+        wanted = _wanted(operation, checkout)
+        found = _pushed_before(operation, wanted)
         if found:
-            step.skip(f"{reference} was built from commit {checkout.commit[:12]} already")
+            step.skip(f"{wanted.tag} was built from commit {checkout.commit[:12]} with the same inputs already")
         else:
-            _build(operation, checkout, reference)
-            step.done(f"built {reference}")
+            built = _build(operation, checkout, wanted)
+            step.done(f"built {wanted.reference}")
     if found:
-        with operation.step("push", f"push {reference}", writes=False) as step:
+        with operation.step("push", f"push {wanted.reference}", writes=False) as step:
             step.skip(f"ECR holds {found}")
-        return f"{repository}@{found}"
-    with operation.step("push", f"push {reference} to ECR") as step:
-        digest = _push(operation, checkout, reference)
+        return f"{wanted.repository}@{found}"
+    with operation.step("push", f"push {wanted.reference} to ECR") as step:
+        digest = _push(operation, wanted, built)
         step.done(f"ECR holds {digest}")
-    return f"{repository}@{digest}"
+    return f"{wanted.repository}@{digest}"
 
 
-def _already_there(operation: Operation, checkout: Checkout) -> str | None:
-    found = ecr.find_image(operation.aws, operation.settings.repository, checkout.version.image_tag)
+@step_task("prune")
+def prune_worker(operation: Operation) -> None:
+    """Remove this environment's old images and old build cache from the engine; its failure is said and no more.
+
+    To be called under the hold, since nothing else of this environment builds then.
+    """
+    logger = get_run_logger()
+    limits, host = operation.settings.docker, operation.block.docker_host
+
+    def images() -> str:
+        needed = operation.last_seen.images_needed(now() - timedelta(seconds=operation.settings.timing.rollback_window))
+        repository = operation.infrastructure.ecr_repository_url
+        old = removable(
+            docker.list_images(host, repository),
+            repository,
+            operation.environment,
+            keep=limits.keep_images,
+            needed=needed,
+        )
+        removed = docker.remove_images(host, old) if old else ()
+        return f"{counted(len(removed), 'old image')} removed ({', '.join(removed)})" if removed else ""
+
+    def cache() -> str:
+        freed = docker.prune_build_cache(host, limits.build_cache_bytes)
+        return f"{freed / 10**6:,.0f} MB of build cache freed" if freed else ""
+
+    for prune in (images, cache):
+        try:
+            if said := prune():
+                logger.info("The worker's disk: %s", said)
+        except PointsmanError as error:
+            logger.warning("The worker's disk was not pruned: %s", error)
+
+
+def _wanted(operation: Operation, checkout: Checkout) -> _Wanted:
+    image = operation.settings.image
+    context = _inside(checkout.directory, image.context)
+    if not context.is_dir():
+        raise Refused(
+            f"The build context {image.context} was not found",
+            why=f"{checkout.version} has no such folder",
+            do="Fix image.context, or add the folder and push a new tag.",
+        )
+    dockerfile = _read(checkout.directory, image.dockerfile)
+    if dockerfile is None:
+        raise Refused(
+            f"{image.dockerfile} was not found",
+            why=f"{checkout.version} has no such file",
+            do="Fix image.dockerfile, or add the file and push a new tag.",
+        )
+    inputs = ImageInputs(
+        version=checkout.version.tag,
+        commit=checkout.commit,
+        dockerfile=image.dockerfile,
+        dockerfile_sha256=hashlib.sha256(dockerfile).hexdigest(),
+        context=image.context,
+        target=image.target,
+        build_args=image.build_args,
+        attestations=image.attestations,
+    )
+    return _Wanted(
+        inputs=inputs,
+        repository=operation.infrastructure.ecr_repository_url,
+        tag=inputs.tag(operation.environment),
+        dockerfile=_outside_of_the_context(operation, checkout, dockerfile),
+        context=context,
+    )
+
+
+def _outside_of_the_context(operation: Operation, checkout: Checkout, dockerfile: bytes) -> Path:
+    """Write the Dockerfile to a folder of its own, beside an ignore file that also keeps `.git` out; return its path.
+
+    BuildKit prefers the ignore file that is named like the Dockerfile, so the checkout itself stays as it is.
+    """
+    image = operation.settings.image
+    ignored = _read(checkout.directory, f"{image.dockerfile}.dockerignore")
+    if ignored is None:
+        ignored = _read(checkout.directory, f"{image.context}/.dockerignore") or b""
+    copy = operation.scratch("image") / Path(image.dockerfile).name
+    copy.write_bytes(dockerfile)
+    copy.with_name(f"{copy.name}.dockerignore").write_bytes(ignored + _NEVER_IN_AN_IMAGE)
+    return copy
+
+
+def _inside(root: Path, path: str) -> Path:
+    """Return where a path of the repository leads; raise `Refused` where that is outside of the checkout."""
+    found = (root / path).resolve()
+    if not found.is_relative_to(root.resolve()):
+        raise Refused(
+            f"{path} leads out of the checkout",
+            why="a symbolic link in the repository points elsewhere, and a build may only see what was tagged",
+            do="Replace the link with what it points to, and push a new tag.",
+        )
+    return found
+
+
+def _read(root: Path, path: str) -> bytes | None:
+    """Return a file of the repository, or None if there is none; raise `Refused` for one that is no text of ours."""
+    found = _inside(root, path)
+    if not found.exists():
+        return None
+    if not found.is_file() or found.stat().st_size > _FILE_LIMIT:
+        raise Refused(
+            f"{path} cannot be read", why="it is not a regular file of at most 1 MiB", do="Fix it and push a new tag."
+        )
+    return found.read_bytes()
+
+
+def _pushed_before(operation: Operation, wanted: _Wanted) -> str | None:
+    """Return the digest under the wanted tag if our record says that it is ours, None if ECR has no such tag."""
+    history = operation.store.version(wanted.inputs.version)
+    return _ours_or_none(operation, wanted, history.images if history else ())
+
+
+def _ours_or_none(operation: Operation, wanted: _Wanted, pushed: tuple[PushedImage, ...]) -> str | None:
+    found = ecr.find_image(operation.aws, operation.settings.repository, wanted.tag)
     if found is None:
         return None
-    revision = found.labels.get(_REVISION, "none")
-    if revision != checkout.commit:
-        raise Permanent(
-            f"The image tag {checkout.version.image_tag} is taken",
-            why=f"ECR holds it with revision label {revision[:12]}, and {checkout.version} is {checkout.commit[:12]}",
-            do="Image tags never change: release this commit under a new tag.",
-        )
+    if not is_ours(found, pushed, wanted.inputs):
+        raise _taken(operation, wanted, found)
     return found.digest
 
 
-def _build(operation: Operation, checkout: Checkout, reference: str) -> None:
+def _taken(operation: Operation, wanted: _Wanted, found: RegistryImage) -> Permanent:
+    labels: dict[str, str] = {}
+    with suppress(PointsmanError):  # for the reader's eyes only
+        labels = ecr.read_labels(operation.aws, operation.settings.repository, found)
+    said = labels.get(_REVISION, "none")[:12]
+    return Permanent(
+        f"The image tag {wanted.tag} is taken",
+        why=f"ECR holds {found.digest} under it, which {operation.environment} is not known to have pushed for commit "
+        f"{wanted.inputs.commit[:12]} (its own revision label says {said})",
+        do="Find out who pushed it. Then delete that image in ECR and press Retry, or release this commit under a "
+        "new tag.",
+    )
+
+
+def _build(operation: Operation, checkout: Checkout, wanted: _Wanted) -> str:
     settings = operation.settings
-    logger = get_run_logger()
     last: deque[str] = deque(maxlen=_SHOWN_LINES)
+    build = Build(
+        reference=wanted.reference,
+        platform=PLATFORM,
+        dockerfile=wanted.dockerfile,
+        context=wanted.context,
+        id_file=wanted.dockerfile.with_name("image-id"),
+        target=wanted.inputs.target,
+        build_args=wanted.inputs.build_args,
+        labels={
+            _VERSION: checkout.version.tag,
+            _REVISION: checkout.commit,
+            _SOURCE: source_label(settings.source.url, settings.source.github_repository),
+        },
+    )
+    environment = docker.child_environment(
+        operation.block.docker_host.base_url, attestations=settings.image.attestations
+    )
+    built = docker.build(
+        build,
+        environment=environment | {ATTEMPT_VARIABLE: operation.owner.attempt},
+        on_line=_logged(last),
+        timeout=settings.timing.build,
+    )
+    if built is None:
+        raise Permanent(
+            f"The image of {checkout.version} could not be built",
+            why="\n".join(docker.failing_lines(last)),
+            do=f"Correct {settings.image.dockerfile} and push a new tag.",
+        )
+    return built
+
+
+def _logged(last: deque[str]) -> Callable[[str], None]:
+    logger = get_run_logger()
 
     def on_line(line: str) -> None:
         if line.strip():
             logger.info(line)
             last.append(line)
 
-    labels = {
-        _VERSION: checkout.version.tag,
-        _REVISION: checkout.commit,
-        _SOURCE: _source(settings.source.url, settings.source.github_repository),
-    }
-    context = checkout.directory / settings.image.context
-    code = run_streamed(
-        [
-            _builder(),
-            "build",
-            "--platform=linux/amd64",
-            "--progress=plain",
-            *(f"--label={name}={value}" for name, value in labels.items()),
-            *(f"--build-arg={name}={value}" for name, value in settings.image.build_args.items()),
-            f"--tag={reference}",
-            f"--file={checkout.directory / settings.image.dockerfile}",
-            str(context),
-        ],
-        on_line=on_line,
-        environment=_docker_environment(operation),
-        timeout=settings.timing.build,
-    )
-    if code != 0:
-        raise Permanent(
-            f"The image of {checkout.version} could not be built",
-            why="\n".join(failing_lines(last)),
-            do=f"Correct {settings.image.dockerfile} and push a new tag.",
-        )
+    return on_line
 
 
-def _source(url: str, github_repository: str) -> str:
-    return url if url.startswith("https://") else f"https://github.com/{github_repository}"
+def source_label(url: str, github_repository: str) -> str:
+    """Return where the image's source is, as its label says it: never with credentials that stand in the URL."""
+    if not url.startswith("https://"):
+        return f"https://github.com/{github_repository}"
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
-def failing_lines(output: Iterable[str]) -> list[str]:
-    """Return what BuildKit says of the step that failed: from its `>` line on, or the last lines if there is none."""
-    lines = list(output)
-    starts = [i for i, line in enumerate(lines) if line.lstrip().startswith("> [")]
-    errors = [line for line in lines if "ERROR" in line]
-    if not starts:
-        return errors[-3:] or lines[-8:]
-    # Debian's 20.10 says what the command itself said only in the lines of its vertex: `#7 0.2 sh: nope: not found`.
-    end = lines[starts[-1] :]
-    vertex = next((line.split(" ", 1)[0] for line in reversed(errors) if line.startswith("#")), "")
-    spoken = [
-        m.group(1) for line in lines[: starts[-1]] if (m := re.match(rf"{vertex or '#none'} \d+\.\d+ (.*)", line))
-    ]
-    return [*(line for line in spoken[-5:] if not any(line in shown for shown in end)), *end]
+def _push(operation: Operation, wanted: _Wanted, built: str) -> str:
+    """Push the image and return the digest that ECR holds; what was built is written down first.
 
-
-def _push(operation: Operation, checkout: Checkout, reference: str) -> str:
-    logger = get_run_logger()
-    login = ecr.login(operation.aws)
-    digest: str | None = None
-    refusal: str | None = None
-    try:
-        with operation.block.docker_host.get_client() as client:
-            lines: Iterable[dict[str, Any]] = client.api.push(
-                reference,
-                stream=True,
-                decode=True,
-                auth_config={"username": login.username, "password": login.password},
-            )
-            for line in lines:
-                operation.check()
-                if "error" in line:
-                    refusal = str(line["error"])
-                elif "aux" in line:
-                    digest = line["aux"].get("Digest")
-                elif line.get("status") and not line.get("progressDetail"):
-                    logger.info("%s %s", line.get("id", ""), line["status"])
-    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
-        if found := _already_there(operation, checkout):
-            return found
-        raise UnknownOutcome(
-            f"The push of {reference} broke off", why=str(error), do="Retry: what has arrived is not sent again."
-        ) from error
-    if digest is not None and refusal is None:
-        return digest
+    So an answer that is lost is settled by comparing what ECR holds with what was built.
+    """
+    inputs = wanted.inputs
+    image = PushedImage(tag=wanted.tag, commit=inputs.commit, inputs=inputs.digest, built=built, at=now())
+    operation.store.change_version(inputs.version, inputs.commit, lambda r: r.about_to_push(image))
+    ended = docker.push(operation.block.docker_host, wanted.reference, ecr.login(operation.aws), _watched(operation))
     # A tag that ECR refuses as taken may be our own push of a moment ago.
-    if found := _already_there(operation, checkout):
-        return found
-    raise Permanent(
-        f"ECR refused the push of {reference}",
-        why=refusal or "it named no digest",
-        do="Check the repository and the pipeline role's policy.",
-    )
+    digest = _ours_or_none(operation, wanted, (image.model_copy(update={"digest": ended.digest}),))
+    if digest is None:
+        raise _not_there(wanted, ended)
+    operation.store.change_version(inputs.version, inputs.commit, lambda r: r.pushed(image, digest))
+    return digest
 
 
-def _docker_environment(operation: Operation) -> dict[str, str]:
-    host = operation.block.docker_host.base_url
-    environment = {**os.environ, "DOCKER_BUILDKIT": "1", ATTEMPT_VARIABLE: operation.owner.attempt}
-    return environment | ({"DOCKER_HOST": host} if host else {})
+def _watched(operation: Operation) -> Callable[[str], None]:
+    logger = get_run_logger()
+
+    def on_line(line: str) -> None:
+        operation.check()
+        if line:
+            logger.info(line)
+
+    return on_line
 
 
-@lru_cache(maxsize=1)
-def _builder() -> str:
-    """Return a docker client that can build with BuildKit: one with the buildx plugin, or one older than 23."""
-    found = [c for c in _clients() if _major(c) < 23 or _succeeds([c, "buildx", "version"])]
-    if not found:
-        raise Permanent(
-            "No docker client on this worker can build with BuildKit",
-            why="there is none with the buildx plugin",
-            do="Install docker-buildx-plugin (or Debian's docker.io).",
+def _not_there(wanted: _Wanted, ended: PushEnd) -> PointsmanError:
+    """Return why ECR has no such image after a push."""
+    if ended.refusal is not None:
+        return Permanent(
+            f"ECR refused the push of {wanted.reference}",
+            why=ended.refusal,
+            do="Check the repository and the pipeline role's policy.",
         )
-    return found[0]
-
-
-def _clients() -> list[str]:
-    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    return [c for folder in dict.fromkeys(folders) if (c := shutil.which("docker", path=folder))]
-
-
-def _major(client: str) -> int:
-    try:
-        said = subprocess.run([client, "--version"], capture_output=True, text=True, timeout=20, check=True).stdout
-        return int(said.split("version", 1)[1].strip().split(".", 1)[0])
-    except (OSError, subprocess.SubprocessError, IndexError, ValueError):
-        return 999
-
-
-def _succeeds(command: list[str]) -> bool:
-    try:
-        return subprocess.run(command, capture_output=True, timeout=20, check=False).returncode == 0
-    except (OSError, subprocess.SubprocessError):
-        return False
+    if ended.broken is not None:
+        return UnknownOutcome(
+            f"The push of {wanted.reference} was interrupted",
+            why=ended.broken,
+            do="Press Retry; layers that arrived are not sent again.",
+        )
+    return UnknownOutcome(
+        f"ECR does not show {wanted.reference} after its push",
+        why=f"the engine said that it pushed {ended.digest or 'it, without a digest'}",
+        do="Look at the repository in ECR, then press Retry.",
+    )

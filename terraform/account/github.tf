@@ -1,17 +1,24 @@
+# A role by which workflows of the application's repository may push images. No release needs it: it exists only where
+# github_environment is set, and then only jobs of that GitHub environment come in. What they push is not released
+# either, since a release trusts its own record alone.
+
+locals {
+  github_wanted            = var.github_environment != null
+  github_oidc_provider_arn = var.github_oidc_provider_arn != null ? var.github_oidc_provider_arn : one(aws_iam_openid_connect_provider.github[*].arn)
+}
+
 resource "aws_iam_openid_connect_provider" "github" {
-  count = var.github_oidc_provider_arn == null ? 1 : 0
+  count = local.github_wanted && var.github_oidc_provider_arn == null ? 1 : 0
 
   url            = "https://token.actions.githubusercontent.com"
   client_id_list = ["sts.amazonaws.com"]
 }
 
-locals {
-  github_oidc_provider_arn = var.github_oidc_provider_arn != null ? var.github_oidc_provider_arn : one(aws_iam_openid_connect_provider.github[*].arn)
-}
-
 resource "aws_iam_role" "github_actions" {
+  count = local.github_wanted ? 1 : 0
+
   name        = "${local.shared}-github-actions"
-  description = "Workflows of ${var.github_repository} on version tags: push images, nothing else"
+  description = "Workflows of ${var.github_repository} in its environment ${var.github_environment}: push images, nothing else"
 
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
@@ -20,15 +27,22 @@ resource "aws_iam_role" "github_actions" {
       Principal = { Federated = local.github_oidc_provider_arn }
       Action    = "sts:AssumeRoleWithWebIdentity"
       Condition = {
-        StringEquals = { "token.actions.githubusercontent.com:aud" = "sts.amazonaws.com" }
-        StringLike   = { "token.actions.githubusercontent.com:sub" = "repo:${var.github_repository}:ref:refs/tags/v*" }
+        StringEquals = merge(
+          {
+            "token.actions.githubusercontent.com:aud" = "sts.amazonaws.com"
+            "token.actions.githubusercontent.com:sub" = "repo:${var.github_repository}:environment:${var.github_environment}"
+          },
+          var.github_repository_id == null ? {} : { "token.actions.githubusercontent.com:repository_id" = var.github_repository_id },
+        )
       }
     }]
   })
 }
 
 resource "aws_iam_role_policy" "github_actions" {
+  count = local.github_wanted ? 1 : 0
+
   name   = "push-images"
-  role   = aws_iam_role.github_actions.id
+  role   = aws_iam_role.github_actions[0].id
   policy = jsonencode({ Version = "2012-10-17", Statement = local.push_statements })
 }

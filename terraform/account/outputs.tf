@@ -14,8 +14,8 @@ output "ecr_repository_arn" {
 }
 
 output "github_actions_role_arn" {
-  description = "Role of the repository's workflows on version tags."
-  value       = aws_iam_role.github_actions.arn
+  description = "Role of the repository's workflows in github_environment; null where none is set."
+  value       = one(aws_iam_role.github_actions[*].arn)
 }
 
 output "operator_role_arn" {

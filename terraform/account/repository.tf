@@ -7,13 +7,18 @@ resource "aws_ecr_repository" "application" {
   }
 }
 
-# An image is tagged once, by its version; one without a tag is what an interrupted push left behind.
+# An image is tagged once, by its version, stage and inputs (`v1.4.0__production.1a2b3c4d`); one without a tag is what an
+# interrupted push left behind. A pattern for each stage, so that a busy one never pushes out what a quiet one runs.
+locals {
+  kept_patterns = [for stage in sort(var.stages) : "v*__${stage}.*"]
+}
+
 resource "aws_ecr_lifecycle_policy" "application" {
   repository = aws_ecr_repository.application.name
 
   policy = jsonencode({
-    rules = [
-      {
+    rules = concat(
+      [{
         rulePriority = 1
         description  = "Untagged images go after two weeks"
         selection = {
@@ -23,18 +28,19 @@ resource "aws_ecr_lifecycle_policy" "application" {
           countNumber = 14
         }
         action = { type = "expire" }
-      },
-      {
-        rulePriority = 2
-        description  = "The newest ${var.images_kept} versions stay"
+      }],
+      # Last the images of earlier releases, whose tag is the version alone.
+      [for position, pattern in concat(local.kept_patterns, ["v*"]) : {
+        rulePriority = position + 2
+        description  = "The newest ${var.images_kept} of ${pattern} stay"
         selection = {
           tagStatus      = "tagged"
-          tagPatternList = ["v*"]
+          tagPatternList = [pattern]
           countType      = "imageCountMoreThan"
           countNumber    = var.images_kept
         }
         action = { type = "expire" }
-      },
-    ]
+      }],
+    )
   })
 }

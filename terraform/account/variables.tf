@@ -77,7 +77,7 @@ variable "state_bucket" {
 # ---- Who may come in ----
 
 variable "github_repository" {
-  description = "Repository whose tags may push images: owner/repository."
+  description = "The application's repository: owner/repository."
   type        = string
   nullable    = false
 
@@ -87,8 +87,30 @@ variable "github_repository" {
   }
 }
 
+variable "github_environment" {
+  description = "GitHub environment whose jobs may push images by a role of their own; null makes no such role. Protect it in GitHub: its rules decide who comes in."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.github_environment == null || can(regex("^[A-Za-z0-9][A-Za-z0-9 ._-]*$", var.github_environment))
+    error_message = "github_environment must be a GitHub environment's name in letters, digits, spaces, dots, hyphens and underscores, with no wildcard."
+  }
+}
+
+variable "github_repository_id" {
+  description = "GitHub's number of the repository, which a repository made later under the same name has not; null does not ask for it."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.github_repository_id == null || can(regex("^[0-9]+$", var.github_repository_id))
+    error_message = "github_repository_id must be digits, as `gh api repos/<owner>/<repository> --jq .id` says them."
+  }
+}
+
 variable "github_oidc_provider_arn" {
-  description = "GitHub's OIDC provider if the account has it (there can be one only); null makes it."
+  description = "GitHub's OIDC provider if the account has it (there can be one only); null makes it where github_environment is set."
   type        = string
   default     = null
 
@@ -123,7 +145,7 @@ variable "pipeline_principal_arns" {
 # ---- Images ----
 
 variable "images_kept" {
-  description = "How many tagged images the repository keeps. The oldest go first, and an image that has gone is no target of a rollback any more."
+  description = "How many images the repository keeps for each stage. The oldest go first, and an image that has gone is no target of a rollback any more."
   type        = number
   default     = 200
   nullable    = false

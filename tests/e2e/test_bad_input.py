@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from collections.abc import Callable, Iterator
@@ -13,8 +14,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from core.image import ImageInputs
 from core.record import Live, State, VersionRecord
 from sandbox.operator import Operator, Run
+from sandbox.settings import CODE
 from sandbox.traffic import Client
 
 pytestmark = pytest.mark.e2e
@@ -245,20 +248,39 @@ def test_registry_that_refuses_the_push(operator: Operator, warm: str, spoil: Ca
     assert running(operator, warm) == before, "a push that failed cost the warm colour"
 
 
-def test_image_tag_that_is_taken_by_another_revision(operator: Operator, warm: str) -> None:
+def image_tag(operator: Operator, tag: str, commit: str) -> str:
+    """The registry's tag for a version of the sample, whose Dockerfile no version changes."""
+    image = operator.settings.image
+    dockerfile = (CODE / "examples" / "connections" / "app" / image.dockerfile).read_bytes()
+    inputs = ImageInputs(
+        version=tag,
+        commit=commit,
+        dockerfile=image.dockerfile,
+        dockerfile_sha256=hashlib.sha256(dockerfile).hexdigest(),
+        context=image.context,
+        target=image.target,
+        build_args=image.build_args,
+        attestations=image.attestations,
+    )
+    return inputs.tag(operator.settings.stage)
+
+
+def test_image_tag_that_somebody_else_took(operator: Operator, warm: str) -> None:
     before = running(operator, warm)
     tag = operator.next_tag()
     found = operator.record().live
     assert found is not None
-    ecr, name = operator.client("ecr"), operator.settings.repository
-    image = ecr.batch_get_image(repositoryName=name, imageIds=[{"imageTag": found.release.version}])["images"][0]
-    ecr.put_image(repositoryName=name, imageManifest=image["imageManifest"], imageTag=tag)
     commit = operator.push("v1.1.0", tag=tag)
+    ecr, name, taken = operator.client("ecr"), operator.settings.repository, image_tag(operator, tag, commit)
+    image = ecr.batch_get_image(repositoryName=name, imageIds=[{"imageDigest": found.release.image_digest}])["images"][
+        0
+    ]
+    ecr.put_image(repositoryName=name, imageManifest=image["imageManifest"], imageTag=taken)
     failed = fail(operator, tag, step="build")
-    assert f"The image tag {tag} is taken" in failed.run.message
-    assert f"revision label {found.release.commit[:12]}" in failed.run.message
+    assert f"The image tag {taken} is taken" in failed.run.message
+    assert f"its own revision label says {found.release.commit[:12]}" in failed.run.message
     assert commit[:12] in failed.run.message
-    assert "release this commit under a new tag" in failed.run.message
+    assert "delete that image in ECR and press Retry" in failed.run.message
     assert not [line for line in failed.log if line.startswith("#1 ")], "nothing is built for it"
     assert running(operator, warm) == before, "a refused tag cost the warm colour"
 

@@ -6,6 +6,7 @@ A fault either keeps a call from having its effect or loses the answer after it 
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -391,19 +392,54 @@ class FakeLogs(_Fake):
         return self._do("get_log_events", {"nextToken": nextToken, **names}, read)
 
 
+IMAGE = "application/vnd.docker.distribution.manifest.v2+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+CONFIG = "sha256:" + "cf" * 32
+
+
 @dataclass
 class FakeEcr(_Fake):
-    """Images by tag, each with the digest that it was pushed with."""
+    """Images by tag, each with the digest that it was pushed with; an image without a manifest here is a plain one."""
 
     images: dict[str, str] = field(default_factory=dict)
+    manifests: dict[str, tuple[str, Answer]] = field(default_factory=dict)
+    unreadable: str | None = None
 
-    def batch_get_image(self, *, imageIds: list[Answer], **_: Any) -> Answer:  # noqa: N803
+    def hold_index(self, tag: str, digest: str, *children: Answer) -> None:
+        """Let a tag hold an index of these children."""
+        self.images[tag] = digest
+        self.manifests[digest] = (INDEX, {"mediaType": INDEX, "manifests": list(children)})
+
+    def hold_image(self, digest: str, config: str) -> None:
+        """Hold an image that no tag names: a child of an index."""
+        self.manifests[digest] = (IMAGE, {"mediaType": IMAGE, "config": {"digest": config}})
+
+    def batch_get_image(
+        self,
+        *,
+        repositoryName: str,  # noqa: N803
+        imageIds: list[Answer],  # noqa: N803
+        acceptedMediaTypes: list[str],  # noqa: N803
+    ) -> Answer:
         def read() -> Answer:
-            digest = self.images.get(imageIds[0]["imageTag"])
-            manifest = '{"config": {"digest": "sha256:config"}}'
-            return {"images": [{"imageManifest": manifest, "imageId": {"imageDigest": digest}}] if digest else []}
+            (wanted,) = imageIds
+            digest = self.images.get(wanted["imageTag"]) if "imageTag" in wanted else wanted["imageDigest"]
+            if self.unreadable or digest is None or (digest not in self.manifests and digest not in self._tagged):
+                code = self.unreadable or "ImageNotFound"
+                return {
+                    "images": [],
+                    "failures": [{"imageId": wanted, "failureCode": code, "failureReason": "said so"}],
+                }
+            kind, manifest = self.manifests.get(digest, (IMAGE, {"config": {"digest": CONFIG}}))
+            if kind not in acceptedMediaTypes:  # the real one says nothing of it
+                return {"images": [], "failures": []}
+            return {"images": [{"imageManifest": json.dumps(manifest), "imageId": {**wanted, "imageDigest": digest}}]}
 
         return self._do("batch_get_image", {"imageIds": imageIds}, read)
+
+    @property
+    def _tagged(self) -> set[str]:
+        return set(self.images.values())
 
     def describe_images(self, *, imageIds: list[Answer], **_: Any) -> Answer:  # noqa: N803
         def read() -> Answer:

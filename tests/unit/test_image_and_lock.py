@@ -4,134 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
-import docker.errors
-import httpx
 import pytest
 
-from core.errors import Permanent, PointsmanError, Transient, UnknownOutcome
+from core.errors import Permanent, Transient, UnknownOutcome
 from core.record import Owner
-from core.version import Version
 from systems.ecr import find_image, image_exists
 from systems.processes import owner_of
-from tasks import docker as images
-from tasks.docker import build_image
-from tasks.git import Checkout
 from tasks.operation import Operation
 from tasks.terraform import state_key
 from tasks.terraform_lock import delete_lock, read_lock, release_dead_lock
-from tests.unit.facts import COMMIT, DIGEST, REPOSITORY
-from tests.unit.fakes import Block, FakeAws, Fault, closed, lost, refusal, unreachable
-
-CHECKOUT = Checkout(Version.parse("v1.1.0"), COMMIT, Path(), ())
-PUSHED: list[dict[str, Any]] = [{"status": "Pushed", "id": "abc"}, {"aux": {"Digest": DIGEST}}]
-
-
-@dataclass
-class FakeDocker:
-    """An engine whose push tells `lines` and then breaks off, or not; `lands` is what ECR has of it."""
-
-    aws: FakeAws
-    lines: list[dict[str, Any]] = field(default_factory=lambda: list(PUSHED))
-    breaks: Exception | None = None
-    lands: bool = True
-    pushes: int = 0
-    base_url: str | None = None
-
-    @property
-    def api(self) -> FakeDocker:
-        return self
-
-    @contextmanager
-    def get_client(self) -> Iterator[FakeDocker]:
-        yield self
-
-    def push(self, reference: str, **_: Any) -> Iterator[dict[str, Any]]:
-        self.pushes += 1
-        if self.lands:
-            self.aws.ecr.images["v1.1.0"] = DIGEST
-        yield from self.lines
-        if self.breaks:
-            raise self.breaks
-
-
-@pytest.fixture
-def engine(aws: FakeAws, operation: Operation, monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
-    """An engine for the operation, with builds that succeed and images labelled with the commit."""
-    made = FakeDocker(aws)
-    assert isinstance(operation.block, Block)
-    operation.block.docker_host = made
-    label(monkeypatch, COMMIT)
-    monkeypatch.setattr(images, "_build", lambda *_: None)
-    return made
-
-
-def label(monkeypatch: pytest.MonkeyPatch, revision: str) -> None:
-    config = {"config": {"Labels": {"org.opencontainers.image.revision": revision}}}
-
-    def get(url: str, **_: Any) -> httpx.Response:
-        return httpx.Response(200, json=config, request=httpx.Request("GET", url))
-
-    monkeypatch.setattr(httpx, "get", get)
-
-
-def test_an_image_is_known_by_the_digest_that_ecr_named(operation: Operation, engine: FakeDocker) -> None:
-    assert build_image.fn(operation, CHECKOUT) == f"{REPOSITORY}@{DIGEST}"
-    assert engine.pushes == 1
-
-
-def test_an_image_of_the_same_commit_is_not_built_again(operation: Operation, aws: FakeAws, engine: FakeDocker) -> None:
-    aws.ecr.images["v1.1.0"] = DIGEST
-    assert build_image.fn(operation, CHECKOUT) == f"{REPOSITORY}@{DIGEST}"
-    assert engine.pushes == 0
-    assert {s.name: s.outcome for s in operation.steps} == {"build": "skipped", "push": "skipped"}
-
-
-def test_a_tag_that_holds_another_commit_is_not_taken(
-    operation: Operation, aws: FakeAws, engine: FakeDocker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    aws.ecr.images["v1.1.0"] = DIGEST
-    label(monkeypatch, "dead" * 10)
-    with pytest.raises(PointsmanError, match=r"The image tag v1\.1\.0 is taken"):
-        build_image.fn(operation, CHECKOUT)
-    assert engine.pushes == 0
-
-
-def test_a_push_that_ecr_refuses_as_taken_by_our_own_is_done(operation: Operation, engine: FakeDocker) -> None:
-    engine.lines = [{"error": "tag invalid: The image tag 'v1.1.0' already exists and cannot be overwritten"}]
-    assert build_image.fn(operation, CHECKOUT) == f"{REPOSITORY}@{DIGEST}"
-
-
-def test_a_push_that_ecr_refuses_is_told_with_its_reason(operation: Operation, engine: FakeDocker) -> None:
-    engine.lines, engine.lands = [{"error": "denied: not authorized"}], False
-    with pytest.raises(Permanent, match=r"ECR refused the push of .*: denied: not authorized"):
-        build_image.fn(operation, CHECKOUT)
-
-
-BROKEN_OFF = [docker.errors.DockerException("connection reset"), docker.errors.APIError("server error")]
-
-
-@pytest.mark.parametrize("breaks", BROKEN_OFF)
-def test_a_push_whose_answer_was_lost_is_looked_for(
-    operation: Operation, engine: FakeDocker, breaks: Exception
-) -> None:
-    engine.lines, engine.breaks = [], breaks
-    assert build_image.fn(operation, CHECKOUT) == f"{REPOSITORY}@{DIGEST}"
-
-
-@pytest.mark.parametrize("breaks", BROKEN_OFF)
-def test_a_push_that_broke_off_before_it_was_done_is_not_taken_for_done(
-    operation: Operation, engine: FakeDocker, breaks: Exception
-) -> None:
-    engine.lines, engine.breaks, engine.lands = [], breaks, False
-    with pytest.raises((Transient, UnknownOutcome), match="broke off"):
-        build_image.fn(operation, CHECKOUT)
+from tests.unit.facts import DIGEST
+from tests.unit.fakes import FakeAws, Fault, closed, lost, refusal, unreachable
 
 
 def test_a_tag_that_ecr_does_not_have_is_no_image(aws: FakeAws) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from systems.docker import failing_lines
 from tasks.database import migration_failure
-from tasks.docker import failing_lines
 from tasks.terraform import applied_outputs, diagnostics
 
 # --- BuildKit

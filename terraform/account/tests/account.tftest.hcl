@@ -35,34 +35,63 @@ run "repository_keeps_what_a_tag_meant" {
   }
 
   assert {
-    condition     = [for rule in jsondecode(aws_ecr_lifecycle_policy.application.policy).rules : rule.selection.countNumber if rule.selection.tagStatus == "tagged"] == [200]
-    error_message = "The newest 200 versions must stay."
+    condition = [for rule in jsondecode(aws_ecr_lifecycle_policy.application.policy).rules : [rule.rulePriority, rule.selection.tagPatternList, rule.selection.countNumber] if rule.selection.tagStatus == "tagged"] == [
+      [2, ["v*__production.*"], 200],
+      [3, ["v*__staging.*"], 200],
+      [4, ["v*"], 200],
+    ]
+    error_message = "The newest 200 images of each stage must stay, whatever the other stages push."
   }
 }
 
-run "github_comes_in_by_version_tags_of_one_repository" {
+run "nobody_but_pipelines_pushes_images" {
   command = plan
 
   assert {
-    condition = jsondecode(aws_iam_role.github_actions.assume_role_policy).Statement == [{
+    condition     = length(aws_iam_role.github_actions) == 0 && length(aws_iam_role_policy.github_actions) == 0 && length(aws_iam_openid_connect_provider.github) == 0
+    error_message = "Without github_environment there must be no role for GitHub."
+  }
+
+  assert {
+    condition     = output.github_actions_role_arn == null
+    error_message = "A role that does not exist has no ARN."
+  }
+
+  assert {
+    condition     = !strcontains(aws_iam_role_policy.operator.policy, "ecr:PutImage") && alltrue([for stage in var.stages : strcontains(aws_iam_role_policy.pipeline_images[stage].policy, "ecr:PutImage")])
+    error_message = "Of this root's roles only the pipelines may push images."
+  }
+}
+
+run "github_comes_in_by_one_environment_of_one_repository" {
+  command = plan
+
+  variables {
+    github_environment = "images"
+  }
+
+  assert {
+    condition = jsondecode(aws_iam_role.github_actions[0].assume_role_policy).Statement == [{
       Effect    = "Allow"
       Principal = { Federated = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com" }
       Action    = "sts:AssumeRoleWithWebIdentity"
       Condition = {
-        StringEquals = { "token.actions.githubusercontent.com:aud" = "sts.amazonaws.com" }
-        StringLike   = { "token.actions.githubusercontent.com:sub" = "repo:cursive-team/connections:ref:refs/tags/v*" }
+        StringEquals = {
+          "token.actions.githubusercontent.com:aud" = "sts.amazonaws.com"
+          "token.actions.githubusercontent.com:sub" = "repo:cursive-team/connections:environment:images"
+        }
       }
     }]
-    error_message = "Only workflows of the repository that run on a version tag may take the role."
+    error_message = "Only jobs of the named environment may take the role, and no pattern decides."
   }
 
   assert {
-    condition     = toset([for action in flatten([for statement in jsondecode(aws_iam_role_policy.github_actions.policy).Statement : statement.Action]) : split(":", action)[0]]) == toset(["ecr"])
+    condition     = toset([for action in flatten([for statement in jsondecode(aws_iam_role_policy.github_actions[0].policy).Statement : statement.Action]) : split(":", action)[0]]) == toset(["ecr"])
     error_message = "GitHub may push images and nothing else."
   }
 
   assert {
-    condition     = [for statement in jsondecode(aws_iam_role_policy.github_actions.policy).Statement : statement.Resource] == [["*"], ["arn:aws:ecr:ap-southeast-1:123456789012:repository/cursive-team/connections"]]
+    condition     = [for statement in jsondecode(aws_iam_role_policy.github_actions[0].policy).Statement : statement.Resource] == [["*"], ["arn:aws:ecr:ap-southeast-1:123456789012:repository/cursive-team/connections"]]
     error_message = "GitHub may push to one repository."
   }
 
@@ -72,10 +101,25 @@ run "github_comes_in_by_version_tags_of_one_repository" {
   }
 }
 
+run "github_repository_is_the_one_of_that_number" {
+  command = plan
+
+  variables {
+    github_environment   = "images"
+    github_repository_id = "123456789"
+  }
+
+  assert {
+    condition     = jsondecode(aws_iam_role.github_actions[0].assume_role_policy).Statement[0].Condition.StringEquals["token.actions.githubusercontent.com:repository_id"] == "123456789"
+    error_message = "A repository made later under the same name must not come in."
+  }
+}
+
 run "github_provider_is_made_where_there_is_none" {
   command = plan
 
   variables {
+    github_environment       = "images"
     github_oidc_provider_arn = null
   }
 

@@ -132,6 +132,36 @@ run "every_repository_of_an_owner" {
   expect_failures = [var.github_repository]
 }
 
+run "every_environment_of_a_repository" {
+  command = plan
+
+  variables {
+    github_environment = "*"
+  }
+
+  expect_failures = [var.github_environment]
+}
+
+run "environment_that_is_a_tag_pattern" {
+  command = plan
+
+  variables {
+    github_environment = "x:ref:refs/tags/v1"
+  }
+
+  expect_failures = [var.github_environment]
+}
+
+run "repository_by_name_where_its_number_is_asked_for" {
+  command = plan
+
+  variables {
+    github_repository_id = "connections"
+  }
+
+  expect_failures = [var.github_repository_id]
+}
+
 run "oidc_provider_of_somebody_else" {
   command = plan
 

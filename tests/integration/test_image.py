@@ -1,0 +1,287 @@
+"""Images on a real Docker engine and in a real registry: built from nothing, pushed, known again, and removed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import docker
+import httpx
+import pytest
+from botocore.config import Config
+from prefect.logging import disable_run_logger
+from prefect_docker import DockerHost
+
+from core.colour import Colour
+from core.errors import Permanent
+from core.version import Version
+from systems.docker import list_images, remove_images
+from systems.ecr import find_image, read_labels
+from tasks.docker import build_image, prune_worker
+from tasks.git import Checkout
+from tasks.operation import Operation
+from tests.unit.facts import COMMIT, INFRASTRUCTURE, environment, owner, settings_with
+from tests.unit.fakes import Block, FakeAws, operation_of
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCKERFILE = """\
+FROM scratch AS base
+ARG WORD=none
+COPY . /
+LABEL word=$WORD
+FROM base AS test
+COPY hello /only-for-tests
+"""
+
+
+@dataclass
+class Account(FakeAws):
+    """Records in memory, images in a real registry."""
+
+    registry: Any = None
+
+    def __call__(self, service: str) -> Any:
+        return self.registry if service == "ecr" else super().__call__(service)
+
+
+@dataclass
+class Place:
+    """A registry's address, and the names of what was made in it."""
+
+    port: int
+    ecr: Any
+    made: list[str] = field(default_factory=list)
+
+    @property
+    def repository(self) -> str:
+        return f"localhost:{self.port}/team/shop"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder = tmp_path_factory.mktemp("registry")
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sandbox.emulator"],
+            cwd=ROOT,
+            env={**os.environ, "GATEWAY_PORT": str(port)},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait(lambda: httpx.get(f"{url}/_ministack/health", trust_env=False).status_code == 200)
+        ecr = boto3.client(
+            "ecr",
+            endpoint_url=url,
+            region_name="eu-west-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            config=Config(proxies={}),
+        )
+        ecr.create_repository(repositoryName="team/shop", imageTagMutability="IMMUTABLE")
+        yield Place(port, ecr)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(15)
+
+
+def _wait(ready: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if ready():
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError(f"no registry within {seconds} s")
+
+
+@pytest.fixture
+def operation(place: Place) -> Iterator[Operation]:
+    host = DockerHost()
+    account = Account(registry=place.ecr)
+    made = operation_of(account, settings_with(), owner(), docker_host=host)
+    infrastructure = INFRASTRUCTURE.model_copy(update={"ecr_repository_url": place.repository})
+    made.store.change_environment(lambda r: environment(infrastructure=infrastructure))
+    with disable_run_logger():
+        made.take_if_free()
+        made.begin_attempt("v1.1.0", COMMIT, Colour.GREEN)
+        yield made
+        made.close()
+        remove_images(host, [tag for image in list_images(host, place.repository) for tag in image.references])
+
+
+def checkout_of(folder: Path, word: str) -> Checkout:
+    root = folder / "source"
+    (root / ".git").mkdir(parents=True)
+    (root / "app" / ".git").mkdir(parents=True)
+    for path, text in {
+        "Dockerfile": DOCKERFILE,
+        ".dockerignore": "!.git\n!.git/config\n!**/.git/config\n",
+        "hello": word,
+        ".git/config": "secret",
+        "app/.git/config": "secret",
+    }.items():
+        (root / path).write_text(text)
+    return Checkout(Version.parse("v1.1.0"), hashlib.sha1(word.encode()).hexdigest(), root, ())
+
+
+def configure(operation: Operation, more: str) -> None:
+    assert isinstance(operation.block, Block)
+    operation.block.settings = settings_with(more)
+
+
+def tags(operation: Operation, place: Place) -> set[str]:
+    found = list_images(operation.block.docker_host, place.repository)
+    return {tag.rpartition(":")[2] for image in found for tag in image.references}
+
+
+def files_of(image: str) -> set[str]:
+    client = docker.from_env()
+    try:
+        container = client.api.create_container(image, command=["none"])["Id"]
+        try:
+            exported = b"".join(client.api.export(container))
+        finally:
+            client.api.remove_container(container)
+    finally:
+        client.close()
+    listed = subprocess.run(["tar", "--list"], input=exported, capture_output=True, check=True).stdout
+    return {name for name in listed.decode().splitlines() if not name.endswith("/")}
+
+
+def test_an_image_is_built_pushed_known_again_and_built_anew_of_other_inputs(
+    operation: Operation, place: Place, tmp_path: Path
+) -> None:
+    configure(operation, '[image]\ntarget = "base"\n[image.build_args]\nWORD = "one"\n')
+    checkout = checkout_of(tmp_path, "inputs")
+    first = build_image.fn(operation, checkout)
+    assert {s.name: s.outcome for s in operation.steps} == {"build": "done", "push": "done"}
+    assert build_image.fn(operation, checkout) == first
+    assert {s.name: s.outcome for s in operation.steps} == {"build": "skipped", "push": "skipped"}
+    inside = files_of(first)
+    assert "hello" in inside
+    assert not [name for name in inside if ".git/" in name or name == "only-for-tests"]
+    configure(operation, '[image]\ntarget = "base"\n[image.build_args]\nWORD = "two"\n')
+    second = build_image.fn(operation, checkout)
+    assert second != first
+    history = operation.store.version("v1.1.0")
+    assert history is not None
+    assert [f"{place.repository}@{i.digest}" for i in history.images] == [first, second]
+    for image, word in zip(history.images, ["one", "two"], strict=True):
+        found = find_image(operation.aws, "team/shop", image.tag)
+        assert found is not None
+        assert image.built == found.configuration
+        assert read_labels(operation.aws, "team/shop", found)["word"] == word
+
+
+def test_a_lost_answer_is_settled_by_the_configuration_and_a_foreign_image_is_refused(
+    operation: Operation, place: Place, tmp_path: Path
+) -> None:
+    checkout = checkout_of(tmp_path, "lost")
+    image = build_image.fn(operation, checkout)
+    operation.store.change_version(
+        "v1.1.0",
+        COMMIT,
+        lambda r: r.model_copy(update={"images": tuple(i.model_copy(update={"digest": None}) for i in r.images)}),
+    )
+    assert build_image.fn(operation, checkout) == image
+    operation.store.change_version("v1.1.0", COMMIT, lambda r: r.model_copy(update={"images": ()}))
+    with pytest.raises(Permanent, match=rf"is taken: .*revision label says {checkout.commit[:12]}"):
+        build_image.fn(operation, checkout)
+
+
+def test_an_index_in_the_registry_is_known_by_its_child(operation: Operation, place: Place, tmp_path: Path) -> None:
+    image = build_image.fn(operation, checkout_of(tmp_path, "index")).partition("@")[2]
+    attestation = _put(place, "application/vnd.oci.image.manifest.v1+json", {"schemaVersion": 2, "layers": []})
+    children = [
+        {
+            **attestation,
+            "platform": {"os": "unknown", "architecture": "unknown"},
+            "annotations": {"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": image},
+        },
+        {
+            "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+            "digest": image,
+            "size": 1,
+            "platform": {"os": "linux", "architecture": "amd64"},
+        },
+    ]
+    index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": children}
+    pushed = _put(place, index["mediaType"], index, tag="index")
+    plain = find_image(operation.aws, "team/shop", tag_in(operation))
+    found = find_image(operation.aws, "team/shop", "index")
+    assert found is not None
+    assert plain is not None
+    assert found.digest == pushed["digest"]
+    assert found.configuration == plain.configuration
+    assert found.contents == {pushed["digest"], image, plain.configuration}
+
+
+def tag_in(operation: Operation) -> str:
+    history = operation.store.version("v1.1.0")
+    assert history is not None
+    return history.images[-1].tag
+
+
+def _put(place: Place, kind: str, manifest: dict[str, Any], *, tag: str | None = None) -> dict[str, Any]:
+    body = json.dumps(manifest).encode()
+    digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+    answer = httpx.put(
+        f"http://127.0.0.1:{place.port}/v2/team/shop/manifests/{tag or digest}",
+        content=body,
+        headers={"content-type": kind},
+        trust_env=False,
+    )
+    answer.raise_for_status()
+    return {"mediaType": kind, "digest": digest, "size": len(body)}
+
+
+def test_old_images_go_from_the_engine_and_others_stay(operation: Operation, place: Place, tmp_path: Path) -> None:
+    configure(operation, '[docker]\nkeep_images = 2\nbuild_cache = "900GB"\n')
+    client = docker.from_env()
+    elsewhere = f"localhost:{place.port}/team/other"
+    try:
+        for n in range(4):
+            build_image.fn(operation, checkout_of(tmp_path / str(n), f"prune {n}"))
+        history = operation.store.version("v1.1.0")
+        assert history is not None
+        made = [i.tag for i in history.images]
+        client.images.get(f"{place.repository}:{made[0]}").tag(elsewhere, "v1")
+        client.images.get(f"{place.repository}:{made[0]}").tag(place.repository, "v0.1.0__staging.12345678")
+        container = client.api.create_container(f"{place.repository}:{made[1]}", command=["none"])["Id"]
+        try:
+            prune_worker.fn(operation)
+            left = tags(operation, place)
+        finally:
+            client.api.remove_container(container)
+        assert left >= {"v0.1.0__staging.12345678", made[1]}, "a container uses one, another stage has the other"
+        assert made[0] not in left
+        assert len(left) == 4
+        assert client.images.get(f"{elsewhere}:v1")
+        prune_worker.fn(operation)
+        assert made[1] not in tags(operation, place)
+        with pytest.raises(docker.errors.ImageNotFound):
+            client.images.get(history.images[1].built)
+    finally:
+        for tag in (f"{elsewhere}:v1", f"{place.repository}:v0.1.0__staging.12345678"):
+            remove_images(operation.block.docker_host, [tag])
+        client.close()
