@@ -11,6 +11,7 @@ from core import hold as holding
 from core.admission import refuse_if_frozen
 from core.errors import PointsmanError, Refused
 from core.hold import HoldVerdict, judge_hold
+from core.infrastructure import refuse_foreign_infrastructure
 from core.record import EnvironmentRecord, Hold, Infrastructure, Owner
 from core.settings import EnvironmentSettings
 from systems.aws import AwsClients
@@ -53,13 +54,14 @@ class HeldEnvironment:
 
     @property
     def infrastructure(self) -> Infrastructure:
-        """What `provision` made; raises `Refused` before it did."""
+        """What `provision` made; raises `Refused` before it did, and where the record names what is not ours."""
         found = self.last_seen.infrastructure
         if found is None:
             raise Refused(
                 f"{self.environment} has no infrastructure yet",
                 do=f"Run `prefect deployment run provision/{self.environment}` first.",
             )
+        refuse_foreign_infrastructure(found, self.settings)
         return found
 
     def judge(self, record: EnvironmentRecord) -> HoldVerdict:

@@ -310,9 +310,8 @@ def adopt_service(operation: Operation, root: Root) -> None:
     https://developer.hashicorp.com/terraform/language/import
     """
     name = operation.settings.service_name(operation.candidate)
-    cluster = operation.infrastructure.cluster_arn.rpartition("/")[2]
     get_run_logger().warning("The service %s exists and the state does not know it: it is taken in", name)
-    block = {"import": {"to": _SERVICE, "id": f"{cluster}/{name}"}}
+    block = {"import": {"to": _SERVICE, "id": f"{operation.settings.cluster}/{name}"}}
     (root.directory / "adopt.tf.json").write_text(json.dumps(block))
 
 
@@ -320,16 +319,8 @@ def adopt_service(operation: Operation, root: Root) -> None:
 def check_plan(operation: Operation, plan: Plan) -> None:
     """Raise `Refused` if the plan would change anything but the candidate's slot."""
     with operation.step("guard", "check what the plan would change", writes=False) as step:
-        infrastructure = operation.infrastructure
-        guard_slot_plan(
-            plan.content,
-            SlotPlan(
-                service=operation.settings.service_name(operation.candidate),
-                container=operation.settings.name,
-                target_group_arn=infrastructure.target_group_arns[operation.candidate],
-                release=operation.release,
-            ),
-        )
+        expected = SlotPlan(operation.settings, operation.infrastructure, operation.candidate, operation.release)
+        guard_slot_plan(plan.content, expected)
         step.done(f"it changes the {operation.candidate} slot and nothing else")
     operation.advance(State.PLANNED)
 

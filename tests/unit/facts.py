@@ -23,14 +23,14 @@ INFRASTRUCTURE = Infrastructure(
     ecr_repository_url=REPOSITORY,
     alb_dns_name="shop-test.example.com",
     production_listener_arn=LISTENER,
-    test_listener_arns={Colour.BLUE: f"{LISTENER}-blue", Colour.GREEN: f"{LISTENER}-green"},
+    test_listener_arns={Colour.BLUE: f"{LISTENER}5", Colour.GREEN: f"{LISTENER}6"},
     target_group_arns={Colour.BLUE: BLUE_GROUP, Colour.GREEN: GREEN_GROUP},
     cluster_arn="arn:aws:ecs:eu-west-1:123456789012:cluster/team-shop-test",
     private_subnet_ids=("subnet-1", "subnet-2"),
     task_security_group_id="sg-1",
-    execution_role_arn="arn:aws:iam::123456789012:role/execution",
-    task_role_arn="arn:aws:iam::123456789012:role/task",
-    log_group_name="/ecs/team-shop-test",
+    execution_role_arn="arn:aws:iam::123456789012:role/team-shop-test-execution",
+    task_role_arn="arn:aws:iam::123456789012:role/team-shop-test-task",
+    log_group_name="team-shop-test",
 )
 
 SETTINGS = """

@@ -248,3 +248,12 @@ def test_a_step_that_fails_writes_down_no_secret(operation: Operation, aws: Fake
 def test_a_step_s_result_is_never_written_to_prefect_s_storage(by_default: bool) -> None:
     with temporary_settings(updates={PREFECT_RESULTS_PERSIST_BY_DEFAULT: by_default}):
         assert step_task("init")(lambda: "AWS_SECRET_ACCESS_KEY").persist_result is False
+
+
+def test_a_record_that_names_another_role_leads_nowhere(operation: Operation) -> None:
+    found = operation.last_seen.infrastructure
+    assert found is not None
+    foreign = found.model_copy(update={"task_role_arn": "arn:aws:iam::123456789012:role/admin"})
+    operation.last_seen = operation.store.change_environment(lambda r: r.model_copy(update={"infrastructure": foreign}))
+    with pytest.raises(Refused, match="task_role_arn"):
+        operation.infrastructure  # noqa: B018
