@@ -84,7 +84,11 @@ def admit(record: EnvironmentRecord, history: VersionRecord | None, wanted: Want
         return Admission.PROCEED
     live = record.live.release
     if live.version == wanted.version.tag:
-        same = live.commit == wanted.commit and live.configuration.digest == wanted.configuration_digest
+        same = (
+            not record.live.adopted
+            and live.commit == wanted.commit
+            and live.configuration.digest == wanted.configuration_digest
+        )
         return Admission.ALREADY_LIVE if same else Admission.PROCEED
     if wanted.version < live.semver and not wanted.allow_downgrade:
         raise Refused(
@@ -125,7 +129,7 @@ def refuse_prerelease(version: Version, environment: str, *, allowed: bool) -> N
 
 
 def refuse_if_frozen(record: EnvironmentRecord) -> None:
-    """Raise `Refused` while a weight that we did not write waits for a human."""
+    """Raise `Refused` while something that we did not write waits for a human."""
     if record.frozen:
         raise Refused(
             f"{record.environment} is frozen",

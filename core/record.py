@@ -29,6 +29,7 @@ __all__ = [
     "Hold",
     "Infrastructure",
     "Live",
+    "NamedRelease",
     "Owner",
     "RollbackIntent",
     "SlotOutputs",
@@ -225,6 +226,14 @@ class VersionRecord(_Record):
         return self.model_copy(update={"attempts": (*self.attempts, attempt)})
 
 
+class NamedRelease(_Record):
+    """The release that a task definition names."""
+
+    image: str
+    version: str
+    revision: str
+
+
 class Live(_Record):
     """A release that baked healthy, and where."""
 
@@ -233,6 +242,23 @@ class Live(_Record):
     since: datetime
     migrations: tuple[str, ...] = ()
     slot: SlotOutputs | None = Field(default=None, description="What its apply put out; unknown in older records.")
+    adopted: str | None = Field(default=None, description="A foreign task definition that a human kept in its place.")
+
+    @property
+    def definition(self) -> str | None:
+        """The task definition by which ECS knows it; None in a record that does not say."""
+        return self.adopted or (self.slot.task_definition_arn if self.slot else None)
+
+    def is_named(self, named: NamedRelease) -> bool:
+        """Whether a task definition names this release, for records that know no definition."""
+        return named == NamedRelease(
+            image=self.release.image, version=self.release.version, revision=self.release.revision
+        )
+
+    def adopting(self, definition: str) -> Live:
+        """Return it with a foreign task definition in its place, as a human decided."""
+        own = self.slot is not None and self.slot.task_definition_arn == definition
+        return self.model_copy(update={"adopted": None if own else definition})
 
     def moved_to(self, colour: Colour, since: datetime, slot: SlotOutputs | None) -> Live:
         """Return the release live in `colour` since then; without an apply of its own it keeps its definitions."""
@@ -289,6 +315,8 @@ class Frozen(_Record):
     observed: Weights
     expected: Weights | None
     at: datetime
+    seen: str = Field(default="", description="What was seen, in words, where it is more than weights.")
+    definition: str | None = Field(default=None, description="The foreign task definition of the live service.")
 
 
 class DatabaseReading(_Record):
@@ -314,8 +342,14 @@ class RollbackIntent(_Record):
     target: Live
     leaving: Live
     named: bool = Field(default=False, description="Whether a human named the target.")
+    slot: SlotOutputs | None = Field(default=None, description="What a cold start's apply put out.")
     flow_run_id: str
     at: datetime
+
+    @property
+    def target_as_started(self) -> Live:
+        """The target, known by the task definition that a cold start registered for it."""
+        return self.target.model_copy(update={"slot": self.slot}) if self.slot else self.target
 
 
 class Infrastructure(_Record):
@@ -353,6 +387,7 @@ class EnvironmentRecord(_Record):
     weights: Weights | None = Field(default=None, description="What we last wrote to the production listener.")
     weights_intent: Weights | None = Field(default=None, description="What we were about to write.")
     weights_before: Weights | None = Field(default=None, description="What a first release found.")
+    weights_since: datetime | None = Field(default=None, description="When the listener was written last.")
     rollback: RollbackIntent | None = None
     frozen: Frozen | None = None
     hold: Hold | None = None
@@ -363,7 +398,8 @@ class EnvironmentRecord(_Record):
 
     def gone_live(self, live: Live) -> EnvironmentRecord:
         """Return the record with `live` in place of what was live, which becomes a rollback target."""
-        before = (*self.healthy, self.live) if self.live else self.healthy
+        # What a human adopted is not a release that could be started or recognised again, so no target either.
+        before = (*self.healthy, self.live) if self.live and not self.live.adopted else self.healthy
         kept = tuple(h for h in before if h.release.revision != live.release.revision)[-HEALTHY_KEPT:]
         return self.model_copy(
             update={
@@ -416,6 +452,30 @@ class EnvironmentRecord(_Record):
         return frozenset(
             one.release.image_digest for one, at in zip(line, left, strict=False) if at is None or at >= since
         )
+
+    def intending(self, to: Weights) -> EnvironmentRecord:
+        """Return the record before the listener is written."""
+        return self.model_copy(update={"weights_intent": to})
+
+    def carrying(self, weights: Weights, *, since: datetime | None = None) -> EnvironmentRecord:
+        """Return the record once the listener carries `weights`; `since` if it was written just then."""
+        facts = {"weights": weights, "weights_intent": None, "weights_since": since or self.weights_since}
+        return self.model_copy(update=facts)
+
+    def frozen_by(self, frozen: Frozen) -> EnvironmentRecord:
+        """Return the record in which nobody may write weights."""
+        return self.model_copy(update={"frozen": frozen})
+
+    def thawed(self, observed: Weights, live: Live | None) -> EnvironmentRecord:
+        """Return the record after a human's answer: `live` runs, and the weights seen are no longer foreign."""
+        same = self.live is not None and live is not None and live.release == self.live.release
+        gone = self.gone_live(live) if live is not None and not same else self.model_copy(update={"live": live})
+        return gone.carrying(observed).model_copy(update={"frozen": None, "rollback": None})
+
+    def starting_target(self, slot: SlotOutputs) -> EnvironmentRecord:
+        """Return the record in which a rollback's target is known by the definition that was registered for it."""
+        started = self.rollback.model_copy(update={"slot": slot}) if self.rollback else None
+        return self.model_copy(update={"rollback": started})
 
     def ours(self, observed: Weights) -> bool:
         """Whether weights seen on the listener are ones that we wrote, were about to write, or the live colour's."""

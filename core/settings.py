@@ -147,7 +147,7 @@ class Service(_Section):
     container_port: int = Field(default=8080, ge=1, le=65_535)
     cpu: int = Field(default=256, ge=256, le=16_384, description="CPU units a task.")
     memory: int = Field(default=512, ge=512, le=122_880, description="MiB a task.")
-    desired_count: int = Field(default=2, ge=1, le=1_000, description="The least number of tasks.")
+    desired_count: int = Field(default=2, ge=1, le=1_000, description="The number of tasks that run.")
     health_check_path: str = Field(
         default="/healthz",
         pattern=r"^/\S*$",
@@ -264,6 +264,12 @@ class Timing(_Section):
     consistency: Seconds = Field(default=5.0, description="How long a read of AWS may lag behind a write of ours.")
     log_quiet: Seconds = Field(default=5.0, description="A stopped task's log is read until nothing came for so long.")
     reconcile_every: Seconds = 15.0
+    identify: Seconds = Field(default=10.0, description="How long a candidate may answer wrongly before traffic comes.")
+    confirm: Seconds = Field(default=30.0, description="How long each address may answer wrongly after weights moved.")
+    weights_settle: Seconds = Field(
+        default=15.0,
+        description="How long each address answers from the winner before what lost its weight is stopped.",
+    )
 
     @property
     def longest_call(self) -> float:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from core.errors import cut
 from core.settings import SmokeCheck
 
-__all__ = ["Answer", "CheckResult", "Identity", "Verdict", "judge_check", "judge_identity"]
+__all__ = ["Answer", "CheckResult", "Identity", "Streak", "Verdict", "judge_check", "judge_identity"]
 
 
 class Verdict(StrEnum):
@@ -73,3 +73,26 @@ def judge_identity(path: str, identity: Identity, answered: dict[str, object] | 
     came = Identity(str(answered.get("version")), str(answered.get("revision")))
     verdict = Verdict.PASS if came == identity else Verdict.FAIL
     return CheckResult(f"GET {path}", verdict, expected, f"{came.version} ({came.revision})", answer.seconds)
+
+
+@dataclass(frozen=True)
+class Streak:
+    """What one address answered so far: how many right answers in a row, and how long it answered wrongly.
+
+    Only a wrong answer costs patience: the time since the last right one. A right answer never does, however slow.
+    """
+
+    at: float
+    right: int = 0
+    right_since: float = 0.0
+    wrong_for: float = 0.0
+
+    def after(self, *, right: bool, now: float) -> Streak:
+        """Return the streak after one more answer."""
+        if right:
+            return Streak(now, self.right + 1, self.right_since if self.right else now, self.wrong_for)
+        return Streak(now, 0, 0.0, self.wrong_for + now - self.at)
+
+    def lasted(self, now: float) -> float:
+        """Seconds since the first of the right answers in a row; none if the last answer was wrong."""
+        return now - self.right_since if self.right else 0.0

@@ -31,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     command = commands.add_parser("thaw", help="end a freeze by naming the colour that carries all traffic")
     command.add_argument("environment")
     command.add_argument("--keep", required=True, type=Colour, choices=list(Colour))
+    command.add_argument("--restore", action="store_true", help="deploy the recorded task definition there again")
     command = commands.add_parser("unlock", help="release a Terraform state lock whose holder cannot be proven dead")
     command.add_argument("environment")
     command.add_argument("--state", required=True, choices=[*(c.value for c in Colour), "environment", ACCOUNT])
@@ -62,7 +63,7 @@ def _refuse_without_server() -> None:
 
 def _run(asked: argparse.Namespace) -> int:
     if asked.command == "thaw":
-        state = thaw(asked.environment, asked.keep, return_state=True)
+        state = thaw(asked.environment, asked.keep, asked.restore, return_state=True)
         print(state.message)
         return 0 if state.is_completed() else 1
     human_s = asked.command == "unlock" and asked.state in ("environment", ACCOUNT)

@@ -19,6 +19,7 @@ from core.release import Configuration
 from core.version import Version
 from flows.boundary import Outcome
 from flows.orphan import settle_orphan
+from flows.scale import count_is_wrong, scale_to_settings
 from tasks.git import Checkout
 from tasks.hold import now
 from tasks.operation import Operation
@@ -47,15 +48,20 @@ def _wait_for_turn(operation: Operation, source: Checkout, allow_downgrade: bool
     while True:
         record = operation.store.environment()
         wanted = _wanted(operation, source, record, allow_downgrade)
+        miscounted = False
         if admit(record, operation.store.version(source.version.tag), wanted) is Admission.ALREADY_LIVE:
-            return Completed(
-                message=f"{source.version} is live in {operation.environment} already; nothing was changed."
-            )
+            miscounted = count_is_wrong(operation, record)
+            if not miscounted:
+                return Completed(
+                    message=f"{source.version} is live in {operation.environment} already; nothing was changed."
+                )
         verdict = operation.judge(record)
         turn = whose_turn(_fresh(record, timing.hold_expiry), waiter, in_order=operation.settings.queue == "in-order")
         if turn is Turn.SUPERSEDED:
             return _superseded(operation, source)
         if verdict in (HoldVerdict.FREE, HoldVerdict.RESUMED, HoldVerdict.OURS) and turn is Turn.GO:
+            if miscounted:
+                return scale_to_settings(operation, source.version)
             if _take(operation, source, allow_downgrade):
                 return None
             continue

@@ -98,4 +98,4 @@ def _complete(operation: Operation, record: EnvironmentRecord, hold: Hold) -> st
     assert record.rollback is not None
     colour = record.rollback.leaving.colour.other
     release_dead_lock(operation, hold.owner, colour.value, since=hold.acquired_at)
-    return complete_rollback(operation, record.rollback)
+    return complete_rollback(operation, record.rollback, insists=True)

@@ -21,6 +21,7 @@ from prefect.cache_policies import NO_CACHE
 
 from blocks.environment import load_environment, read_settings
 from core.errors import PointsmanError
+from core.foreign import foreign_hand
 from core.hold import HoldVerdict, judge_hold, leave_queue
 from core.record import EnvironmentRecord, Owner, Waiter
 from flows.boundary import Outcome, conduct
@@ -28,8 +29,8 @@ from flows.orphan import settle_orphan
 from systems.aws import AwsClients
 from systems.processes import process_is_dead
 from systems.records import RecordStore
+from tasks.foreign import look, refuse_foreign_hands
 from tasks.hold import now
-from tasks.load_balancer import read_weights, refuse_foreign_weights
 from tasks.operation import Operation, open_records
 from tasks.prefect_api import close_run, dead_runs, run_is_over
 
@@ -44,8 +45,8 @@ _NOBODY = Owner(flow="reconcile", flow_run_id="", attempt="", host="", pid=0, pr
 def reconcile(environment: str) -> Outcome:
     """Settle what a dead run left: weights to the live colour, its candidate stopped, its record closed.
 
-    An interrupted rollback is completed. A run that still heartbeats is left alone. A weight that Pointsman did not
-    write freezes the environment.
+    An interrupted rollback is completed. A run that still heartbeats is left alone. A weight, an action,
+    a rule or a task definition that Pointsman did not write freezes the environment.
 
     Args:
         environment: Which environment: the name of a file in environments/, such as production.
@@ -67,7 +68,7 @@ def settle_environment(operation: Operation) -> str:
         drop_waiter(operation, waiter)
     hold = record.hold
     if hold is None:
-        watch_weights(operation, record)
+        watch_hands(operation, record)
         return f"{operation.environment} is settled; nobody holds it."
     verdict = operation.judge(record)
     parked_for_nothing = verdict is HoldVerdict.PARKED and run_is_over(hold.owner.flow_run_id)
@@ -129,13 +130,13 @@ def settle(operation: Operation, parked: bool) -> str | None:
     return settle_orphan(operation, even_parked=parked)
 
 
-@task(name="weights", cache_policy=NO_CACHE)
-def watch_weights(operation: Operation, record: EnvironmentRecord) -> None:
-    """Freeze the environment if the listener carries weights that we did not write."""
+@task(name="foreign hands", cache_policy=NO_CACHE)
+def watch_hands(operation: Operation, record: EnvironmentRecord) -> None:
+    """Freeze the environment if the listener or the live service is not as we wrote it."""
     if record.infrastructure is None or record.weights is None:
         return
     operation.last_seen = record
-    refuse_foreign_weights(operation, record, read_weights(operation.aws, record.infrastructure))
+    refuse_foreign_hands(operation)
 
 
 class Watch(threading.Thread):
@@ -170,17 +171,17 @@ class Watch(threading.Thread):
             return True
         hold = record.hold
         if hold is None:
-            unsettled = self._foreign_weights(record)
+            unsettled = self._foreign_hand(record)
         else:
             verdict = judge_hold(record, _NOBODY, now(), owner_dead=process_is_dead(hold.owner))
             parked = verdict is HoldVerdict.PARKED
             unsettled = verdict is HoldVerdict.ABANDONED or (parked and run_is_over(hold.owner.flow_run_id))
         return unsettled or bool(forgotten_runs(self._store, expiry))
 
-    def _foreign_weights(self, record: EnvironmentRecord) -> bool:
+    def _foreign_hand(self, record: EnvironmentRecord) -> bool:
         if self._aws is None or record.infrastructure is None or record.weights is None or record.frozen:
             return False
-        return not record.ours(read_weights(self._aws, record.infrastructure))
+        return foreign_hand(record, look(self._aws, read_settings(self.environment), record)) is not None
 
 
 def main() -> None:

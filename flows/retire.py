@@ -10,10 +10,11 @@ from core.colour import Colour
 from core.errors import Refused
 from core.words import counted
 from flows.boundary import Outcome, conduct
-from tasks.ecs import empty_slot
+from tasks.ecs import empty_slot, refuse_weighted
+from tasks.foreign import refuse_foreign_hands
 from tasks.hold import now
-from tasks.load_balancer import read_weights
 from tasks.operation import Operation, step_task
+from tasks.winner import see_winner
 
 __all__ = ["retire"]
 
@@ -54,12 +55,12 @@ def retire_old_colour(operation: Operation, at_once: bool) -> str:
 def empty_old_slot(operation: Operation, colour: Colour) -> int:
     """Empty a slot that carries no weight; return how many tasks ran."""
     with operation.step("retire", f"stop the tasks of {colour}") as step:
+        refuse_foreign_hands(operation)
         record = operation.last_seen
-        weights = read_weights(operation.aws, operation.infrastructure)
-        if (record.live is not None and record.live.colour is colour) or weights.of(colour) > 0:
-            raise Refused(
-                f"The {colour} slot carries traffic", why=f"the listener has {weights}", do="Nothing was stopped."
-            )
+        if record.live is not None and record.live.colour is colour:
+            raise Refused(f"The {colour} slot is live", do="Nothing was stopped.")
+        refuse_weighted(operation, colour)
+        see_winner(operation, colour.other)
         stopped = empty_slot(operation, colour) or 0
         step.done(f"{counted(stopped, 'task')} stopped")
         return stopped

@@ -14,10 +14,12 @@ from core.errors import Refused, Transient
 from core.hold import HoldVerdict
 from core.record import EnvironmentRecord, Hold, Live, RollbackIntent, State
 from core.rollback import choose_target, may_interrupt
+from core.warm import Warmth
 from flows.boundary import Outcome, conduct
-from flows.completion import complete_rollback, is_warm
+from flows.completion import complete_rollback, warmth_of
 from flows.orphan import settle_orphan
 from systems.ecr import image_exists
+from tasks.foreign import refuse_foreign_hands
 from tasks.hold import now
 from tasks.operation import Operation
 
@@ -120,14 +122,14 @@ def _state_intent(operation: Operation, target: Live, *, named: bool) -> Rollbac
     leaving = operation.last_seen.live
     assert leaving is not None
     operation.weights_at_start = Weights.all_on(leaving.colour)
-    if not image_exists(operation.aws, operation.settings.repository, target.release.image_digest):
-        warm = is_warm(operation, target, leaving.colour.other)
-        if not warm:
-            raise Refused(
-                f"The image of {target.release.version} is gone from ECR",
-                why=f"{operation.settings.repository} has no {target.release.image_digest}",
-                do="Release the version's commit under a new tag, or roll back to another version.",
-            )
+    refuse_foreign_hands(operation)
+    gone = not image_exists(operation.aws, operation.settings.repository, target.release.image_digest)
+    if gone and warmth_of(operation, target, leaving.colour.other) is Warmth.COLD:
+        raise Refused(
+            f"The image of {target.release.version} is gone from ECR",
+            why=f"{operation.settings.repository} has no {target.release.image_digest}",
+            do="Release the version's commit under a new tag, or roll back to another version.",
+        )
     intent = RollbackIntent(
         target=target, leaving=leaving, flow_run_id=operation.owner.flow_run_id, at=now(), named=named
     )

@@ -11,13 +11,16 @@ from prefect.logging import get_run_logger
 
 from core.colour import Colour, Weights
 from core.errors import Permanent, PointsmanError, Transient, UnknownOutcome
-from core.record import Attempt, EnvironmentRecord, Failure, Hold, State
-from tasks.ecs import empty_slot, start_slot
+from core.listener import ListenerView
+from core.record import Attempt, EnvironmentRecord, Failure, Hold, Infrastructure, State
+from systems.load_balancer import read_listener, read_target_health, read_weights
+from tasks.ecs import Start, empty_slot, start_slot
 from tasks.hold import now
-from tasks.load_balancer import move_weights, read_target_health, read_weights
+from tasks.load_balancer import move_weights
 from tasks.one_off import stop_one_offs
 from tasks.operation import Operation
 from tasks.terraform_lock import release_dead_lock
+from tasks.winner import see_winner
 
 __all__ = ["Ending", "Settled", "settle_attempt", "traffic_now"]
 
@@ -57,6 +60,11 @@ def settle_attempt(operation: Operation, attempt: Attempt | None, ending: Ending
         _tried("the record", remains, lambda: _write_healthy(operation, attempt))
         return Settled(traffic_now(operation), complete=not remains)
 
+    if _rollback_moved(operation):
+        # Never undone: whatever failed since, a probe or a write, `reconcile` completes it from here.
+        said = f"{traffic_now(operation)} The rollback stands; `reconcile` completes it."
+        return Settled(said, complete=operation.last_seen.frozen is not None)
+
     home_again = _tried("traffic", remains, lambda: _return_to_live(operation))
     stopped = True
     if attempt is not None:
@@ -65,7 +73,8 @@ def settle_attempt(operation: Operation, attempt: Attempt | None, ending: Ending
             _tried("Terraform", remains, lambda: release_dead_lock(operation, hold.owner, colour.value, since=since))
         stopped = _tried("one-off tasks", remains, lambda: _stop_one_offs(operation, attempt))
         if attempt.colour is not None and home_again and any(step.name == "vacate" for step in attempt.steps):
-            _tried(f"the {colour} slot", remains, lambda: _stop_candidate(operation, colour))
+            shifted = any(step.name == "shift" for step in attempt.steps)
+            _tried(f"the {colour} slot", remains, lambda: _stop_candidate(operation, colour, shifted=shifted))
     elif hold.owner.flow == "provision":
         since = hold.acquired_at
         _tried("Terraform", remains, lambda: release_dead_lock(operation, hold.owner, "environment", since=since))
@@ -79,6 +88,18 @@ def settle_attempt(operation: Operation, attempt: Attempt | None, ending: Ending
     said = traffic + (f" Not done: {'; '.join(remains)}." if remains else "")
     # A freeze is a settled state: a human's answer ends it. Anything else is tried again by `reconcile`.
     return Settled(said, complete=stopped and recorded and (home_again or operation.last_seen.frozen is not None))
+
+
+def _rollback_moved(operation: Operation) -> bool:
+    """Whether this is a rollback whose target has all the weight already."""
+    intent, record = operation.last_seen.rollback, operation.last_seen
+    if intent is None or record.infrastructure is None or operation.tracked:
+        return False
+    home = Weights.all_on(intent.leaving.colour.other)
+    try:
+        return read_weights(operation.aws, record.infrastructure) == home
+    except PointsmanError:
+        return record.weights == home
 
 
 def _went_live(operation: Operation, attempt: Attempt) -> bool:
@@ -127,14 +148,24 @@ def _return_to_live(operation: Operation) -> None:
     if record.infrastructure is None:
         return
     home = Weights.all_on(record.live.colour) if record.live else operation.weights_at_start
-    if home is None or read_weights(operation.aws, record.infrastructure) == home:
+    if home is None or _is_home(operation, record.infrastructure, home):
         # Nothing to move; but an intent that was written must not stay open.
         if record.weights_intent is not None and home is not None:
-            operation.store.change_environment(lambda r: r.model_copy(update={"weights": home, "weights_intent": None}))
+            operation.last_seen = operation.store.change_environment(lambda r: r.carrying(home))
         return
     if record.live is not None:
         _ensure_serving(operation, record.live.colour)
     move_weights(operation, home, homeward=True)
+
+
+def _is_home(operation: Operation, infrastructure: Infrastructure, home: Weights) -> bool:
+    """Whether traffic is home; where we were about to write something else, one read that may lag is not enough."""
+    if read_weights(operation.aws, infrastructure) != home:
+        return False
+    if operation.last_seen.weights_intent is None and operation.last_seen.weights in (None, home):
+        return True
+    time.sleep(operation.settings.timing.consistency)
+    return read_weights(operation.aws, infrastructure) == home
 
 
 def _ensure_serving(operation: Operation, colour: Colour) -> None:
@@ -143,13 +174,14 @@ def _ensure_serving(operation: Operation, colour: Colour) -> None:
         return
     get_run_logger().warning("The live %s slot has no healthy target: starting it before traffic returns", colour)
     try:
-        start_slot(
-            operation,
-            colour,
-            operation.settings.service.desired_count,
+        live = operation.last_seen.live
+        how = Start(
+            subject=live.release.version if live else "What was live",
+            do="Look at its tasks in ECS.",
             deadline=operation.settings.timing.return_to_live,
             homeward=True,
         )
+        start_slot(operation, colour, operation.settings.service.desired_count, how)
     except Permanent as error:
         raise Permanent(
             f"The live {colour} slot cannot serve, so traffic was left where it is",
@@ -167,12 +199,16 @@ def _stop_command(operation: Operation, attempt: str) -> None:
     stop_one_offs(operation, attempt)
 
 
-def _stop_candidate(operation: Operation, colour: Colour) -> None:
+def _stop_candidate(operation: Operation, colour: Colour, *, shifted: bool) -> None:
+    """Stop what a failed release left, once it is seen to get no request any more if it ever had weight."""
     record = operation.last_seen
     if operation.keeps_slot or (record.live is not None and record.live.colour is colour):
         return
-    if read_weights(operation.aws, operation.infrastructure).of(colour) == 0:
-        empty_slot(operation, colour)
+    if read_weights(operation.aws, operation.infrastructure).of(colour) > 0:
+        return
+    if shifted:
+        see_winner(operation, colour.other)
+    empty_slot(operation, colour)
 
 
 def traffic_now(operation: Operation) -> str:
@@ -181,14 +217,15 @@ def traffic_now(operation: Operation) -> str:
     if record.infrastructure is None:
         return "no traffic is served."
     try:
-        weights = read_weights(operation.aws, record.infrastructure)
+        listener = read_listener(operation.aws, record.infrastructure)
     except PointsmanError as error:
         return f"unknown ({error})"
     if record.live is None:
         return "nothing was live before, and the listener is as it was."
     live = record.live
     share = f"{live.release.version} ({live.colour})"
-    return f"{share} carries all of it." if weights == Weights.all_on(live.colour) else f"{weights}; live is {share}."
+    home = listener == ListenerView(Weights.all_on(live.colour))
+    return f"{share} carries all of it." if home else f"{listener}; live is {share}."
 
 
 def _write_ending(operation: Operation, attempt: Attempt, ending: Ending, remains: str) -> None:

@@ -6,13 +6,15 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
 from core.errors import PointsmanError
+from core.foreign import Definition
 from core.markdown import table
-from core.record import EnvironmentRecord
+from core.record import EnvironmentRecord, Live
 from core.rollback import versions_left
 from flows.boundary import Outcome, conduct
-from tasks.ecs import read_service
+from systems.ecs import SlotService, read_names
+from systems.load_balancer import read_listener, read_target_health
+from tasks.ecs import read_service, runs_target
 from tasks.hold import now
-from tasks.load_balancer import read_target_health, read_weights
 from tasks.operation import Operation
 
 __all__ = ["describe_environment", "status"]
@@ -46,7 +48,7 @@ def describe_environment(operation: Operation) -> list[tuple[str, str]]:
     if record.frozen:
         rows.append(("frozen", record.frozen.reason))
     live = record.live
-    rows.append(("live", f"{live.release} in {live.colour} since {live.since:%Y-%m-%d %H:%M}" if live else "nothing"))
+    rows.append(("live", _live(operation, live) if live else "nothing"))
     rows.append(("was", ", ".join(h.release.version for h in reversed(record.healthy)) or "nothing"))
     rows.append(("in flight", _in_flight(record)))
     rows.append(("queue", ", ".join(w.version for w in record.queue) or "empty"))
@@ -69,6 +71,25 @@ def _in_flight(record: EnvironmentRecord) -> str:
     return f"{subject} at {hold.stage}, heartbeat {silent:.0f} s ago (run {hold.owner.flow_run_id})"
 
 
+def _live(operation: Operation, live: Live) -> str:
+    said = f"{live.release} in {live.colour} since {live.since:%Y-%m-%d %H:%M}"
+    if live.adopted:
+        said += f", in whose place a human kept the foreign task definition {Definition(live.adopted)}"
+    try:
+        service = read_service(operation, live.colour)
+        if service is None:
+            return f"{said}, but {live.colour} has no service"
+        if runs_target(operation, service, live):
+            return said
+    except PointsmanError as error:
+        return f"{said} by the record; what runs is unknown ({error})"
+    return f"{said} by the record, but {_foreign(service)}"
+
+
+def _foreign(service: SlotService) -> str:
+    return f"its service runs the foreign task definition {Definition(service.task_definition)}"
+
+
 def _warm(operation: Operation, record: EnvironmentRecord) -> str:
     if record.live is None or record.infrastructure is None:
         return "nothing"
@@ -78,16 +99,28 @@ def _warm(operation: Operation, record: EnvironmentRecord) -> str:
         if service is None or service.running == 0:
             return f"nothing ({colour} is empty)"
         health = read_target_health(operation.aws, record.infrastructure, colour)
+        return f"{_runs_there(operation, record, service)} in {colour}: {health}"
     except PointsmanError as error:
         return f"unknown ({error})"
-    last = next((h.release.version for h in reversed(record.healthy) if h.colour is colour), "an unknown release")
-    return f"{last} in {colour}: {health}"
+
+
+def _runs_there(operation: Operation, record: EnvironmentRecord, service: SlotService) -> str:
+    """Return which release a slot runs; what no record registered is foreign, and no rollback calls it warm."""
+    for known in reversed(record.healthy):
+        if runs_target(operation, service, known):
+            return known.release.version
+    named = read_names(operation.aws, service.task_definition)
+    history = operation.store.version(named.version) if named.version else None
+    for attempt in history.attempts if history else ():
+        if attempt.slot is not None and attempt.slot.task_definition_arn == service.task_definition:
+            return f"nothing; {named.version} ({attempt.state})"
+    return f"nothing; the foreign task definition {Definition(service.task_definition)}"
 
 
 def _traffic(operation: Operation, record: EnvironmentRecord) -> str:
     if record.infrastructure is None:
         return "not provisioned"
     try:
-        return str(read_weights(operation.aws, record.infrastructure))
+        return str(read_listener(operation.aws, record.infrastructure))
     except PointsmanError as error:
         return f"unknown ({error})"

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
-from dataclasses import dataclass
 
-import httpx
 from prefect.artifacts import create_table_artifact
 from prefect.logging import get_run_logger
 
@@ -16,37 +13,20 @@ from core.errors import Permanent
 from core.record import State
 from core.release import Release
 from core.settings import EnvironmentSettings, SmokeCheck
-from core.smoke import Answer, CheckResult, Identity, Verdict, judge_check, judge_identity
-from tasks.operation import Operation, step_task
+from core.smoke import CheckResult, Identity, Streak, Verdict, judge_check, judge_identity
+from systems.http import Endpoint, ask
+from tasks.operation import Operation, run_logger, step_task
 
-__all__ = ["Endpoint", "confirm_release", "endpoint_of", "probe_release", "smoke_test"]
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """A listener as a client reaches it: the name it asks for and, where that does not resolve, an address."""
-
-    scheme: str
-    host: str
-    port: int
-    connect_to: str | None = None
-
-    def addresses(self) -> tuple[str, ...]:
-        """Return every address that the name resolves to."""
-        if self.connect_to:
-            return (self.connect_to,)
-        try:
-            found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
-        except socket.gaierror as error:
-            raise Permanent(
-                f"The name {self.host} does not resolve",
-                why=str(error),
-                do="Set traffic.host or traffic.connect_to.",
-            ) from error
-        return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
-
-    def __str__(self) -> str:
-        return f"{self.scheme}://{self.host}:{self.port}"
+__all__ = [
+    "Endpoint",
+    "addresses_of",
+    "confirm_release",
+    "endpoint_of",
+    "identify",
+    "pause_between_probes",
+    "probe_release",
+    "smoke_test",
+]
 
 
 def endpoint_of(settings: EnvironmentSettings, alb_dns_name: str, colour: Colour | None) -> Endpoint:
@@ -59,26 +39,12 @@ def endpoint_of(settings: EnvironmentSettings, alb_dns_name: str, colour: Colour
     return Endpoint(scheme, host, port, traffic.connect_to)
 
 
-def ask(endpoint: Endpoint, address: str, check: SmokeCheck) -> Answer:
-    """Send one request on a fresh connection to one address, as curl does with --connect-to."""
-    began = time.monotonic()
-    host = f"[{address}]" if ":" in address else address
-    try:
-        with httpx.Client(timeout=check.within_seconds, trust_env=False) as client:
-            answer = client.request(
-                check.method,
-                f"{endpoint.scheme}://{host}:{endpoint.port}{check.path}",
-                content=check.body,
-                headers={
-                    "Host": f"{endpoint.host}:{endpoint.port}",
-                    "Connection": "close",
-                    **({"Content-Type": "application/json"} if check.body else {}),
-                },
-                extensions={"sni_hostname": endpoint.host},
-            )
-        return Answer(answer.status_code, answer.text, time.monotonic() - began)
-    except httpx.HTTPError as error:
-        return Answer(None, "", time.monotonic() - began, f"{type(error).__name__}: {error}")
+def addresses_of(endpoint: Endpoint) -> tuple[str, ...]:
+    """Return the addresses to ask; those that this machine has no route to are left out, with a word."""
+    found = endpoint.addresses()
+    if found.left_out:
+        run_logger().info("%s is not asked at %s: no route from here", endpoint, ", ".join(found.left_out))
+    return found.reachable
 
 
 @step_task("smoke")
@@ -116,7 +82,7 @@ def smoke_test(operation: Operation) -> None:
 
 def _run_checks(operation: Operation, endpoint: Endpoint) -> list[CheckResult]:
     settings = operation.settings
-    address = endpoint.addresses()[0]
+    address = addresses_of(endpoint)[0]
     results: list[CheckResult] = []
     logger = get_run_logger()
     for check in (None, *settings.smoke.checks):
@@ -125,7 +91,7 @@ def _run_checks(operation: Operation, endpoint: Endpoint) -> list[CheckResult]:
                 time.sleep(settings.timing.poll)
             operation.check()
             if check is None:
-                result = _identify(settings, endpoint, address, operation.release)
+                result = identify(settings, endpoint, address, operation.release)
             else:
                 result = judge_check(check, ask(endpoint, address, check))
             if result.verdict is Verdict.PASS:
@@ -135,9 +101,12 @@ def _run_checks(operation: Operation, endpoint: Endpoint) -> list[CheckResult]:
     return results
 
 
-def _identify(settings: EnvironmentSettings, endpoint: Endpoint, address: str, release: Release) -> CheckResult:
+def identify(
+    settings: EnvironmentSettings, endpoint: Endpoint, address: str, release: Release, *, within: float = 5.0
+) -> CheckResult:
+    """Ask one address once which release it is; return whether it is the one expected."""
     path = settings.traffic.version_path
-    answer = ask(endpoint, address, SmokeCheck(path=path))
+    answer = ask(endpoint, address, SmokeCheck(path=path, within_seconds=within))
     try:
         answered = json.loads(answer.body) if answer.status == 200 else None
     except ValueError:
@@ -147,27 +116,33 @@ def _identify(settings: EnvironmentSettings, endpoint: Endpoint, address: str, r
     return judge_identity(path, Identity(release.version, release.revision), answered, answer)
 
 
-def probe_release(operation: Operation, endpoint: Endpoint, release: Release, *, deadline: float) -> int:
-    """Return how many answers in a row came from `release`, on each address of the endpoint, on fresh connections.
+def probe_release(operation: Operation, endpoint: Endpoint, release: Release, *, patience: float) -> int:
+    """Return how many answers it took until each address gave enough in a row from `release`, on fresh connections.
 
-    Raises `Permanent` if not enough came in a row within `deadline` seconds.
+    Raises `Permanent` if one address answered wrongly for longer than `patience`. Right answers may be slow.
     """
-    wanted = operation.settings.traffic.answers
     total = 0
-    end = time.monotonic() + deadline
-    for address in endpoint.addresses():
-        in_a_row = 0
-        while in_a_row < wanted:
+    for address in addresses_of(endpoint):
+        streak = Streak(time.monotonic())
+        while streak.right < operation.settings.traffic.answers:
             operation.check()
-            result = _identify(operation.settings, endpoint, address, release)
-            in_a_row = in_a_row + 1 if result.verdict is Verdict.PASS else 0
-            if in_a_row < wanted and time.monotonic() > end:
-                raise Permanent(
-                    f"{endpoint} does not answer from {release}",
-                    why=f"expected {wanted} answers in a row from {result.expected}, got {result.got}",
-                )
+            result = identify(operation.settings, endpoint, address, release, within=max(5.0, patience / 2))
+            streak = streak.after(right=result.verdict is Verdict.PASS, now=time.monotonic())
             total += 1
+            if streak.right == 0:
+                if streak.wrong_for > patience:
+                    raise Permanent(
+                        f"{endpoint} does not answer from {release}",
+                        why=f"expected {operation.settings.traffic.answers} answers in a row from {result.expected} at "
+                        f"{address}, got {result.got}",
+                    )
+                pause_between_probes(operation)
     return total
+
+
+def pause_between_probes(operation: Operation) -> None:
+    """Wait a moment, since what is probed may just be changing."""
+    time.sleep(min(operation.settings.timing.poll, 1.0))
 
 
 @step_task("confirm")
@@ -175,5 +150,5 @@ def confirm_release(operation: Operation) -> None:
     """See that the production listener answers from the release, N times in a row on each address."""
     endpoint = endpoint_of(operation.settings, operation.infrastructure.alb_dns_name, None)
     with operation.step("confirm", f"see {operation.release} answer at {endpoint}", writes=False) as step:
-        seen = probe_release(operation, endpoint, operation.release, deadline=30.0)
+        seen = probe_release(operation, endpoint, operation.release, patience=operation.settings.timing.confirm)
         step.done(f"{operation.settings.traffic.answers} answers in a row from {operation.release}, {seen} asked")

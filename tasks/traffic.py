@@ -6,7 +6,7 @@ from core.colour import Weights
 from core.errors import Permanent
 from core.record import Attempt, EnvironmentRecord, Live, RollbackIntent, State, VersionRecord
 from core.release import Release
-from tasks.ecs import wanted_count
+from tasks.ecs import refuse_another_definition
 from tasks.hold import now
 from tasks.load_balancer import move_weights, read_target_health
 from tasks.operation import Operation, step_task
@@ -21,7 +21,7 @@ def shift_traffic(operation: Operation) -> None:
     colour = operation.candidate
     with operation.step("shift", f"give all traffic to {operation.release} in {colour}") as step:
         health = read_target_health(operation.aws, operation.infrastructure, colour)
-        wanted = wanted_count(operation)
+        wanted = operation.settings.service.desired_count
         if health.healthy < wanted:
             raise Permanent(
                 f"{operation.version} has too few healthy targets to take traffic",
@@ -29,7 +29,8 @@ def shift_traffic(operation: Operation) -> None:
                 do="Look at the service's tasks in ECS.",
             )
         listener = endpoint_of(operation.settings, operation.infrastructure.alb_dns_name, colour)
-        probe_release(operation, listener, operation.release, deadline=10.0)
+        probe_release(operation, listener, operation.release, patience=operation.settings.timing.identify)
+        refuse_another_definition(operation)
         operation.advance(State.SHIFTING)
         to = Weights.all_on(colour)
         move_weights(operation, to)
@@ -66,6 +67,7 @@ def return_traffic(operation: Operation) -> None:
     """Give all weight to the release that a rollback returns to, and read the weights back."""
     colour = operation.candidate
     with operation.step("return", f"give all traffic to {operation.release} in {colour}") as step:
+        refuse_another_definition(operation)
         to = Weights.all_on(colour)
         move_weights(operation, to)
         step.done(f"the production listener carries {to}")

@@ -10,7 +10,7 @@ from prefect.logging import disable_run_logger
 
 from core.colour import Colour, Weights
 from tasks.operation import Operation
-from tests.unit.facts import COMMIT, environment, live, owner, release, settings_with
+from tests.unit.facts import COMMIT, definition_of, environment, live, owner, release, settings_with
 from tests.unit.fakes import FakeAws, operation_of
 
 
@@ -32,6 +32,10 @@ def aws() -> FakeAws:
     """An account in which blue carries all traffic and green is empty."""
     account = FakeAws()
     account.ecs.desired = {"shop-test-blue": 1, "shop-test-green": 0}
+    account.ecs.definitions = {
+        "shop-test-blue:1": definition_of(release("v1.0.0")),
+        "shop-test-green:1": definition_of(release("v1.1.0")),
+    }
     return account
 
 

@@ -6,7 +6,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from core.colour import Colour, Weights
-from core.record import Attempt, EnvironmentRecord, Frozen, Hold, Infrastructure, Live, Owner, State, Waiter
+from core.record import (
+    Attempt,
+    EnvironmentRecord,
+    Frozen,
+    Hold,
+    Infrastructure,
+    Live,
+    Owner,
+    SlotOutputs,
+    State,
+    Waiter,
+)
 from core.release import Configuration, Release
 from core.settings import EnvironmentSettings, parse_settings
 
@@ -55,6 +66,9 @@ hold_expiry = 7200
 vacate = 0.5
 start = 0.5
 consistency = 0.001
+identify = 0.05
+confirm = 0.05
+weights_settle = 0.001
 log_quiet = 0.005
 """
 
@@ -80,6 +94,18 @@ def release(version: str, *, commit: str = COMMIT, digest: str = DIGEST, **confi
 
 def live(version: str, colour: Colour = Colour.BLUE, *, migrations: tuple[str, ...] = (), **configured: Any) -> Live:
     return Live(release=release(version, **configured), colour=colour, since=NOON, migrations=migrations)
+
+
+def definition_of(of: Release) -> dict[str, Any]:
+    """The task definition that a release's apply registers."""
+    named = {"POINTSMAN_VERSION": of.version, "POINTSMAN_REVISION": of.revision}
+    variables = [{"name": name, "value": value} for name, value in named.items()]
+    return {"containerDefinitions": [{"image": of.image, "environment": variables}]}
+
+
+def slot_of(arn: str, service: str = "shop-test-blue") -> SlotOutputs:
+    """What an apply put out."""
+    return SlotOutputs(service_name=service, task_definition_arn=arn, migration_task_definition_arn=f"{arn}-migration")
 
 
 def owner(run: str = "run-1", *, attempt: str | None = None, flow: str = "release", pid: int = 100) -> Owner:

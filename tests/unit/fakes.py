@@ -179,15 +179,29 @@ class FakeS3(_Fake):
         return self._secure("put_public_access_block", Bucket, "closed")
 
 
+class _Paginator:
+    """boto3's paginator, with everything on one page."""
+
+    def __init__(self, call: Callable[..., Answer]) -> None:
+        self._call = call
+
+    def paginate(self, **arguments: Any) -> list[Answer]:
+        return [self._call(**arguments)]
+
+
 @dataclass
 class FakeElbV2(_Fake):
-    """The production listener's weights and each colour's healthy targets."""
+    """The production listener's weights, what else somebody put there, and each colour's healthy targets."""
 
     infrastructure: Infrastructure = INFRASTRUCTURE
     weights: Weights = field(default_factory=lambda: Weights.all_on(Colour.BLUE))
     healthy: dict[Colour, int] = field(default_factory=lambda: {Colour.BLUE: 1, Colour.GREEN: 1})
     history: list[Weights] = field(default_factory=list)
     health_paths: dict[str, str] = field(default_factory=dict)
+    stale: list[Weights] = field(default_factory=list)
+    foreign: Callable[[Answer], list[Answer]] | None = None
+    rules: list[Answer] = field(default_factory=list)
+    filling: dict[Colour, list[int]] = field(default_factory=dict)
 
     def describe_target_groups(self, *, TargetGroupArns: list[str]) -> Answer:  # noqa: N803
         def read() -> Answer:
@@ -203,16 +217,27 @@ class FakeElbV2(_Fake):
 
         return self._do("modify_target_group", {"TargetGroupArn": TargetGroupArn}, write)
 
+    def get_paginator(self, name: str) -> _Paginator:
+        return _Paginator(getattr(self, name))
+
     def describe_listeners(self, *, ListenerArns: list[str]) -> Answer:  # noqa: N803
         def read() -> Answer:
+            weights = self.stale.pop(0) if self.stale else self.weights
             groups = [
-                {"TargetGroupArn": self.infrastructure.target_group_arns[c], "Weight": self.weights.of(c)}
-                for c in Colour
+                {"TargetGroupArn": self.infrastructure.target_group_arns[c], "Weight": weights.of(c)} for c in Colour
             ]
-            action = {"Type": "forward", "ForwardConfig": {"TargetGroups": groups}}
-            return {"Listeners": [{"ListenerArn": ListenerArns[0], "DefaultActions": [action]}]}
+            forward = {
+                "Type": "forward",
+                "ForwardConfig": {"TargetGroups": groups, "TargetGroupStickinessConfig": {"Enabled": False}},
+            }
+            actions = self.foreign(forward) if self.foreign else [forward]
+            return {"Listeners": [{"ListenerArn": ListenerArns[0], "DefaultActions": actions}]}
 
         return self._do("describe_listeners", {"ListenerArns": ListenerArns}, read)
+
+    def describe_rules(self, *, ListenerArn: str) -> Answer:  # noqa: N803
+        default = {"Priority": "default", "IsDefault": True, "Actions": []}
+        return self._do("describe_rules", {"ListenerArn": ListenerArn}, lambda: {"Rules": [*self.rules, default]})
 
     def modify_listener(self, *, ListenerArn: str, DefaultActions: list[Answer]) -> Answer:  # noqa: N803
         def write() -> Answer:
@@ -220,6 +245,7 @@ class FakeElbV2(_Fake):
             weight = {g["TargetGroupArn"]: g["Weight"] for g in groups}
             arns = self.infrastructure.target_group_arns
             self.weights = Weights(blue=weight[arns[Colour.BLUE]], green=weight[arns[Colour.GREEN]])
+            self.foreign = None
             self.history.append(self.weights)
             return {}
 
@@ -228,6 +254,8 @@ class FakeElbV2(_Fake):
     def describe_target_health(self, *, TargetGroupArn: str) -> Answer:  # noqa: N803
         def read() -> Answer:
             colour = next(c for c, arn in self.infrastructure.target_group_arns.items() if arn == TargetGroupArn)
+            if self.filling.get(colour):
+                self.healthy[colour] = self.filling[colour].pop(0)
             target = {"Target": {"Id": "10.0.0.1"}, "TargetHealth": {"State": "healthy"}}
             return {"TargetHealthDescriptions": [target] * self.healthy[colour]}
 
@@ -262,10 +290,19 @@ class Task:
 
 @dataclass
 class FakeEcs(_Fake):
-    """One service a colour that does at once what it is told, and one-off tasks."""
+    """One service a colour that does at once what it is told, and one-off tasks.
+
+    `running` and `failing` say where it does not; `stale` are answers that a lagging read gives first.
+    """
 
     desired: dict[str, int] = field(default_factory=dict)
     deployments: dict[str, int] = field(default_factory=dict)
+    running: dict[str, int] = field(default_factory=dict)
+    uses: dict[str, str] = field(default_factory=dict)
+    failing: dict[str, list[str]] = field(default_factory=dict)
+    events: dict[str, list[str]] = field(default_factory=dict)
+    older: dict[str, list[Answer]] = field(default_factory=dict)
+    stale: list[list[Answer]] = field(default_factory=list)
     tasks: list[Task] = field(default_factory=list)
     tokens: dict[str, Task] = field(default_factory=dict)
     ends_with: int | None = 0
@@ -273,21 +310,32 @@ class FakeEcs(_Fake):
     definitions: dict[str, Answer] = field(default_factory=dict)
     on_run: Callable[[Answer], int | None] | None = None
 
+    def service(self, name: str) -> Answer:
+        """What ECS says of one service."""
+        running = self.running.get(name, self.desired[name])
+        number = self.deployments.get(name, 0)
+        primary = {
+            "status": "PRIMARY",
+            "id": f"ecs-svc/{name}/{number}",
+            "runningCount": running,
+            "rolloutState": (self.failing.get(name) or ["COMPLETED"])[0],
+            "rolloutStateReason": "tasks failed to start",
+        }
+        return {
+            "status": "ACTIVE",
+            "taskDefinition": self.uses.get(name, f"{name}:1"),
+            "desiredCount": self.desired[name],
+            "runningCount": running,
+            "pendingCount": 0,
+            "deployments": [primary, *self.older.get(name, [])],
+            "events": [{"id": str(n), "message": said} for n, said in enumerate(self.events.get(name, []))],
+        }
+
     def describe_services(self, *, cluster: str, services: list[str]) -> Answer:
         def read() -> Answer:
-            found = [
-                {
-                    "status": "ACTIVE",
-                    "taskDefinition": f"{name}:1",
-                    "desiredCount": self.desired[name],
-                    "runningCount": self.desired[name],
-                    "pendingCount": 0,
-                    "deployments": [{"status": "PRIMARY", "id": f"ecs-svc/{self.deployments.get(name, 0)}"}],
-                }
-                for name in services
-                if name in self.desired
-            ]
-            return {"services": found}
+            if self.stale:
+                return {"services": self.stale.pop(0)}
+            return {"services": [self.service(name) for name in services if name in self.desired]}
 
         return self._do("describe_services", {"services": services}, read)
 
@@ -298,13 +346,21 @@ class FakeEcs(_Fake):
         service: str,
         desiredCount: int,  # noqa: N803
         forceNewDeployment: bool = False,  # noqa: N803
+        taskDefinition: str | None = None,  # noqa: N803
     ) -> Answer:
-        def write() -> Answer:
-            self.desired[service] = desiredCount
-            self.deployments[service] = self.deployments.get(service, 0) + forceNewDeployment
-            return {}
+        arguments = {"service": service, "desiredCount": desiredCount, "taskDefinition": taskDefinition}
 
-        return self._do("update_service", {"service": service, "desiredCount": desiredCount}, write)
+        def write() -> Answer:
+            ran = self.running.pop(service, self.desired[service])
+            self.desired[service] = desiredCount
+            if taskDefinition is not None:
+                self.uses[service] = taskDefinition
+            self.deployments[service] = self.deployments.get(service, 0) + forceNewDeployment
+            if forceNewDeployment and self.failing.get(service):
+                self.failing[service].pop(0)
+            return {"service": {**self.service(service), "runningCount": ran}}  # nothing has started or stopped yet
+
+        return self._do("update_service", arguments, write)
 
     def run_task(self, *, startedBy: str, clientToken: str, **arguments: Any) -> Answer:  # noqa: N803
         def run() -> Answer:
@@ -338,6 +394,8 @@ class FakeEcs(_Fake):
                 for t in self.tasks
                 if t.desired == desiredStatus and serviceName is None and startedBy in (None, t.started_by)
             ]
+            if serviceName is not None and desiredStatus == "RUNNING":
+                found = [f"task/{serviceName}/{n}" for n in range(self.desired.get(serviceName, 0))]
             return {"taskArns": found}
 
         return self._do("list_tasks", {"startedBy": startedBy, "desiredStatus": desiredStatus}, read)

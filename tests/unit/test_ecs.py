@@ -10,7 +10,7 @@ import pytest
 from core.colour import Colour, Weights
 from core.errors import Permanent, PointsmanError, Refused, UnknownOutcome
 from core.hold import take
-from tasks.ecs import empty_slot, start_slot, vacate_slot
+from tasks.ecs import Start, empty_slot, start_slot, vacate_slot
 from tasks.hold import now
 from tasks.one_off import OneOff, OneOffTask, run_one_off, stop_one_offs
 from tasks.operation import Operation
@@ -93,9 +93,106 @@ def test_who_is_taken_over_between_two_tries_does_not_scale_again(operation: Ope
     assert aws.ecs.count("update_service") == 1
 
 
-def test_an_empty_slot_is_left_alone(operation: Operation, aws: FakeAws) -> None:
+def test_an_empty_slot_has_nothing_to_stop(operation: Operation, aws: FakeAws) -> None:
     assert empty_slot(operation, Colour.GREEN) is None
-    assert aws.ecs.count("update_service") == 0
+    assert aws.ecs.desired[GREEN] == 0
+
+
+@pytest.mark.parametrize("lag", ["it says empty", "it knows no service"])
+def test_a_slot_is_not_taken_for_empty_by_one_stale_read(operation: Operation, aws: FakeAws, lag: str) -> None:
+    before = [] if lag == "it knows no service" else [aws.ecs.service(GREEN)]
+    aws.ecs.desired[GREEN] = 2
+    aws.ecs.stale = [before]
+    assert empty_slot(operation, Colour.GREEN) == 2
+    assert aws.ecs.desired[GREEN] == 0
+
+
+def test_a_slot_that_a_stale_read_calls_empty_is_waited_for_by_the_list_of_its_tasks(
+    operation: Operation, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = [aws.ecs.service(GREEN)]
+    aws.ecs.desired[GREEN] = 2
+    listed = [["task/1"], ["task/1"], []]
+    monkeypatch.setattr(aws.ecs, "list_tasks", lambda **_: {"taskArns": listed.pop(0)})
+    aws.ecs.stale = [empty, empty, empty, empty]
+    assert empty_slot(operation, Colour.GREEN) == 2
+    assert listed == []
+
+
+# --- which deployment
+
+
+def older(**facts: object) -> dict[str, object]:
+    return {"status": "ACTIVE", "id": "ecs-svc/old", "runningCount": 1, "rolloutState": "COMPLETED", **facts}
+
+
+def test_a_failed_deployment_of_before_does_not_end_a_new_start(operation: Operation, aws: FakeAws) -> None:
+    before = aws.ecs.service(GREEN)
+    before["deployments"][0]["rolloutState"] = "FAILED"
+    aws.ecs.stale = [[before], [before], [before]]  # as it was before our deployment, for a while
+    assert start_slot(operation, Colour.GREEN, 1) == 1
+    assert aws.ecs.deployments[GREEN] == 1
+
+
+def test_tasks_of_another_deployment_do_not_count_as_started(operation: Operation, aws: FakeAws) -> None:
+    aws.ecs.desired[GREEN] = 1
+    aws.ecs.older[GREEN] = [older()]
+    real = aws.ecs.service
+
+    def none_of_ours(name: str) -> dict[str, object]:
+        service = real(name)
+        service["deployments"][0]["runningCount"] = 0
+        return service
+
+    aws.ecs.service = none_of_ours  # type: ignore[method-assign, assignment]
+    with pytest.raises(Permanent, match="did not become healthy in the green slot"):
+        start_slot(operation, Colour.GREEN, 1)
+
+
+def test_a_start_that_ecs_gives_up_is_told_with_ecs_s_reason(operation: Operation, aws: FakeAws) -> None:
+    aws.ecs.failing[GREEN] = ["COMPLETED", "FAILED"]
+    aws.elbv2.healthy[Colour.GREEN] = 0
+    with pytest.raises(Permanent, match="tasks failed to start"):
+        start_slot(operation, Colour.GREEN, 1, Start(subject="v9.9.9", deadline=0.2))
+
+
+def test_a_start_for_which_there_is_no_capacity_is_made_again(operation: Operation, aws: FakeAws) -> None:
+    aws.ecs.failing[GREEN] = ["COMPLETED", "FAILED", "COMPLETED"]
+    aws.ecs.running[GREEN] = 0
+    real = aws.ecs.update_service
+
+    def told(**arguments: object) -> object:
+        answer = real(**arguments)  # type: ignore[arg-type]
+        if aws.ecs.deployments[GREEN] == 1:
+            aws.ecs.running[GREEN] = 0
+            reason = "Reason: Capacity is unavailable at this time. Please try again later"
+            aws.ecs.events[GREEN] = [f"(service {GREEN}) was unable to place a task. {reason}"]
+        return answer
+
+    aws.ecs.update_service = told  # type: ignore[method-assign, assignment]
+    assert start_slot(operation, Colour.GREEN, 1) == 1
+    assert aws.ecs.deployments[GREEN] == 2
+
+
+@pytest.mark.parametrize("call", ["describe_services", "describe_target_health", "list_tasks"])
+def test_a_start_survives_throttled_polls(operation: Operation, aws: FakeAws, call: str) -> None:
+    client = aws.elbv2 if call == "describe_target_health" else aws.ecs
+    throttled = [Fault(refusal("ThrottlingException")) for _ in range(6)]
+    client.fail(call, *throttled)
+    assert start_slot(operation, Colour.GREEN, 1) == 1
+    assert aws.ecs.deployments[GREEN] == 1
+
+
+def test_a_slot_empties_though_six_polls_are_throttled(operation: Operation, aws: FakeAws) -> None:
+    aws.ecs.desired[GREEN] = 2
+    aws.ecs.fail("list_tasks", *[Fault(refusal("ThrottlingException")) for _ in range(6)])
+    assert empty_slot(operation, Colour.GREEN) == 2
+
+
+def test_what_did_not_start_is_named_by_what_was_started(operation: Operation, aws: FakeAws) -> None:
+    aws.elbv2.healthy[Colour.BLUE] = 0
+    with pytest.raises(Permanent, match=r"^v1\.0\.0 did not become healthy in the blue slot"):
+        start_slot(operation, Colour.BLUE, 1, Start(subject="v1.0.0", deadline=0.05))
 
 
 def test_a_slot_that_carries_traffic_is_never_vacated(operation: Operation, aws: FakeAws) -> None:

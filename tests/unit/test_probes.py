@@ -40,7 +40,7 @@ def test_only_answers_in_a_row_count(
     operation: Operation, answers: list[Answer], came: list[Answer], asked: int
 ) -> None:
     answers.extend(came)
-    assert probe_release(operation, ENDPOINT, RELEASE, deadline=5) == asked
+    assert probe_release(operation, ENDPOINT, RELEASE, patience=5) == asked
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_an_answer_from_elsewhere_is_told_with_what_was_expected(
 ) -> None:
     answers.append(came)
     with pytest.raises(Permanent, match=r"does not answer from v1\.1\.0") as failure:
-        probe_release(operation, ENDPOINT, RELEASE, deadline=0)
+        probe_release(operation, ENDPOINT, RELEASE, patience=0)
     assert f"expected 10 answers in a row from v1.1.0 ({RELEASE.revision})" in failure.value.why
 
 
@@ -84,5 +84,5 @@ def test_a_listener_is_reached_by_name_and_port(more: str, colour: Colour | None
 
 
 def test_a_name_that_does_not_resolve_needs_no_resolving_where_an_address_is_set() -> None:
-    assert ENDPOINT.addresses() == ("127.0.0.1",)
-    assert Endpoint("http", "localhost", 80).addresses()
+    assert ENDPOINT.addresses().reachable == ("127.0.0.1",)
+    assert Endpoint("http", "localhost", 80).addresses().reachable
