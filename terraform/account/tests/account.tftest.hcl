@@ -178,6 +178,16 @@ run "pipeline_writes_no_network_and_no_iam_and_has_no_call_for_secrets" {
   }
 
   assert {
+    condition = length(setsubtract(
+      ["elasticloadbalancing:DescribeListeners", "elasticloadbalancing:DescribeRules"],
+      flatten([for policy in [aws_iam_role_policy.pipeline_traffic["staging"].policy, aws_iam_role_policy.operator.policy] :
+        [for statement in jsondecode(policy).Statement : statement.Action]
+      ])
+    )) == 0 && strcontains(aws_iam_role_policy.pipeline_traffic["staging"].policy, "DescribeRules")
+    error_message = "The pipeline must see a listener's rules: one that names its groups is a foreign hand."
+  }
+
+  assert {
     condition = !anytrue([for policy in [
       aws_iam_role_policy.pipeline_images["staging"].policy, aws_iam_role_policy.pipeline_slots["staging"].policy,
       aws_iam_role_policy.pipeline_state["staging"].policy, aws_iam_role_policy.pipeline_traffic["staging"].policy,
