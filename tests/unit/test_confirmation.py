@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,12 @@ def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Servers]:
     """A load balancer's three addresses behind one name."""
     made = Servers(*ADDRESSES)
     found = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (address, made.port)) for address in ADDRESSES]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    real = socket.getaddrinfo
+
+    def resolve(host: Any, *rest: Any, **more: Any) -> Any:
+        return found if str(host).endswith("example.com") else real(host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
     yield made
     made.close()
 

@@ -33,7 +33,7 @@ def again(aws: FakeAws, desired_count: int) -> Operation:
 
 
 def asked_for(operation: Operation, tag: str = "v1.0.0") -> str:
-    source = Checkout(Path(), Version.parse(tag), COMMIT, ())
+    source = Checkout(Version.parse(tag), COMMIT, Path(), ())
     ended = enter(operation, source, allow_downgrade=False)
     assert ended is not None
     return ended.message or ""
