@@ -181,6 +181,52 @@ def test_a_weight_that_nobody_of_ours_wrote_freezes_until_a_human_answers(
     assert observer.faults(before, live=was) == []
 
 
+def test_a_task_definition_that_somebody_else_deployed_freezes_until_a_human_restores_ours(
+    operator: Operator, observer: Observer
+) -> None:
+    before, was = observer.look(), operator.live
+    live, ecs = operator.record().live, operator.client("ecs")
+    assert live is not None
+    service = {"cluster": operator.settings.cluster, "service": operator.settings.service_name(live.colour)}
+    copied = ecs.describe_task_definition(taskDefinition=live.definition)["taskDefinition"]
+    container = copied["containerDefinitions"][0]
+    container["environment"] = [*container["environment"], {"name": "DEPLOYED_BY", "value": "another tool"}]
+    names = ("taskRoleArn", "executionRoleArn", "networkMode", "cpu", "memory", "requiresCompatibilities")
+    taken = {name: copied[name] for name in names if name in copied}
+    registered = ecs.register_task_definition(family="somebody-else", containerDefinitions=[container], **taken)
+    foreign = registered["taskDefinition"]["taskDefinitionArn"]
+    ecs.update_service(**service, taskDefinition=foreign)
+    wait_for(lambda: operator.record().frozen is not None, 20, "nobody noticed the foreign task definition")
+    told = operator.wait(operator.run("status")).message
+    assert "its service runs the foreign task definition somebody-else:" in told
+    for run_id in (operator.run("rollback"), operator.run("retire", at_once=True)):
+        refused = operator.wait(run_id)
+        assert refused.type == "FAILED"
+        assert "frozen" in refused.message
+    thawed = operator.wait(operator.run("thaw", keep=live.colour.value, restore=True))
+    assert thawed.type == "COMPLETED", thawed.message
+    running = ecs.describe_services(cluster=service["cluster"], services=[service["service"]])["services"][0]
+    assert running["taskDefinition"] == live.definition
+    assert operator.record().live == live
+    wait_for(lambda: observer.faults(before, live=was) == [], 30, "the foreign tasks go on running")
+
+
+def test_the_live_tag_with_another_count_is_only_scaled(operator: Operator, observer: Observer, client: Client) -> None:
+    was = operator.record().live
+    assert was is not None
+    tag = was.release.version
+    with operator.configured(desired_count="2"):
+        run = operator.wait(operator.run("release", tag=tag))
+        assert run.type == "COMPLETED", run.message
+        assert "scaled from 1 to 2" in run.message
+        assert len(observer.images(was.colour)) == 2
+    before = operator.wait(operator.run("release", tag=tag))
+    assert "scaled from 2 to 1" in before.message
+    again = operator.wait(operator.run("release", tag=tag))
+    assert "nothing was changed" in again.message
+    assert operator.record().live == was
+
+
 def test_of_three_queued_tags_only_the_newest_is_released(operator: Operator, observer: Observer) -> None:
     before = observer.look()
     tags = [operator.next_tag()]
