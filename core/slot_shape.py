@@ -23,7 +23,6 @@ SERVICE = "aws_ecs_service.slot"
 TASKS = "aws_ecs_task_definition.service"
 MIGRATION = "aws_ecs_task_definition.migration"
 
-_GRACE_PERIOD = 60
 _LINKED_ROLE = Text(
     r"(arn:aws[a-z-]*:iam::\d{12}:role)?/?aws-service-role(/ecs\.amazonaws\.com/AWSServiceRoleForECS)?",
     "ECS's own service-linked role",
@@ -83,7 +82,7 @@ class SlotPlan:
             "deployment_circuit_breaker": [{"enable": True, "rollback": False}],
             "deployment_minimum_healthy_percent": 100,
             "deployment_maximum_percent": 200,
-            "health_check_grace_period_seconds": _GRACE_PERIOD,
+            "health_check_grace_period_seconds": self.settings.service.grace_period,
             "network_configuration": [
                 {
                     "subnets": Set(self.infrastructure.private_subnet_ids),

@@ -35,10 +35,14 @@ class _Cached(Generic[R]):
 
 
 class RecordStore:
-    """The records of one environment. Safe to use from several threads of one process."""
+    """The records of one environment. Safe to use from several threads of one process.
 
-    def __init__(self, s3: Any, bucket: str, environment: str) -> None:
+    With `account` S3 refuses to read from, and to write into, a bucket of that name that another account owns.
+    """
+
+    def __init__(self, s3: Any, bucket: str, environment: str, account: str | None = None) -> None:
         self._s3, self._bucket, self.environment_name = s3, bucket, environment
+        self._named = {"Bucket": bucket, **({"ExpectedBucketOwner": account} if account else {})}
         self._lock = threading.RLock()
         self._cache: dict[str, _Cached[Any]] = {}
 
@@ -82,7 +86,7 @@ class RecordStore:
     def _read(self, key: str, empty: Callable[[], R]) -> _Cached[R]:
         try:
             with aws_errors(f"reading s3://{self._bucket}/{key}"):
-                answer = self._s3.get_object(Bucket=self._bucket, Key=key)
+                answer = self._s3.get_object(**self._named, Key=key)
                 body = answer["Body"].read()
         except Permanent as error:
             if has_code(error, "NoSuchKey"):
@@ -141,7 +145,7 @@ class RecordStore:
     def _put(self, key: str, record: R, etag: str | None) -> str:
         condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
         answer = self._s3.put_object(
-            Bucket=self._bucket,
+            **self._named,
             Key=key,
             Body=record.model_dump_json(by_alias=True, indent=1).encode(),
             ContentType="application/json",

@@ -72,12 +72,14 @@ def run_logger() -> Logger | LoggerAdapter[Logger]:
 
 def open_records(environment: ReleaseEnvironment, aws: AwsClients) -> RecordStore:
     """Return the store of an environment's records."""
-    return RecordStore(aws("s3"), environment.settings.state_bucket, environment.stage)
+    settings = environment.settings
+    return RecordStore(aws("s3"), settings.state_bucket, environment.stage, settings.aws_account_number)
 
 
 def open_account(operation: Operation) -> Operation:
     """Return an operation, by the same process, on what all environments of the account share: its hold is its own."""
-    store = RecordStore(operation.aws("s3"), operation.settings.state_bucket, ACCOUNT)
+    settings = operation.settings
+    store = RecordStore(operation.aws("s3"), settings.state_bucket, ACCOUNT, settings.aws_account_number)
     return Operation(operation.block, operation.aws, store, operation.owner)
 
 

@@ -24,6 +24,7 @@ from tests.unit.facts import INFRASTRUCTURE
 
 Answer = dict[str, Any]
 ENDPOINT = "https://aws.example.com"
+OWNER = "123456789012"
 
 
 def lost() -> Exception:
@@ -95,11 +96,12 @@ class FakeS3(_Fake):
     objects: dict[str, tuple[bytes, str]] = field(default_factory=dict)
     buckets: dict[str, set[str]] = field(default_factory=dict)
     open_points: set[str] = field(default_factory=set)
-    owner: str = "123456789012"
+    owner: str = OWNER
     written: int = 0
 
-    def get_object(self, *, Bucket: str, Key: str) -> Answer:  # noqa: N803 - boto3's names
+    def get_object(self, *, Bucket: str, Key: str, ExpectedBucketOwner: str = OWNER) -> Answer:  # noqa: N803 - boto3's names
         def read() -> Answer:
+            self._check_owner("GetObject", ExpectedBucketOwner)
             if Key not in self.objects:
                 raise refusal("NoSuchKey", 404, "GetObject")
             body, etag = self.objects[Key]
@@ -107,8 +109,17 @@ class FakeS3(_Fake):
 
         return self._do("get_object", {"Key": Key}, read)
 
-    def put_object(self, *, Bucket: str, Key: str, Body: bytes, **condition: Any) -> Answer:  # noqa: N803
+    def put_object(
+        self,
+        *,
+        Bucket: str,  # noqa: N803
+        Key: str,  # noqa: N803
+        Body: bytes,  # noqa: N803
+        ExpectedBucketOwner: str = OWNER,  # noqa: N803
+        **condition: Any,
+    ) -> Answer:
         def write() -> Answer:
+            self._check_owner("PutObject", ExpectedBucketOwner)
             current = self.objects.get(Key)
             if condition.get("IfNoneMatch") == "*" and current is not None:
                 raise refusal("PreconditionFailed", 412, "PutObject")

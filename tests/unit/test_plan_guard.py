@@ -398,3 +398,13 @@ def test_an_image_of_another_registry_is_refused_whatever_the_record_says() -> N
     with pytest.raises(Refused) as refusal:
         guard_slot_plan(json.loads(text), SlotPlan(SETTINGS, INFRASTRUCTURE, expected.colour, foreign))
     assert refusal.value.why == f"{foreign.image} is not from {INFRASTRUCTURE.ecr_repository_url}"
+
+
+def test_a_slow_start_s_grace_period_is_the_one_of_the_settings() -> None:
+    plan, expected = load("create")
+    slow = SETTINGS.model_copy(update={"service": SETTINGS.service.model_copy(update={"grace_period": 300})})
+    patient = SlotPlan(slow, INFRASTRUCTURE, expected.colour, expected.release)
+    with pytest.raises(Refused, match="health_check_grace_period_seconds"):
+        guard_slot_plan(plan, patient)
+    resource(plan, SERVICE)["change"]["after"]["health_check_grace_period_seconds"] = 300
+    guard_slot_plan(plan, patient)

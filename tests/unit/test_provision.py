@@ -9,16 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from blocks.__main__ import register
 from blocks.environment import PROJECT, read_settings
 from blocks.provision import check_provision, declared_variables
+from core.colour import Colour
 from core.errors import Refused
 from core.provision_variables import SET_BY_US
 from core.record import Hold, Owner
-from core.settings import EnvironmentSettings
+from core.settings import EnvironmentSettings, Service
 from flows.provision import account_held, account_variables, check_principals, environment_variables
 from systems.processes import owner_of
 from tasks.operation import Operation, open_account
-from tests.unit.facts import owner, settings_with
+from tasks.terraform import slot_variables
+from tests.unit.facts import SETTINGS, owner, release, settings_with
 from tests.unit.fakes import FakeAws, operation_of
 
 LOCK = "terraform/account.tfstate.tflock"
@@ -110,6 +113,22 @@ def with_provision(**sections: str) -> EnvironmentSettings:
 def test_a_name_that_would_do_nothing_or_undo_something_is_refused(sections: dict[str, str], reason: str) -> None:
     with pytest.raises(Refused, match=reason):
         check_provision(with_provision(**sections))
+
+
+def test_an_environment_that_could_not_be_provisioned_is_not_registered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "test.toml").write_text(SETTINGS + "[provision.environment]\ninternl = true\n")
+    monkeypatch.setenv("POINTSMAN_ENVIRONMENTS", str(tmp_path))
+    with pytest.raises(Refused, match="did you mean internal"):
+        register("test")
+
+
+def test_a_slow_start_is_given_its_time(operation: Operation) -> None:
+    slow = settings_with().model_copy(update={"service": Service(grace_period=300)})
+    given = slot_variables(slow, operation.infrastructure, Colour.GREEN, release("v1.0.0"))
+    assert given["health_check_grace_period_seconds"] == 300
+    assert given.keys() <= declared_variables(PROJECT / "terraform/slot")
 
 
 def test_the_names_that_the_roots_declare_are_taken() -> None:

@@ -7,7 +7,7 @@ import pytest
 from core.errors import Permanent, Refused, UnknownOutcome
 from core.hold import ask_to_stop, take
 from core.record import EnvironmentRecord
-from systems.records import StateBucket, ensure_state_bucket
+from systems.records import RecordStore, StateBucket, ensure_state_bucket
 from tests.unit.facts import NOON, attempt, hold_of, owner, waiter
 from tests.unit.fakes import FakeS3, Fault, closed, lost, refusal, store_of, unreachable
 
@@ -218,3 +218,13 @@ def test_a_state_bucket_of_another_account_is_not_used() -> None:
     s3 = FakeS3(buckets={"state": set(SECURE)}, owner="999999999999")
     with pytest.raises(Permanent, match="AWS does not allow looking at the state bucket"):
         ensure_state_bucket(s3, BUCKET)
+
+
+def test_records_are_neither_read_from_nor_written_to_a_bucket_of_another_account() -> None:
+    s3 = FakeS3(owner="999999999999")
+    store = RecordStore(s3, "team-shop-state", "test", "123456789012")
+    with pytest.raises(Permanent, match="AWS does not allow reading"):
+        store.environment()
+    with pytest.raises(Permanent, match="AWS does not allow reading"):
+        store.change_environment(raised)
+    assert not s3.objects

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 from pathlib import Path
 
@@ -115,6 +116,21 @@ def test_credentials_are_issued_for_each_command_and_kept_nowhere(worker: Operat
     terraform = terraform_in(worker, root)
     worker.block.aws_credentials = renewed  # type: ignore[misc]
     assert terraform._environment()["AWS_ACCESS_KEY_ID"] == "AKIARENEWED"
+
+
+@pytest.mark.skipif(not kept_provider(VERSION, os.environ), reason="scripts/keep-provider was not run")
+def test_a_public_load_balancer_waits_for_its_way_to_the_internet(operation: Operation, tmp_path: Path) -> None:
+    copied = tmp_path / "environment"
+    shutil.copytree(PROJECT / "terraform/environment", copied, ignore=shutil.ignore_patterns(".terraform", "tests"))
+    (copied / "backend_override.tf").write_text('terraform {\n  backend "local" {}\n}\n')
+    operation.block.aws_credentials = AwsCredentials(region_name="eu-west-1")  # type: ignore[misc]
+    terraform = terraform_in(operation, Root("environment", copied, ""))
+    terraform.run("init", input=False, lockfile="readonly")
+    edges = [re.findall(r'"([^"]+)"', line) for line in terraform.run("graph", quiet=True) if "->" in line]
+    awaited = {"aws_lb.main"}
+    while more := {to for since, to in edges if since in awaited} - awaited:
+        awaited |= more
+    assert {"aws_internet_gateway.main", "aws_route.internet"} <= awaited
 
 
 @pytest.mark.parametrize("root", ["account", "environment", "slot"])
