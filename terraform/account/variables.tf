@@ -93,8 +93,8 @@ variable "github_environment" {
   default     = null
 
   validation {
-    condition     = var.github_environment == null || can(regex("^[A-Za-z0-9][A-Za-z0-9 ._-]*$", var.github_environment))
-    error_message = "github_environment must be a GitHub environment's name in letters, digits, spaces, dots, hyphens and underscores, with no wildcard."
+    condition     = var.github_environment == null || can(regex("^[A-Za-z0-9][A-Za-z0-9._-]*$", var.github_environment))
+    error_message = "github_environment must be a GitHub environment's name in letters, digits, dots, hyphens and underscores, with no wildcard."
   }
 }
 

@@ -194,9 +194,12 @@ def test_record_holds_every_step_with_its_seconds(upgrade: Upgrade) -> None:
 
 def test_image_is_tagged_and_recorded_by_digest(operator: Operator, upgrade: Upgrade) -> None:
     found = operator.client("ecr").describe_images(
-        repositoryName=operator.settings.repository, imageIds=[{"imageTag": upgrade.tag}]
+        repositoryName=operator.settings.repository, imageIds=[{"imageDigest": upgrade.live.release.image_digest}]
     )
-    assert found["imageDetails"][0]["imageDigest"] == upgrade.live.release.image_digest
+    (pushed,) = operator.history(upgrade.tag).images
+    assert found["imageDetails"][0]["imageTags"] == [pushed.tag]
+    assert pushed.tag.startswith(f"{upgrade.tag}__{operator.settings.stage}.")
+    assert (pushed.digest, pushed.commit) == (upgrade.live.release.image_digest, upgrade.commit)
 
 
 def test_image_carries_its_labels(operator: Operator, upgrade: Upgrade) -> None:
