@@ -9,11 +9,11 @@ from contextlib import suppress
 from prefect.client.schemas.objects import State as RunState
 from prefect.exceptions import Pause, TerminationSignal
 from prefect.logging import get_run_logger
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled, Completed, Failed
 
 from blocks.environment import load_environment
-from core.errors import PointsmanError, cut
+from core.errors import PointsmanError, Refused, cut
 from core.record import State
 from flows.console import hide_secrets, say_failures_once, survive_a_broken_console
 from flows.settlement import Ending, settle_attempt, traffic_now
@@ -39,6 +39,7 @@ def conduct(flow: str, stage: str, body: Callable[[Operation], str | Outcome], *
     """
     survive_a_broken_console()
     try:
+        _refuse_another_environment(flow, stage)
         operation = open_operation(flow, stage, provisions=provisions)
     except PointsmanError as error:
         get_run_logger().error("%s", error)
@@ -64,6 +65,21 @@ def conduct(flow: str, stage: str, body: Callable[[Operation], str | Outcome], *
         raise
     finally:
         operation.close()
+
+
+def _refuse_another_environment(flow: str, stage: str) -> None:
+    """Raise `Refused` unless the run stays in the environment that its deployment is named after.
+
+    A deployment's parameters are only defaults: whoever may start a run of one could name any environment. A run
+    without a deployment was started by a person on this machine, who may.
+    """
+    bound = deployment.name
+    if bound is not None and bound != stage:
+        raise Refused(
+            f"{flow}/{bound} cannot act on {stage}",
+            why="a deployment acts only on the environment that it is named after",
+            do=f"Run `prefect deployment run {flow}/{stage}` instead.",
+        )
 
 
 def _tags(operation: Operation) -> set[str]:
