@@ -32,7 +32,7 @@ __all__ = [
     "refuse_disagreement",
 ]
 
-_MARKER = re.compile(r"^[ \t]*--[ \t]*pointsman:[ \t]*rollback-floor(?:[ \t]+(\S+))?[ \t]*$", re.MULTILINE)
+_MARKER = re.compile(r"^[ \t]*--[ \t]*pointsman:[ \t]*rollback-floor(?:[ \t]+(\S+))?[ \t]*\r?$", re.MULTILINE)
 
 # Whatever could be meant for us: in a block comment, behind a byte order mark, a statement or a quote too.
 _ANY_MARKER = re.compile(r"(?:--|/\*)[\s\u00a0*-]*pointsman\b", re.IGNORECASE)
@@ -117,9 +117,9 @@ class MigrationPlan:
 
 
 def missing_in(reading: Reading, files: Sequence[MigrationFile]) -> tuple[str, ...]:
-    """Return the repository's migrations that the table does not call applied, in order."""
+    """Return the repository's migrations that the table does not call applied with their content, in order."""
     applied = reading.applied
-    return tuple(file.name for file in files if file.name not in applied)
+    return tuple(file.name for file in files if not file.has_checksum(applied.get(file.name, "")))
 
 
 def refuse_disagreement(

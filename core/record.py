@@ -333,7 +333,11 @@ class CommandRun(_Record):
     by: str
     version: str
     command: str
-    exit_code: int | None
+    exit_code: int | None = Field(default=None, description="None while it runs, or where its end was not seen.")
+
+    def ended(self, exit_code: int | None) -> CommandRun:
+        """Return the entry with the command's exit code."""
+        return self.model_copy(update={"exit_code": exit_code})
 
 
 class RollbackIntent(_Record):
@@ -442,8 +446,9 @@ class EnvironmentRecord(_Record):
         return self.model_copy(update={"last_failure": sentence, "last_failed": version})
 
     def with_command(self, run: CommandRun) -> EnvironmentRecord:
-        """Return the record with one more command that an operator ran."""
-        return self.model_copy(update={"commands": (*self.commands, run)[-COMMANDS_KEPT:]})
+        """Return the record with a command that an operator began to run, or with its end in place of its begin."""
+        others = tuple(c for c in self.commands if (c.at, c.by) != (run.at, run.by))
+        return self.model_copy(update={"commands": (*others, run)[-COMMANDS_KEPT:]})
 
     def images_needed(self, since: datetime) -> frozenset[str]:
         """Return the digests of what is live and of what was live at any moment since then."""

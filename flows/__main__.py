@@ -40,10 +40,12 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument(
         "--version", help="whose image; the release that failed last, or else the live one, if left out"
     )
-    command.add_argument(
-        "words", nargs=argparse.REMAINDER, metavar="-- command …", help="the command and its arguments"
-    )
-    asked = parser.parse_args(arguments)
+    command.usage = "python -m flows run [--version VERSION] environment -- command …"
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # What stands behind `--` is the command's own, whatever it looks like.
+    ours, words = (given[: (at := given.index("--"))], given[at + 1 :]) if "--" in given else (given, [])
+    asked = parser.parse_args(ours)
+    asked.words = words
     try:
         _refuse_without_server()
         return _run(asked)
@@ -74,8 +76,7 @@ def _run(asked: argparse.Namespace) -> int:
         print("\n".join(f"{name:{width}}  {value}" for name, value in rows))
         return 0
     if asked.command == "run":
-        words = asked.words[1:] if asked.words[:1] == ["--"] else asked.words
-        return run_command(operation, words, asked.version, lambda line: print(line, flush=True))
+        return run_command(operation, asked.words, asked.version, lambda line: print(line, flush=True))
     print(unlock_state(operation, asked.state, confirm=lambda question: input(question)))
     return 0
 

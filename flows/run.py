@@ -11,7 +11,7 @@ from core.colour import Colour
 from core.errors import Permanent, PointsmanError, Refused, redact
 from core.record import CommandRun, EnvironmentRecord, SlotOutputs
 from tasks.hold import now
-from tasks.one_off import OneOff, OneOffTask, run_one_off
+from tasks.one_off import OneOff, OneOffTask, run_one_off, stop_one_offs
 from tasks.operation import Operation
 
 __all__ = ["run_command"]
@@ -29,19 +29,17 @@ def run_command(operation: Operation, command: Sequence[str], version: str | Non
     operation.stage = "run"
     try:
         version, colour, slot = _release_to_run(operation, record, version)
-        ended = _run(operation, _task(operation, colour, slot, command), say)
-        entry = CommandRun(
-            at=now(),
-            by=getpass.getuser(),
-            version=version,
-            command=redact(shlex.join(command)),
-            exit_code=ended.exit_code,
-        )
-        # The command may have changed the table: the next release reads it before it believes anything.
+        entry = CommandRun(at=now(), by=getpass.getuser(), version=version, command=redact(shlex.join(command)))
+        # The command may change the table: the next release reads it before it believes anything.
         operation.store.change_environment(lambda r: r.with_command(entry).with_unread_database())
-    finally:
-        with suppress(PointsmanError):  # else it runs out, and `reconcile` stops what still runs
-            operation.free()
+        ended = _run(operation, _task(operation, colour, slot, command), say)
+        seen = entry.ended(ended.exit_code)
+        operation.store.change_environment(lambda r: r.with_command(seen))
+    except BaseException:
+        _give_up(operation)
+        raise
+    with suppress(PointsmanError):  # else it runs out, and `reconcile` settles it
+        operation.free()
     if ended.exit_code is None:
         raise Permanent("The command did not start", why=ended.reason, do="Look at the task in ECS.")
     return ended.exit_code
@@ -80,3 +78,13 @@ def _run(operation: Operation, task: OneOffTask, say: Callable[[str], None]) -> 
         return False
 
     return run_one_off(operation, task, heard)
+
+
+def _give_up(operation: Operation) -> None:
+    """Give the environment back once nothing of ours runs in it; else the hold runs out, and `reconcile` stops it."""
+    try:
+        with suppress(PointsmanError):
+            stop_one_offs(operation, operation.owner.attempt)
+            operation.free()
+    finally:
+        operation.stop_heartbeat()

@@ -65,8 +65,8 @@ def _migrate(operation: Operation, wanted: Wanted, step: Step) -> None:
     plan = _judge(operation, wanted, before)
     if plan.pending and not asked.migrated:
         _raise_floor(operation, plan)
-        asked = _ask(operation, Expectation(_digest(wanted.files), before.table_digest))
-    _see_applied(operation, wanted, asked)
+        asked = _ask(operation, Expectation(_digest(wanted.files), before.table_digest, judged=True))
+    _see_applied(operation, wanted, asked, _end(operation, asked))
     operation.note(
         schema_head_before=max(before.applied, default=None), schema_head_after=plan.head, migrations=plan.names
     )
@@ -80,8 +80,10 @@ def _migrate(operation: Operation, wanted: Wanted, step: Step) -> None:
 def _expected(operation: Operation, wanted: Wanted) -> Expectation | None:
     """Return what lets the first task migrate at once: the table as it was read last, and no floor to raise before."""
     record = operation.last_seen
-    plan = plan_migrations(wanted.files, wanted.version, record)
-    if record.database is None or not plan.pending or plan.raises_floor:
+    if record.database is None:
+        return None
+    plan = plan_migrations(wanted.files, wanted.version, record, record.migrations)
+    if not plan.pending or plan.raises_floor:
         return None
     return Expectation(_digest(wanted.files), record.database.table)
 
@@ -193,23 +195,28 @@ def _raise_floor(operation: Operation, plan: MigrationPlan) -> None:
     operation.note(rollback_floor=floor.tag)
 
 
-def _see_applied(operation: Operation, wanted: Wanted, asked: Asked) -> None:
-    """Raise `Permanent` unless the table says that every migration is applied, whatever the exit code."""
+def _end(operation: Operation, asked: Asked) -> Reading:
+    """Return the table's last reading; a task that migrated and died before it could read again is followed by one."""
     reading = asked.report.after if asked.migrated else asked.report.before
-    missing = missing_in(reading, wanted.files) if reading else ()
-    if reading is not None and not missing:
+    return reading or _read(operation, _ask(operation, None))
+
+
+def _see_applied(operation: Operation, wanted: Wanted, asked: Asked, reading: Reading) -> None:
+    """Raise `Permanent` unless the table says that every migration is applied, whatever the exit code."""
+    missing = missing_in(reading, wanted.files)
+    if not missing:
         if asked.exit_code:
             get_run_logger().warning("The migration task exited with %s, and the table has it all", asked.exit_code)
         return
     repair = repair_command(operation.environment, operation.settings.migration)
-    failed = reading.failed[0].name if reading and reading.failed else None
+    failed = reading.failed[0].name if reading.failed else None
     said = migration_failure(asked.lines) or " / ".join(asked.lines[-5:]) or asked.ended.reason
-    if not asked.exit_code and reading is not None:
+    if asked.exit_code == 0:
         said = f"the task reported success, and the table lacks {', '.join(missing)}; {said}".rstrip("; ")
     resolve = f"Say what became of it with `{repair} --rolled-back {failed}`" if failed else "Fix the cause"
     raise Permanent(
         f"The migration of {operation.version} failed",
-        why=said or "the task ended before it could read the table again",
+        why=said or f"the table lacks {', '.join(missing)}",
         do=f"{resolve}, then release a new version.",
     )
 

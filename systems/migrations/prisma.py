@@ -6,6 +6,7 @@ https://www.prisma.io/docs/orm/prisma-migrate/understanding-prisma-migrate/migra
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
 from collections.abc import Iterable, Sequence
@@ -22,6 +23,8 @@ __all__ = ["Expectation", "TaskReport", "TaskScript", "read_migrations", "repair
 
 _SCRIPT = Path(__file__).with_name("prisma_task.js")
 _LARGEST = 1024 * 1024
+_CLI = ("npx", "--no-install", "prisma")
+_SHELLS = ("sh", "bash", "ash", "dash")
 _NAME = re.compile(r"[0-9A-Za-z_.-]{1,200}")
 
 
@@ -37,8 +40,9 @@ def read_migrations(checkout: Path, directory: str) -> tuple[MigrationFile, ...]
             why="without it nothing would tell whether the database is up to date",
             do="Set migration.directory, or migration.enabled = false where this application has no migrations.",
         )
-    files = sorted(root.glob("*/migration.sql"), key=lambda path: path.parent.name)
-    return tuple(_read_migration(path, checkout) for path in files)
+    files = (folder / "migration.sql" for folder in sorted(root.iterdir(), key=lambda folder: folder.name))
+    # A link to nothing is a migration as well: passed over, it would never run.
+    return tuple(_read_migration(file, checkout) for file in files if os.path.lexists(file))
 
 
 def _read_migration(path: Path, checkout: Path) -> MigrationFile:
@@ -49,7 +53,7 @@ def _read_migration(path: Path, checkout: Path) -> MigrationFile:
             why="a name has letters, digits, '_', '-' and '.', and at most 200 of them",
             do="Rename its folder.",
         )
-    real = path.resolve()
+    real = Path(os.path.realpath(path))
     if not real.is_relative_to(checkout.resolve()) or not real.is_file():
         raise Refused(f"The migration {name} is not a file of the repository", do="Replace the link by the file.")
     if real.stat().st_size > _LARGEST:
@@ -62,13 +66,15 @@ def _read_migration(path: Path, checkout: Path) -> MigrationFile:
 
 def tool_of(command: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return how `command` calls Prisma, and with which schema: `npx prisma migrate deploy` calls it `npx prisma`."""
-    start = command.index("migrate") if "migrate" in command else len(command)
+    start = command.index("migrate") if "migrate" in command else 0
+    # What is not seen to be Prisma's CLI is never called to read: it might migrate.
+    called = command[:start] if start and "prisma" in Path(command[start - 1]).name else _CLI
     options: list[str] = []
     for option, value in pairwise(command):
         if option in ("--schema", "--config"):
             options += [option, value]
     options += [word for word in command if word.startswith(("--schema=", "--config="))]
-    return list(command[:start]), options
+    return list(called), options
 
 
 def repair_command(environment: str, settings: Migration) -> str:
@@ -79,10 +85,14 @@ def repair_command(environment: str, settings: Migration) -> str:
 
 @dataclass(frozen=True)
 class Expectation:
-    """What image and table must be for the task to migrate: each by its digest (see `core.migration`)."""
+    """What image and table must be for the task to migrate: each by its digest (see `core.migration`).
+
+    Unless the table was judged against this very release, its rows must also be finished and those of the image.
+    """
 
     image: str
     table: str
+    judged: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,8 +106,13 @@ class TaskScript:
     @property
     def command(self) -> list[str]:
         """The container's command."""
-        lines = (line.strip() for line in _SCRIPT.read_text().splitlines())
-        return ["node", "-e", "\n".join(line for line in lines if line and not line.startswith("//"))]
+        return ["node -e 'eval(process.env.POINTSMAN_SCRIPT)'"] if self._behind_shell else ["node", "-e", _script()]
+
+    @property
+    def _behind_shell(self) -> bool:
+        """Whether the definition's entry point takes its first argument for a script."""
+        entry = self.settings.entry_point
+        return len(entry) > 1 and Path(entry[0]).name in _SHELLS and entry[-1] == "-c"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -109,11 +124,13 @@ class TaskScript:
             "variable": self.settings.url_variable,
             "tool": tool,
             "options": options,
-            "command": self.settings.command,
+            "command": [*(self.settings.entry_point if self._behind_shell else ()), *self.settings.command],
             "image": self.expected.image if self.expected else None,
             "table": self.expected.table if self.expected else None,
+            "judged": self.expected is not None and self.expected.judged,
         }
-        return {"POINTSMAN_TASK": json.dumps(task, separators=(",", ":"))}
+        script = {"POINTSMAN_SCRIPT": _script()} if self._behind_shell else {}
+        return {"POINTSMAN_TASK": json.dumps(task, separators=(",", ":"))} | script
 
     def speaks(self, line: str) -> bool:
         """Whether a line of the log is the script's own."""
@@ -139,6 +156,11 @@ class TaskScript:
             unreadable=facts.get("unreadable", ""),
             exit_code=facts.get("end"),
         )
+
+
+def _script() -> str:
+    lines = (line.strip() for line in _SCRIPT.read_text().splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 
 def _rows(given: list[list[Any]] | None) -> tuple[TableRow, ...] | None:

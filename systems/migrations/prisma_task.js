@@ -32,7 +32,8 @@ const sha256 = (data) => createHash('sha256').update(data).digest('hex');
 const say = (fact) => console.log(`${task.mark} ${JSON.stringify(fact)}`);
 const sayRows = (name, rows) => {
   if (!rows || !rows.length) say({ [name]: rows });
-  for (let i = 0; rows && i < rows.length; i += 50) say({ [name]: rows.slice(i, i + 50) });
+  // A container's log is cut into pieces of 16 KiB.
+  for (let i = 0; rows && i < rows.length; i += 8) say({ [name]: rows.slice(i, i + 8) });
 };
 
 function run([command, ...args], input) {
@@ -76,13 +77,19 @@ async function byDriver() {
 
 async function byTool() {
   let said = '';
-  const schemas = ['prisma/schema.prisma', 'schema.prisma', 'prisma/schema', 'prisma'].filter((path) => existsSync(path));
-  for (const where of [[], ...schemas.map((path) => ['--schema', path])]) {
-    const done = await run([...task.tool, 'db', 'execute', '--stdin', ...task.options, ...where], BY_ERROR);
+  // Before its version 7 the tool has to be told the schema, and from then on it refuses to be told.
+  const beside = join(task.directory, '..', 'schema.prisma');
+  const usual = [beside, 'prisma/schema.prisma', 'schema.prisma', 'prisma/schema', 'prisma'];
+  const schemas = usual.filter((path) => existsSync(path));
+  const given = task.options.some((word) => word.startsWith('--schema'));
+  const ways = given ? [task.options] : schemas.slice(0, 1).map((path) => [...task.options, '--schema', path]);
+  for (const options of [...ways, given ? [] : task.options]) {
+    const done = await run([...task.tool, 'db', 'execute', '--stdin', ...options], BY_ERROR);
     const found = /pointsman:([0-9a-f]+):/.exec(done.output);
     if (found) return JSON.parse(Buffer.from(found[1], 'hex').toString());
+    if (/\bP1003\b/.test(done.output)) return null; // no such database yet; the tool makes it
     said = done.output;
-    if (stopped || task.options.length) break;
+    if (stopped || done.code === 127 || /\bP\d{4}\b/.test(said)) break;
   }
   throw new Error(said.slice(-1500));
 }
@@ -99,7 +106,9 @@ async function main() {
   sayRows('image', image);
   const table = await inTable('before');
   const asExpected = sha256(JSON.stringify(image)) === task.image && sha256(JSON.stringify(table)) === task.table;
-  if (!asExpected || stopped) return 0;
+  const held = new Map(image);
+  const agrees = (row) => row[3] || (row[2] && held.get(row[0]) === row[1]);
+  if (!asExpected || stopped || !(task.judged || (table ?? []).every(agrees))) return 0;
   say({ migrating: true });
   const { code } = await run(task.command);
   await inTable('after');

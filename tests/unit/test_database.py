@@ -39,6 +39,7 @@ class FakeDatabase:
     image: list[MigrationFile] | None = field(default_factory=lambda: list(FILES))
     migrates: Callable[[FakeDatabase], int] | None = None
     silent: bool = False
+    dies: bool = False
     tasks: int = 0
     output: tuple[str, ...] = ()
 
@@ -60,10 +61,14 @@ class FakeDatabase:
         say(before=self.rows)
         table = None if self.rows is None else [list(r[:4]) for r in self.rows]
         code = 0
-        if task["image"] == digest_of(image) and task["table"] == digest_of(table):
+        agrees = task["judged"] or all(r[3] or (r[2] and [r[0], r[1]] in (image or [])) for r in self.rows or ())
+        if task["image"] == digest_of(image) and task["table"] == digest_of(table) and agrees:
             say(migrating=True)
             code = (self.migrates or apply_all)(self)
             self.aws.logs.lines += self.output
+            if self.dies:
+                self.dies = False
+                return 137
             say(after=self.rows)
         say(end=code)
         return code
@@ -184,7 +189,47 @@ def test_a_task_that_exits_badly_though_the_table_has_it_all_has_migrated(
     assert operation.store.environment().migrations == ("1_a", "2_b")
 
 
+def test_a_task_that_dies_before_it_read_again_is_followed_by_one_that_reads(
+    operation: Operation, database: FakeDatabase
+) -> None:
+    database.rows, database.dies = [row(FILES[0])], True
+    remember(operation, database)
+    migrate(operation)
+    assert database.tasks == 2
+    record = operation.store.environment()
+    assert record.migrations == ("1_a", "2_b")
+    assert record.database is not None
+
+
+def test_what_a_dead_task_did_not_do_is_told_by_the_table(operation: Operation, database: FakeDatabase) -> None:
+    database.rows, database.dies = [row(FILES[0])], True
+    database.migrates = lambda _fake: 0
+    with pytest.raises(Permanent, match=r"The migration of v1\.1\.0 failed"):
+        migrate(operation)
+    assert operation.store.environment().migrations == ("1_a",)
+
+
 # --- what is refused
+
+
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    [
+        (row(MigrationFile("0_z", "")), "0_z is applied in this database and is not in the repository"),
+        (("1_a", "0" * 64, True, False, None), "1_a was edited after it was applied"),
+        (row(FILES[0], finished=False), "1_a failed in this database"),
+    ],
+)
+def test_a_table_that_was_refused_once_is_refused_again_before_anything_migrates(
+    operation: Operation, database: FakeDatabase, odd: Row, said: str
+) -> None:
+    """That it is as it was read last does not make it right: it was read by another release, or refused."""
+    database.rows = [odd]
+    remember(operation, database)
+    for _ in range(2):
+        with pytest.raises(Refused, match=said):
+            migrate(operation)
+    assert database.rows == [odd]
 
 
 @pytest.mark.parametrize(

@@ -92,3 +92,25 @@ def test_a_plan_names_all_migrations_in_order_and_those_that_are_to_come() -> No
 def test_an_application_without_migrations_has_nothing_to_apply() -> None:
     plan = plan_migrations([], NEW, environment())
     assert (plan.names, plan.pending, plan.head, plan.floor) == ((), (), None, None)
+
+
+def test_a_floor_in_a_file_with_line_ends_of_windows_is_read() -> None:
+    assert floor_of(f"{PLAIN}-- pointsman: rollback-floor v1.2.0\r\n{PLAIN}") == "v1.2.0"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "\ufeff-- pointsman: rollback-floor v1.2.0\n",
+        "/* pointsman: rollback-floor v1.2.0 */\n",
+        "/*\n * pointsman: rollback-floor v1.2.0\n */\n",
+        "ALTER TABLE a DROP b; -- pointsman: rollback-floor v1.2.0\n",
+        "-- Pointsman: rollback-floor v1.2.0\n",
+        "-- pointsman rollback-floor v1.2.0\n",
+        "--\u00a0pointsman: rollback-floor v1.2.0\n",
+    ],
+    ids=["byte order mark", "block", "starred block", "behind a statement", "capital", "no colon", "no-break space"],
+)
+def test_a_floor_that_is_not_read_is_refused_and_never_passed_over(sql: str) -> None:
+    with pytest.raises(Refused, match="2_b has an unrecognised `-- pointsman:` comment"):
+        floor_of(sql)
