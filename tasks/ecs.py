@@ -20,6 +20,7 @@ from systems import ecs
 from systems.aws import aws_errors
 from systems.ecs import SlotService, describe_tasks, list_service_tasks, read_names, service_of, stop_reason
 from systems.load_balancer import TargetHealth, read_target_health, read_weights
+from tasks.foreign import refuse_foreign_hands
 from tasks.operation import Operation, run_logger, step_task
 from tasks.winner import see_winner_if_recent
 
@@ -101,6 +102,8 @@ def vacate_slot(operation: Operation) -> None:
     """Make the candidate's slot empty: weight 0 seen, nothing desired, nothing running."""
     colour = operation.candidate
     with operation.step("vacate", f"empty the {colour} slot") as step:
+        # What would carry the traffic meanwhile is looked at before the fallback is given up.
+        refuse_foreign_hands(operation)
         refuse_weighted(operation, colour)
         see_winner_if_recent(operation, colour.other)
         was = empty_slot(operation, colour)

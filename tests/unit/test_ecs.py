@@ -197,7 +197,8 @@ def test_what_did_not_start_is_named_by_what_was_started(operation: Operation, a
 
 def test_a_slot_that_carries_traffic_is_never_vacated(operation: Operation, aws: FakeAws) -> None:
     aws.ecs.desired[GREEN] = 2
-    aws.elbv2.weights = Weights(blue=99, green=1)
+    ours = aws.elbv2.weights = Weights(blue=99, green=1)
+    operation.last_seen = operation.store.change_environment(lambda r: r.carrying(ours))
     with pytest.raises(Refused, match="green slot carries traffic"):
         vacate_slot.fn(operation)
     assert aws.ecs.desired[GREEN] == 2

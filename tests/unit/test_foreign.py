@@ -19,6 +19,7 @@ from flows.reconcile import watch_hands
 from flows.retire import empty_old_slot
 from flows.status import describe_environment
 from flows.thaw import choose_colour
+from tasks.ecs import vacate_slot
 from tasks.foreign import refuse_foreign_hands
 from tasks.load_balancer import move_weights
 from tasks.operation import Operation
@@ -154,6 +155,17 @@ def test_retire_stops_nothing_where_a_foreign_hand_was(operation: Operation, aws
     HANDS[words](aws)
     with pytest.raises(Refused, match="frozen"):
         empty_old_slot.fn(operation, Colour.GREEN)
+    assert aws.ecs.desired["shop-test-green"] == 2
+
+
+@pytest.mark.parametrize("words", list(HANDS))
+def test_a_release_gives_up_no_fallback_where_a_foreign_hand_was(
+    operation: Operation, aws: FakeAws, words: str
+) -> None:
+    aws.ecs.desired["shop-test-green"] = 2
+    HANDS[words](aws)
+    with pytest.raises(Refused, match="frozen"):
+        vacate_slot.fn(operation)
     assert aws.ecs.desired["shop-test-green"] == 2
 
 
