@@ -11,6 +11,7 @@ import docker
 
 from core.errors import Permanent
 from sandbox.base_image import ensure_base_image
+from sandbox.kept_secrets import prefect_headers
 from sandbox.part import ask, python
 from sandbox.repository import make_repository
 from sandbox.settings import CODE, Settings
@@ -63,7 +64,7 @@ def deploy(settings: Settings, environment: Mapping[str, str]) -> None:
 
 def _deployed(settings: Settings) -> bool:
     try:
-        found = ask(f"{settings.prefect_url}/api/deployments/name/release/sandbox")
+        found = ask(f"{settings.prefect_url}/api/deployments/name/release/sandbox", headers=prefect_headers(settings))
     except (OSError, ValueError):
         return False
     return isinstance(found, dict) and "id" in found

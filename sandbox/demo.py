@@ -12,6 +12,7 @@ import httpx
 
 from core.errors import Permanent, PointsmanError
 from core.record import State
+from sandbox.kept_secrets import prefect_auth
 from sandbox.operator import Operator, Run
 from sandbox.parts import Sandbox
 from sandbox.settings import CODE
@@ -174,6 +175,7 @@ class Demo:
                 f"{requests['sent']:10}{requests['failed']:8}"
             )
         print("\n" + "\n".join(f"{name:12} {url}" for name, url in urls.items()))
+        print(f"{'login':12} {prefect_auth(self.sandbox.settings)}: what Prefect's UI asks for")
         print(f"{'report':12} {path}\n\nIt goes on running; `make down` ends it.")
 
 

@@ -20,6 +20,7 @@ from core.settings import parse_settings
 from sandbox import github
 from sandbox.application import repository
 from sandbox.environment_file import folder
+from sandbox.kept_secrets import prefect_headers
 from sandbox.parts import Sandbox
 from sandbox.repository import publish_version
 
@@ -60,6 +61,7 @@ class Operator:
         with_ports = (folder(sandbox.settings) / f"{STAGE}.toml").read_text()
         self.settings = parse_settings(STAGE, with_ports)
         self.api = httpx.Client(base_url=f"{sandbox.settings.prefect_url}/api", timeout=30, trust_env=False)
+        self.api.headers.update(prefect_headers(sandbox.settings))
         self._repository = repository(sandbox.settings)
 
     # --- doing

@@ -14,6 +14,7 @@ from sandbox.process import User
 
 __all__ = ["Listener", "Part", "answers", "ask", "python"]
 
+_ASK_SECONDS = 2.0
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -57,11 +58,12 @@ def python(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", module, *arguments]
 
 
-def ask(url: str, body: object = None, *, seconds: float = 2.0) -> object:
+def ask(url: str, body: object = None, *, headers: Mapping[str, str] | None = None, method: str = "") -> object:
     """Send a GET, or a POST if there is a body, and return the decoded JSON; OSError, ValueError."""
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})
-    with _opener.open(request, timeout=seconds) as answer:
+    sent = {"Content-Type": "application/json", **(headers or {})}
+    request = urllib.request.Request(url, data=data, headers=sent, method=method or None)
+    with _opener.open(request, timeout=_ASK_SECONDS) as answer:
         return json.loads(answer.read() or b"null")
 
 

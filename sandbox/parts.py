@@ -33,6 +33,7 @@ from sandbox import (
     reconciler,
     webhook_receiver,
 )
+from sandbox.kept_secrets import prefect_auth
 from sandbox.part import Part, python
 from sandbox.process import (
     MARK_PART,
@@ -203,6 +204,7 @@ class Sandbox:
         return {
             "POINTSMAN_ENVIRONMENTS": str(environment_file.folder(settings)),
             "PREFECT_API_URL": f"{settings.prefect_url}/api",
+            "PREFECT_API_AUTH_STRING": prefect_auth(settings),
             "PREFECT_HOME": str(settings.directories.prefect),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.3",

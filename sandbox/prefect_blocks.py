@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import secrets
 import subprocess
 from collections.abc import Mapping
 
 from core.errors import Permanent
-from sandbox.part import answers, python
+from sandbox.kept_secrets import kept_secret, prefect_headers
+from sandbox.part import ask, python
 from sandbox.settings import CODE, Settings
 
 __all__ = ["STAGE", "exists", "register", "webhook_secret"]
@@ -24,15 +23,7 @@ def exists() -> bool:
 
 def webhook_secret(settings: Settings) -> str:
     """What deliveries to this sandbox's receiver are signed with, made when first asked for."""
-    path = settings.directories.secrets / "webhook-secret"
-    try:
-        return path.read_text().strip()
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        made = secrets.token_hex(32)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(made)
-        return made
+    return kept_secret(settings, "webhook-secret")
 
 
 def register(settings: Settings, environment: Mapping[str, str]) -> None:
@@ -77,4 +68,7 @@ def _fingerprint(given: Mapping[str, str]) -> str:
 
 def _on_server(settings: Settings) -> bool:
     place = f"block_types/slug/release-environment/block_documents/name/pointsman-{STAGE}"
-    return answers(f"{settings.prefect_url}/api/{place}")
+    try:
+        return bool(ask(f"{settings.prefect_url}/api/{place}", headers=prefect_headers(settings)))
+    except (OSError, ValueError):
+        return False

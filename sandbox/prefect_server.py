@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from sandbox.part import Listener, Part, answers, python
-from sandbox.postgres import PREFECT_DATABASE, database_url
-from sandbox.settings import Settings
+import json
+import urllib.error
 
-__all__ = ["part"]
+from sandbox.kept_secrets import prefect_auth, prefect_headers
+from sandbox.part import Listener, Part, answers, ask, python
+from sandbox.postgres import PREFECT_DATABASE, database_url
+from sandbox.settings import CODE, WORK_POOL, Settings
+
+__all__ = ["make_work_pool", "part"]
+
+_EXISTS = 409
 
 
 def part(settings: Settings) -> Part:
@@ -23,6 +29,9 @@ def part(settings: Settings) -> Part:
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": database_url(
                 settings, PREFECT_DATABASE, scheme="postgresql+asyncpg"
             ),
+            "PREFECT_SERVER_API_AUTH_STRING": prefect_auth(settings),
+            # A page of any other origin, which a browser has open beside, can read nothing of it.
+            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"{settings.prefect_url},http://localhost:{port}",
             "PREFECT_SERVER_UI_ENABLED": "true",
             "PREFECT_SERVER_UI_API_URL": f"{settings.prefect_url}/api",
             "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(home / "ui"),
@@ -32,6 +41,20 @@ def part(settings: Settings) -> Part:
             "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "2",
         },
         healthy=lambda: answers(f"{settings.prefect_url}/api/ready"),
+        finish=lambda: make_work_pool(settings),
         start_seconds=90.0,
         stop_seconds=8.0,
     )
+
+
+def make_work_pool(settings: Settings) -> None:
+    """Make the work pool, whose runs choose nothing of their process; one that exists gets the same template."""
+    template = json.loads((CODE / "deploy" / "work-pool.json").read_text())
+    pools, headers = f"{settings.prefect_url}/api/work_pools/", prefect_headers(settings)
+    pool = {"name": WORK_POOL, "type": "process", "base_job_template": template}
+    try:
+        ask(pools, pool, headers=headers)
+    except urllib.error.HTTPError as error:
+        if error.code != _EXISTS:
+            raise
+        ask(f"{pools}{WORK_POOL}", {"base_job_template": template}, headers=headers, method="PATCH")

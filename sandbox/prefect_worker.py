@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import datetime
 
+from sandbox.kept_secrets import prefect_headers
 from sandbox.part import Part, ask, python
 from sandbox.process import read_pid_file, uptime
 from sandbox.settings import WORK_POOL, Settings
@@ -38,7 +39,9 @@ def _online(settings: Settings) -> bool:
         return False
     started = time.time() - uptime(identity)
     try:
-        workers = ask(f"{settings.prefect_url}/api/work_pools/{WORK_POOL}/workers/filter", {})
+        workers = ask(
+            f"{settings.prefect_url}/api/work_pools/{WORK_POOL}/workers/filter", {}, headers=prefect_headers(settings)
+        )
     except (OSError, ValueError):
         return False
     return isinstance(workers, list) and any(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import datetime
 
+from sandbox.kept_secrets import prefect_headers
 from sandbox.part import Part, ask, python
 from sandbox.process import read_pid_file, uptime
 from sandbox.settings import CODE, Settings
@@ -37,7 +38,9 @@ def _serves(settings: Settings) -> bool:
         return False
     started = time.time() - uptime(child)
     try:
-        deployment = ask(f"{settings.prefect_url}/api/deployments/name/reconcile/sandbox")
+        deployment = ask(
+            f"{settings.prefect_url}/api/deployments/name/reconcile/sandbox", headers=prefect_headers(settings)
+        )
     except (OSError, ValueError):
         return False
     if not isinstance(deployment, dict):

@@ -116,6 +116,35 @@ resource "aws_iam_role_policy" "pipeline_slots" {
   })
 }
 
+# Refused, rather than left out of what is allowed: a call that lacks one of these keys must not be refused for it.
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerservice.html
+resource "aws_iam_role_policy" "pipeline_bounds" {
+  for_each = local.pipelines
+
+  name = "bounds"
+  role = aws_iam_role.pipeline[each.key].id
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid       = "NoPublicAddress"
+        Effect    = "Deny"
+        Action    = ["ecs:CreateService", "ecs:RunTask", "ecs:UpdateService"]
+        Resource  = ["*"]
+        Condition = { StringEquals = { "ecs:auto-assign-public-ip" = ["true", "ENABLED"] } }
+      },
+      {
+        Sid       = "NoShellInTasks"
+        Effect    = "Deny"
+        Action    = ["ecs:CreateService", "ecs:RunTask", "ecs:UpdateService"]
+        Resource  = ["*"]
+        Condition = { StringEquals = { "ecs:enable-execute-command" = "true" } }
+      },
+    ]
+  })
+}
+
 resource "aws_iam_role_policy" "pipeline_traffic" {
   for_each = local.pipelines
 

@@ -6,8 +6,9 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from sandbox.kept_secrets import prefect_headers
 from sandbox.observer import Observer
 from sandbox.operator import Operator
 from sandbox.traffic import Client
@@ -50,6 +51,12 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+def _log_in(context: BrowserContext, operator: Operator) -> None:
+    """Give the UI the password that it would ask for, where it keeps it itself."""
+    token = prefect_headers(operator.sandbox.settings)["Authorization"].removeprefix("Basic ")
+    context.add_init_script(f"localStorage.setItem('prefect-password', '{token}')")
+
+
 @pytest.fixture
 def page(browser: Browser, operator: Operator) -> Iterator[Page]:
     context = browser.new_context(
@@ -57,6 +64,7 @@ def page(browser: Browser, operator: Operator) -> Iterator[Page]:
     )
     context.set_default_timeout(PATIENCE)
     expect.set_options(timeout=PATIENCE)
+    _log_in(context, operator)
     page = context.new_page()
     page.goto("/v2/runs")  # the first page of a context loads the whole UI; later ones are there at once
     expect(page.get_by_role("link", name="Deployments")).to_be_visible()

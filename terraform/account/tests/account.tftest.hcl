@@ -196,6 +196,18 @@ run "pipeline_writes_no_network_and_no_iam_and_has_no_call_for_secrets" {
   }
 }
 
+run "pipeline_gives_tasks_no_public_address_and_no_shell" {
+  command = plan
+
+  assert {
+    condition = { for statement in jsondecode(aws_iam_role_policy.pipeline_bounds["staging"].policy).Statement : statement.Sid => [statement.Effect, statement.Action, statement.Resource, statement.Condition] } == {
+      NoPublicAddress = ["Deny", ["ecs:CreateService", "ecs:RunTask", "ecs:UpdateService"], ["*"], { StringEquals = { "ecs:auto-assign-public-ip" = ["true", "ENABLED"] } }]
+      NoShellInTasks  = ["Deny", ["ecs:CreateService", "ecs:RunTask", "ecs:UpdateService"], ["*"], { StringEquals = { "ecs:enable-execute-command" = "true" } }]
+    }
+    error_message = "The pipeline must not start tasks with a public address or with ECS Exec."
+  }
+}
+
 run "pipeline_passes_its_own_stages_roles_to_tasks_only" {
   command = plan
 
