@@ -33,7 +33,7 @@ _PROFILES: dict[str, dict[str, str]] = {
     "aws": {
         "API_LATENCY": "0.08",
         "RATE_LIMIT": "20",
-        "RATE_BURST": "100",
+        "RATE_BURST": "50",
         "TASK_START": "35",
         "INITIAL_PROBE": "inf",
         "WHOLE_DEREGISTRATION": "true",
