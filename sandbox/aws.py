@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 from sandbox.docker_engine import Engine
 from sandbox.part import Listener, Part, answers, python
-from sandbox.settings import ACCOUNT, REGION, Settings
+from sandbox.settings import ACCOUNT, ADDRESSES, REGION, Settings
 
 __all__ = ["containers", "part", "remove_containers"]
 
@@ -22,7 +24,11 @@ def part(settings: Settings) -> Part:
         name="aws",
         address=settings.aws_url,
         needs=("docker",),
-        listeners=tuple(Listener("127.0.0.1", port, f"POINTSMAN_SANDBOX_{name}_PORT") for name, port in opened.items()),
+        listeners=tuple(
+            Listener(host, port, f"POINTSMAN_SANDBOX_{name}_PORT")
+            for name, port in opened.items()
+            for host in (ADDRESSES if name != "AWS" else ADDRESSES[:1])
+        ),
         prepare=lambda: kept.mkdir(parents=True, exist_ok=True),
         command=lambda: python("sandbox.emulator"),
         environment=lambda: {
@@ -32,8 +38,9 @@ def part(settings: Settings) -> Part:
             "MINISTACK_ACCOUNT_ID": ACCOUNT,
             "STATE_DIR": str(kept / "state"),
             "S3_DATA_DIR": str(kept / "s3"),
-            # AWS allows no health check interval below 5 s; a fifth of that is what one machine needs.
-            "POINTSMAN_EMULATOR_HEALTH_SCALE": "0.2",
+            "POINTSMAN_EMULATOR_LISTENER_HOST": ",".join(ADDRESSES),
+            **_pace(),
+            **({"AUTH": "true"} if settings.auth else {}),
             # Its pid file and scratch files: beside ours, not in the machine's /tmp.
             "TMPDIR": str(kept),
         },
@@ -41,6 +48,13 @@ def part(settings: Settings) -> Part:
         start_seconds=60.0,
         stop_seconds=15.0,
     )
+
+
+def _pace() -> dict[str, str]:
+    """AWS allows no health check interval below 5 s; a fifth of that is what one machine needs, without a profile."""
+    if os.environ.get("POINTSMAN_EMULATOR_PROFILE", "plain") != "plain":
+        return {}
+    return {"POINTSMAN_EMULATOR_HEALTH_SCALE": os.environ.get("POINTSMAN_EMULATOR_HEALTH_SCALE", "0.2")}
 
 
 def containers(settings: Settings, engine: Engine) -> list[str]:

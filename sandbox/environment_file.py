@@ -6,7 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
-from sandbox.settings import CODE, Settings
+from sandbox.settings import ACCOUNT, ADMINISTRATOR, CODE, WORKER, Settings
 
 __all__ = ["folder", "write"]
 
@@ -32,4 +32,13 @@ def write(settings: Settings) -> None:
         ("test_green", str(ports.test_green)),
     ):
         text = re.sub(rf"^{name} = .*$", f"{name} = {value}", text, flags=re.MULTILINE)
-    ours.write_text(text)
+    ours.write_text(_with_roles(text) if settings.auth else text)
+
+
+def _with_roles(text: str) -> str:
+    """Releases act as the pipeline's role, which the worker may assume; an administrator provisions."""
+    role = f"arn:aws:iam::{ACCOUNT}:role/cursive-team-connections-sandbox-pipeline"
+    acting = f'[aws]\nprofile = "{WORKER}"\nprovision_profile = "{ADMINISTRATOR}"\nrole_arn = "{role}"\n'
+    principals = f'pipeline_principal_arns = ["arn:aws:iam::{ACCOUNT}:user/{WORKER}"]'
+    text = re.sub(r"^\[aws\]\n", acting, text, flags=re.MULTILINE)
+    return re.sub(r"^pipeline_principal_arns = .*$", principals, text, flags=re.MULTILINE)

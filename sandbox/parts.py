@@ -218,7 +218,7 @@ class Sandbox:
             "AWS_EC2_METADATA_DISABLED": "true",
             # Files of the developer's must not be read: a profile in them would win over the keys above.
             "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": str(settings.aws_credentials) if settings.auth else os.devnull,
             "POINTSMAN_SANDBOX_DATABASE_URL": postgres.database_url(settings, postgres.APPLICATION_DATABASE),
             "POINTSMAN_SANDBOX_CONTAINER_DATABASE_URL": postgres.database_url(
                 settings, postgres.APPLICATION_DATABASE, host=settings.bridge

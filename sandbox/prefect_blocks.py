@@ -29,11 +29,10 @@ def webhook_secret(settings: Settings) -> str:
 def register(settings: Settings, environment: Mapping[str, str]) -> None:
     """Create or update the blocks, unless those that are there were made from this very input."""
     secret = webhook_secret(settings)
-    given = {
-        "POINTSMAN_WEBHOOK_SECRET": secret,
-        "POINTSMAN_AWS_ACCESS_KEY_ID": environment["AWS_ACCESS_KEY_ID"],
-        "POINTSMAN_AWS_SECRET_ACCESS_KEY": environment["AWS_SECRET_ACCESS_KEY"],
-    }
+    given = {"POINTSMAN_WEBHOOK_SECRET": secret}
+    if not settings.auth:
+        given["POINTSMAN_AWS_ACCESS_KEY_ID"] = environment["AWS_ACCESS_KEY_ID"]
+        given["POINTSMAN_AWS_SECRET_ACCESS_KEY"] = environment["AWS_SECRET_ACCESS_KEY"]
     stamp, input_now = settings.directories.run / "blocks.stamp", _fingerprint(given)
     if stamp.exists() and stamp.read_text() == input_now and _on_server(settings):
         return

@@ -6,12 +6,13 @@ On AWS a person makes them once, with own credentials; here `up` does, and chang
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from typing import Any
 
 from core.errors import Permanent
 from sandbox.postgres import APPLICATION_DATABASE, database_url
-from sandbox.settings import REGION, SECRET_NAME, STATE_BUCKET, Settings
+from sandbox.settings import ACCOUNT, ADMINISTRATOR, REGION, SECRET_NAME, STATE_BUCKET, WORKER, Settings
 
 __all__ = ["seed"]
 
@@ -34,6 +35,8 @@ def seed(settings: Settings) -> None:
         create_state_bucket(session.client("s3", **options), STATE_BUCKET)
         create_worker_role(session.client("iam", **options), WORKER_ROLE)
         put_secret(session.client("secretsmanager", **options), SECRET_NAME, {"SECRET_DATABASE_URL": url})
+        if settings.auth:
+            write_profiles(settings, create_worker(session.client("iam", **options)))
     except (BotoCoreError, ClientError) as error:
         raise Permanent(
             f"The state bucket and the secret can't be made in the emulator at {settings.aws_url}",
@@ -75,6 +78,36 @@ def create_worker_role(iam: Any, name: str) -> None:
     document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
     with suppress(iam.exceptions.EntityAlreadyExistsException):
         iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)
+
+
+def create_worker(iam: Any) -> tuple[str, str]:
+    """A user who may do nothing but assume the pipeline's role, and a key of it; a key of before is ended."""
+    try:
+        iam.create_user(UserName=WORKER)
+    except iam.exceptions.EntityAlreadyExistsException:
+        for known in iam.list_access_keys(UserName=WORKER)["AccessKeyMetadata"]:
+            iam.delete_access_key(UserName=WORKER, AccessKeyId=known["AccessKeyId"])
+    role = f"arn:aws:iam::{ACCOUNT}:role/cursive-team-connections-sandbox-pipeline"
+    assume = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": role}
+    iam.put_user_policy(
+        UserName=WORKER,
+        PolicyName="assume-pipeline",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [assume]}),
+    )
+    key = iam.create_access_key(UserName=WORKER)["AccessKey"]
+    return key["AccessKeyId"], key["SecretAccessKey"]
+
+
+def write_profiles(settings: Settings, key: tuple[str, str]) -> None:
+    """The credentials file from which the worker's processes take both identities."""
+    profiles = {ADMINISTRATOR: ("test", "test"), WORKER: key}
+    text = "".join(
+        f"[{name}]\naws_access_key_id = {key_id}\naws_secret_access_key = {secret}\n"
+        for name, (key_id, secret) in profiles.items()
+    )
+    settings.directories.secrets.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with os.fdopen(os.open(settings.aws_credentials, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
 
 
 def put_secret(secrets: Any, name: str, content: dict[str, str]) -> None:

@@ -15,10 +15,13 @@ from pathlib import Path
 
 __all__ = [
     "ACCOUNT",
+    "ADDRESSES",
+    "ADMINISTRATOR",
     "CODE",
     "REGION",
     "SECRET_NAME",
     "STATE_BUCKET",
+    "WORKER",
     "WORK_POOL",
     "Directories",
     "Ports",
@@ -33,6 +36,10 @@ ACCOUNT = "000000000000"
 STATE_BUCKET = "cursive-team-connections-state"
 SECRET_NAME = "cursive-team/connections/sandbox"
 WORK_POOL = "pointsman"
+ADDRESSES = ("127.0.0.1", "127.0.0.2")
+"""The load balancer's addresses, one node behind each."""
+ADMINISTRATOR, WORKER = "administrator", "release-worker"
+"""Whom `POINTSMAN_SANDBOX_AUTH=1` tells apart: who provisions, and who releases by assuming the pipeline's role."""
 
 _PREFIX = "POINTSMAN_SANDBOX_"
 _HIGHEST_PORT = 65535
@@ -120,6 +127,7 @@ class Settings:
     root: Path
     ports: Ports
     bridge: str = "172.17.0.1"
+    auth: bool = False
 
     @classmethod
     def load(cls, root: Path, environ: Mapping[str, str] | None = None) -> Settings:
@@ -131,7 +139,12 @@ class Settings:
         root = root.resolve()
         chosen = any(name in environ for name in Ports.variables())
         ports = None if chosen else _remembered(Directories(root / ".sandbox").ports)
-        return cls(root, ports or Ports.read(environ), environ.get(f"{_PREFIX}BRIDGE", cls.bridge))
+        return cls(
+            root,
+            ports or Ports.read(environ),
+            environ.get(f"{_PREFIX}BRIDGE", cls.bridge),
+            auth=environ.get(f"{_PREFIX}AUTH", "") not in ("", "0", "false"),
+        )
 
     def recorded(self) -> Settings:
         """The same with the ports of the last start, whatever the variables say now."""
@@ -146,6 +159,11 @@ class Settings:
     def directories(self) -> Directories:
         """The sandbox's directories."""
         return Directories(self.root / ".sandbox")
+
+    @property
+    def aws_credentials(self) -> Path:
+        """The shared credentials file of a sandbox that checks authorization."""
+        return self.directories.secrets / "aws-credentials"
 
     @property
     def identity(self) -> str:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from sandbox.settings import ADDRESSES
+
 __all__ = ["Client", "Requests"]
 
 
@@ -25,17 +27,20 @@ class Requests:
 class Client:
     """Asks `/version` again and again from two threads, on connections kept and on fresh ones, until it is stopped.
 
-    A request fails by an answer other than 200, or by no answer. At most `per_second` requests, for at most `limit`
-    seconds.
+    Each thread asks at an address of its own, as a load balancer has several. A request fails by an answer other than
+    200, or by no answer. At most `per_second` requests, for at most `limit` seconds.
     """
 
     def __init__(self, url: str, *, per_second: float = 40.0, limit: float = 900.0) -> None:
-        self._url, self._pause = url, 2 / per_second
+        self._pause = 2 / per_second
         self._end = time.monotonic() + limit
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._seen = Requests()
-        self._threads = [threading.Thread(target=self._ask, args=(keep,), daemon=True) for keep in (True, False)]
+        self._threads = [
+            threading.Thread(target=self._ask, args=(url.replace(ADDRESSES[0], address), keep), daemon=True)
+            for keep, address in zip((True, False), ADDRESSES, strict=True)
+        ]
 
     def __enter__(self) -> Client:
         for thread in self._threads:
@@ -63,13 +68,13 @@ class Client:
             now.failures[len(before.failures) :],
         )
 
-    def _ask(self, keep: bool) -> None:
+    def _ask(self, url: str, keep: bool) -> None:
         headers = {} if keep else {"Connection": "close"}
         with httpx.Client(timeout=10, trust_env=False, headers=headers) as client:
             while not self._stop.is_set() and time.monotonic() < self._end:
                 began = time.monotonic()
                 try:
-                    answer = client.get(f"{self._url}/version")
+                    answer = client.get(f"{url}/version")
                     failure = "" if answer.status_code == 200 else f"{answer.status_code} {answer.text[:200]}"
                     version = answer.json().get("version", "?") if not failure else ""
                 except (httpx.HTTPError, ValueError) as error:

@@ -17,7 +17,10 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     prepare_environment()
-    settings = Settings.from_environment()
+    try:
+        settings = Settings.from_environment()
+    except ValueError as error:
+        parser.error(str(error))
     if arguments.remove_leftovers:
         print(f"{remove_leftovers(settings.gateway_port)} container(s) removed")
         return 0

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import Any
 from xml.sax.saxutils import escape
 
-from sandbox.emulator.listeners import ListenerSockets, PortUnavailableError
+from sandbox.emulator.listeners import ListenerSockets, PortUnavailableError, discard
 from sandbox.emulator.metrics import Metrics
+from sandbox.emulator.propagation import Propagation
 from sandbox.emulator.routing import Action, groups_of, load_balancers_of, resolve_weights, scope_of
 from sandbox.emulator.targets import Target, TargetRegistry
 from sandbox.emulator.upstream import alb, replace, responses
@@ -22,10 +23,10 @@ Parameters = dict[str, Any]
 _MAX_WEIGHT = 999
 
 
-def install(registry: TargetRegistry, sockets: ListenerSockets, metrics: Metrics) -> None:
+def install(registry: TargetRegistry, sockets: ListenerSockets, metrics: Metrics, propagation: Propagation) -> None:
     """Put the additions in MiniStack's place."""
     _install_forward_config()
-    _install_listeners(sockets)
+    _install_listeners(sockets, propagation)
     _install_targets(registry)
     _install_forwarding(registry, metrics)
     original_reset = alb.reset
@@ -124,7 +125,7 @@ def _refuse_actions(actions: list[Action]) -> Answer | None:
 # Listeners and their sockets
 
 
-def _install_listeners(sockets: ListenerSockets) -> None:
+def _install_listeners(sockets: ListenerSockets, propagation: Propagation) -> None:
     create: Callable[[Parameters], Answer] = alb._create_listener
     modify: Callable[[Parameters], Answer] = alb._modify_listener
     delete: Callable[[Parameters], Answer] = alb._delete_listener
@@ -143,14 +144,14 @@ def _install_listeners(sockets: ListenerSockets) -> None:
         if refusal or balancer not in alb._lbs:
             return refusal or create(params)
         try:
-            sock = sockets.bind(port)
+            bound = sockets.bind(port)
         except PortUnavailableError as error:
             return _error("InvalidConfigurationRequest", str(error))
         answer = create(params)
         if answer[0] != 200:
-            sock.close()
+            discard(bound)
             return answer
-        sockets.serve(_first(answer, "ListenerArn"), sock, alb._p(params, "Protocol", "HTTP"))
+        sockets.serve(_first(answer, "ListenerArn"), bound, alb._p(params, "Protocol", "HTTP"))
         return answer
 
     def modify_listener(params: Parameters) -> Answer:
@@ -165,19 +166,23 @@ def _install_listeners(sockets: ListenerSockets) -> None:
         other = _listener_on(listener["LoadBalancerArn"], port)
         if other not in (None, listener["ListenerArn"]):
             return _error("DuplicateListener", f"A listener already exists on port {port} for this load balancer")
+        before = list(listener["DefaultActions"])
         if port == listener["Port"] and protocol == listener["Protocol"]:
-            return modify(params)
+            answer = modify(params)
+            if listener["DefaultActions"] != before:
+                propagation.changed(listener["ListenerArn"], before)
+            return answer
         if port == listener["Port"]:
             sockets.close(listener["ListenerArn"])
         try:
-            sock = sockets.bind(port)
+            bound = sockets.bind(port)
         except PortUnavailableError as error:
             return _error("InvalidConfigurationRequest", str(error))
         answer = modify(params)
         if answer[0] == 200:
-            sockets.serve(listener["ListenerArn"], sock, protocol)
+            sockets.serve(listener["ListenerArn"], bound, protocol)
         else:
-            sock.close()
+            discard(bound)
         return answer
 
     def delete_listener(params: Parameters) -> Answer:

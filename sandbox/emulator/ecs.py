@@ -18,6 +18,10 @@ from typing import Any
 import docker
 from docker.errors import APIError, DockerException, NotFound
 
+from sandbox.emulator import scheduler
+from sandbox.emulator.faults import NO_CAPACITY
+from sandbox.emulator.network import remember_groups
+from sandbox.emulator.settings import Settings
 from sandbox.emulator.targets import Health, Target, TargetRegistry
 from sandbox.emulator.upstream import concurrency, ecs, ecs_metadata, replace, responses
 
@@ -32,6 +36,7 @@ _START_PATIENCE = 120.0
 # MiniStack's words for whatever went wrong at the start of a task that no service runs.
 _START_FAILED = "ResourceInitializationError: unable to pull image or start container: "
 _FREE_FAILURES = 3
+_PLACEMENT_PAUSE = 2.0
 _FOREVER = 10**6
 _LONGEST_THROTTLE = 10.0
 
@@ -39,8 +44,10 @@ _LONGEST_THROTTLE = 10.0
 class EcsAdditions:
     """Replaces parts of MiniStack's ECS; one a process."""
 
-    def __init__(self, registry: TargetRegistry) -> None:
+    def __init__(self, registry: TargetRegistry, settings: Settings, capacity_is_short: Callable[[str], bool]) -> None:
         self._registry = registry
+        self._settings = settings
+        self._capacity_is_short = capacity_is_short
         self._halted = threading.Event()
         self._token_lock = threading.Lock()
         self._scheduling = threading.RLock()
@@ -96,7 +103,30 @@ class EcsAdditions:
     def _run_task(self, data: dict[str, Any]) -> Answer:
         if self._halted.is_set():
             return _refused("ServerException", "The emulator is shutting down.", 500)
-        return self._original_run_task(data)
+        group = str(data.get("group") or "")
+        if group.startswith("service:") and self._capacity_is_short(group):
+            self._try_later(data, group)
+            no_task: Answer = ecs.json_response({"tasks": [], "failures": [{"reason": NO_CAPACITY}]})
+            return no_task
+        answer = self._original_run_task(data)
+        if answer[0] == HTTPStatus.OK:
+            remember_groups(data, [task["taskArn"] for task in json.loads(answer[2])["tasks"]])
+        return answer
+
+    def _try_later(self, data: dict[str, Any], group: str) -> None:
+        """A service that finds no capacity says so in an event, and its scheduler tries again."""
+        key = f"{data['cluster']}/{group.removeprefix('service:')}"
+        service = ecs._services.get(key)
+        if service is None:
+            return
+        message = f"(service {service['serviceName']}) was unable to place a task. Reason: {NO_CAPACITY}."
+        service["events"].insert(0, {"id": responses.new_uuid(), "createdAt": ecs._iso(), "message": message})
+
+        def again() -> None:
+            if not self._halted.wait(_PLACEMENT_PAUSE):
+                ecs._reconcile_service_tasks(data["cluster"], key)
+
+        concurrency.spawn_background(again, thread_name=f"place-{service['serviceName']}")
 
     def _run_task_once(self, data: dict[str, Any]) -> Answer:
         """RunTask from outside: the same clientToken answers the tasks that it started."""
@@ -130,10 +160,19 @@ class EcsAdditions:
     def _work(self, task: Task, *args: Any) -> None:
         started = self._starting[task["taskArn"]] = threading.Event()
         try:
-            if not self._halted.is_set():
+            if self._placed(task):
                 self._original_worker(task, *args)
         finally:
             started.set()
+
+    def _placed(self, task: Task) -> bool:
+        """Wait as long as AWS needs for network interface, machine and image; False: nobody wants the task any more."""
+        end = time.monotonic() + self._settings.task_start
+        while not self._halted.is_set() and ecs._task_is_active(task["taskArn"], task):
+            if time.monotonic() >= end:
+                return True
+            self._halted.wait(0.1)
+        return False
 
     def _start_logs(self, container: Any, cdef: dict[str, Any], task_id: str) -> None:
         config = ecs._awslogs_config(cdef, task_id, container.id)
@@ -164,6 +203,8 @@ class EcsAdditions:
     def _stop_for_service(self, data: dict[str, Any]) -> Answer:
         reason = data.get("reason", "")
         task = ecs._resolve_task(data.get("task", ""), data.get("cluster", "default"))
+        if task is not None and task.get("_sick"):
+            return self._stop(data, task["_sick"], "ServiceSchedulerInitiated")
         deployment = (task or {}).get("_deployment_id") or ""
         full = f"Scaling activity initiated by (deployment {deployment})" if deployment else reason
         return self._stop(data, full, "ServiceSchedulerInitiated")
@@ -197,7 +238,7 @@ class EcsAdditions:
 
     def _finish_stop(self, task: Task) -> None:
         for target in self._targets_of(task):
-            while not self._registry.is_drained(target):
+            while not self._registry.is_drained(target, whole=self._settings.whole_deregistration):
                 time.sleep(0.02)
         # A worker in the middle of starting the task sees that it is unwanted, and ends what it began.
         started = self._starting.get(task["taskArn"])
@@ -317,6 +358,7 @@ class EcsAdditions:
                 deployment["rolloutStateReason"] = f"ECS deployment {deployment['id']} in progress."
             return deployment
 
+        replace(ecs, "_reconcile_service_tasks", scheduler.reconcile)
         # Two threads that count a service's tasks at once would both start the one that is missing.
         for name in (
             "_reconcile_service_tasks",
@@ -381,17 +423,20 @@ class EcsAdditions:
         ecs._complete_service_deployment(cluster, key)
 
     def _replace_unhealthy(self, task: Task, service: dict[str, Any], target: Target) -> None:
-        """Stop a task whose target is unhealthy, once the service's grace period is over."""
+        """Let the scheduler replace a task whose target is unhealthy, once the service's grace period is over."""
         grace = float(service.get("healthCheckGracePeriodSeconds") or 0)
         age = time.monotonic() - target.registered_at
         if age < grace:
             time.sleep(grace - age)
         if target.health is not Health.UNHEALTHY or not self._registry.holds(target):
             return
-        reason = f"Task failed ELB health checks in (target-group {target.group})"
-        if self._begin_stop(task, reason, "ServiceSchedulerInitiated"):
-            logger.warning("%s: %s", service["serviceName"], reason)
-            self._count_failure(task)
+        if task.get("_sick") or not ecs._task_is_active(task["taskArn"], task):
+            return
+        task["_sick"] = f"Task failed ELB health checks in (target-group {target.group})"
+        logger.warning("%s: %s", service["serviceName"], task["_sick"])
+        self._count_failure(task)
+        cluster = ecs._cluster_name_from_arn(task["clusterArn"])
+        ecs._reconcile_service_tasks(cluster, f"{cluster}/{service['serviceName']}")
 
     def _targets_of(self, task: Task) -> list[Target]:
         service, address = _service_of(task), ecs._task_ip(task)

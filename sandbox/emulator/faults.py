@@ -6,7 +6,10 @@
 
 `service` is the name in the request's signature (`s3`, `ecs`, `elasticloadbalancing`, `monitoring`, …); it, `action`
 and `match` (a part of the path, query or body) each match everything when left out. `times`: default 1, 0 for ever.
-Effects: `error:<status>[:<code>]`, `delay:<seconds>`, `lost_answer`, `no_answer` (dropped before anything is done).
+Effects: `error:<status>[:<code>]`, `delay:<seconds>`, `lost_answer`, `no_answer` (dropped before anything is done),
+`stale:<seconds>` (a read of ECS or of listeners answers what was so long ago, at most what was when the fault was set),
+`weights:<seconds>` (what ModifyListener writes needs so long to reach the last address), `capacity` (RunTask answers
+that there is none; a service's scheduler, which no call shows, meets it as a RunTask that `match`es `service:<name>`).
 """
 
 from __future__ import annotations
@@ -16,41 +19,22 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import asdict, dataclass
 from typing import Any
-from urllib.parse import parse_qs, unquote
 
 from hypercorn.events import Closed
 
-__all__ = ["Call", "Fault", "FaultInjection", "InvalidFaultError"]
+from sandbox.emulator.asgi import Application, Call, Message, Receive, Scope, Send, answer, error_body, read, replay
+from sandbox.emulator.history import History, is_read
+from sandbox.emulator.propagation import lag_of_this_call
+
+__all__ = ["NO_CAPACITY", "Fault", "FaultInjection", "InvalidFaultError"]
 
 logger = logging.getLogger("pointsman.faults")
 ADMIN_PATH = "/_pointsman/faults"
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
-_CREDENTIAL = re.compile(r"Credential=[^/]+/[^/]+/[^/]+/([^/]+)/aws4_request")
-_SEARCHED = 65536
-_EFFECTS = re.compile(r"error:[1-5]\d\d(:\w+)?|delay:\d+(\.\d+)?|lost_answer|no_answer")
-_CODES = {
-    400: "InvalidRequest",
-    403: "AccessDenied",
-    404: "NotFound",
-    429: "Throttling",
-    503: "ServiceUnavailable",
-}
-# S3's operations on an object that a sub-resource doesn't change, and the listings of a bucket.
-_S3_OBJECT = {
-    "PUT": "PutObject",
-    "GET": "GetObject",
-    "HEAD": "HeadObject",
-    "DELETE": "DeleteObject",
-    "POST": "PostObject",
-}
-_S3_BUCKET = {"PUT": "CreateBucket", "GET": "ListObjectsV2", "HEAD": "HeadBucket", "DELETE": "DeleteBucket"}
+_EFFECTS = re.compile(r"error:[1-5]\d\d(:\w+)?|(delay|stale|weights):\d+(\.\d+)?|lost_answer|no_answer|capacity")
+NO_CAPACITY = "Capacity is unavailable at this time. Please try again later or in a different availability zone"
+_NO_CAPACITY = {"tasks": [], "failures": [{"reason": NO_CAPACITY}]}
 
 
 class InvalidFaultError(ValueError):
@@ -74,13 +58,23 @@ class Fault:
         if not isinstance(given, dict) or set(given) - {"effect", "service", "action", "match", "times"}:
             raise InvalidFaultError("a fault is an object with effect, and on wish service, action, match and times")
         if not _EFFECTS.fullmatch(str(given.get("effect", ""))):
-            raise InvalidFaultError("effect is one of error:<status>[:<code>], delay:<seconds>, lost_answer, no_answer")
+            raise InvalidFaultError(
+                "effect is one of error:<status>[:<code>], delay:<seconds>, stale:<seconds>, weights:<seconds>, "
+                "lost_answer, no_answer, capacity"
+            )
         if not isinstance(given.get("times", 1), int) or given.get("times", 1) < 0:
             raise InvalidFaultError("times is a whole number, 0 for ever")
         return cls(**given)
 
     def fits(self, call: Call) -> bool:
         """Whether this fault is meant for the call and has not been used up."""
+        kind = self.effect.partition(":")[0]
+        if kind == "stale" and not is_read(call.service, call.action):
+            return False
+        if kind == "weights" and (call.service, call.action) != ("elasticloadbalancing", "ModifyListener"):
+            return False
+        if kind == "capacity" and (call.service, call.action) != ("ecs", "RunTask"):
+            return False
         return (
             (self.times == 0 or self.hits < self.times)
             and self.service in ("", call.service)
@@ -89,139 +83,98 @@ class Fault:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """An AWS call as far as faults tell calls apart."""
-
-    service: str
-    action: str
-    text: str
-    is_json: bool
-
-    @classmethod
-    def read(cls, scope: Scope, body: bytes) -> Call:
-        """Service from the signature, action from X-Amz-Target, Action, or S3's method and path."""
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        query = scope.get("query_string", b"").decode("latin-1")
-        signed = _CREDENTIAL.search(headers.get("authorization", "") or unquote(query))
-        service = signed.group(1) if signed else ""
-        target = headers.get("x-amz-target", "")
-        text = body[:_SEARCHED].decode("utf-8", "replace")
-        operation = re.search(r"/operation/(\w+)$", scope["path"])
-        if target:
-            action = target.rpartition(".")[2]
-        elif service == "s3":
-            action = _s3_action(scope["method"], scope["path"], parse_qs(query, keep_blank_values=True), headers)
-        elif operation:
-            action = operation.group(1)
-        else:
-            form = parse_qs(text) if "form-urlencoded" in headers.get("content-type", "") else {}
-            action = (form.get("Action") or parse_qs(query).get("Action") or [""])[0]
-        searched = f"{scope['path']}?{unquote(query)}\n{text}\n{unquote(text)}"
-        return cls(service, action, searched, is_json=bool(target))
-
-
-def _s3_action(method: str, path: str, query: dict[str, list[str]], headers: dict[str, str]) -> str:
-    key = path.strip("/").partition("/")[2]
-    if "uploadId" in query or "uploads" in query:
-        return {"PUT": "UploadPart", "DELETE": "AbortMultipartUpload"}.get(
-            method, "CreateMultipartUpload" if "uploads" in query else "CompleteMultipartUpload"
-        )
-    if not path.strip("/"):
-        return "ListBuckets"
-    if not key:
-        if "versioning" in query:
-            return {"PUT": "PutBucketVersioning", "GET": "GetBucketVersioning"}[method]
-        if "versions" in query:
-            return "ListObjectVersions"
-        return "DeleteObjects" if method == "POST" else _S3_BUCKET.get(method, "")
-    if method == "PUT" and "x-amz-copy-source" in headers:
-        return "CopyObject"
-    return _S3_OBJECT.get(method, "")
-
-
 class FaultInjection:
-    """ASGI middleware in front of the emulator; without faults it passes everything through untouched."""
+    """ASGI middleware in front of the emulator; without faults and lag it passes everything through untouched."""
 
-    def __init__(self, application: Application) -> None:
+    def __init__(self, application: Application, describe_lag: float = 0) -> None:
         self._application = application
+        self._lag = describe_lag
+        self._history = History(wanted=self._wants_history)
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
+
+    def start(self) -> None:
+        """Begin to keep what reads may be answered from."""
+        self._history.start()
+
+    def capacity_is_short(self, group: str) -> bool:
+        """Whether a task that a service wants started meets the fault `capacity`."""
+        call = Call("ecs", "RunTask", group, is_json=True)
+        return self._take(call, only="capacity") is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the admin path, spoil a call that a fault is meant for, or pass the call on."""
         if scope["type"] == "http" and scope["path"] == ADMIN_PATH:
             await self._administer(scope, receive, send)
-        elif scope["type"] != "http" or not self._faults:
+        elif scope["type"] != "http" or not (self._faults or self._lag):
             await self._application(scope, receive, send)
         else:
             await self._inspect(scope, receive, send)
 
     async def _inspect(self, scope: Scope, receive: Receive, send: Send) -> None:
-        messages, body = await _read(receive)
+        messages, body = await read(receive)
         call = Call.read(scope, body)
         fault = self._take(call)
-        replayed = _replay(messages, receive)
+        replayed = replay(messages, receive)
         if fault is None:
-            await self._application(scope, replayed, send)
+            await self._pass(call, self._lag, scope, replayed, send)
             return
         logger.warning("fault %s on %s %s", fault.effect, call.service, call.action)
         kind, _, argument = fault.effect.partition(":")
         if kind == "error":
             status, _, code = argument.partition(":")
-            await _answer(send, int(status), *_error_body(call, int(status), code))
+            await answer(send, int(status), *error_body(call, int(status), code))
         elif kind == "delay":
             await asyncio.sleep(float(argument))
             await self._application(scope, replayed, send)
+        elif kind == "stale":
+            await self._pass(call, float(argument), scope, replayed, send)
+        elif kind == "weights":
+            with lag_of_this_call(float(argument)):
+                await self._application(scope, replayed, send)
+        elif kind == "capacity":
+            await answer(send, 200, "application/x-amz-json-1.1", json.dumps(_NO_CAPACITY).encode())
         else:
             if kind == "lost_answer":
                 await self._application(scope, replayed, _swallow)
             await _drop_connection(send)
 
-    def _take(self, call: Call) -> Fault | None:
+    async def _pass(self, call: Call, lag: float, scope: Scope, receive: Receive, send: Send) -> None:
+        if not lag or not is_read(call.service, call.action):
+            await self._application(scope, receive, send)
+            return
+        with self._history.as_of(lag):
+            await self._application(scope, receive, send)
+
+    def _wants_history(self) -> bool:
+        return bool(self._lag) or any(fault.effect.startswith("stale:") for fault in self._faults)
+
+    def _take(self, call: Call, only: str = "") -> Fault | None:
         with self._lock:
             for fault in self._faults:
-                if fault.fits(call):
+                if only in ("", fault.effect) and fault.fits(call):
                     fault.hits += 1
                     return fault
         return None
 
     async def _administer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        _, body = await _read(receive)
+        _, body = await read(receive)
         try:
             if scope["method"] == "POST":
                 given = json.loads(body)
                 new = [Fault.read(one) for one in (given if isinstance(given, list) else [given])]
                 with self._lock:
                     self._faults = [*self._faults, *new]
+                if self._wants_history():
+                    self._history.take()
             elif scope["method"] == "DELETE":
                 with self._lock:
                     self._faults = []
         except ValueError as error:
-            await _answer(send, 400, "application/json", json.dumps({"message": str(error)}).encode())
+            await answer(send, 400, "application/json", json.dumps({"message": str(error)}).encode())
             return
         listed = [asdict(fault) for fault in self._faults]
-        await _answer(send, 200, "application/json", json.dumps({"faults": listed}).encode())
-
-
-async def _read(receive: Receive) -> tuple[list[Message], bytes]:
-    messages: list[Message] = []
-    body = b""
-    while True:
-        message = await receive()
-        messages.append(message)
-        body += message.get("body", b"")
-        if message["type"] != "http.request" or not message.get("more_body"):
-            return messages, body
-
-
-def _replay(messages: list[Message], receive: Receive) -> Receive:
-    waiting = list(messages)
-
-    async def replayed() -> Message:
-        return waiting.pop(0) if waiting else await receive()
-
-    return replayed
+        await answer(send, 200, "application/json", json.dumps({"faults": listed}).encode())
 
 
 async def _swallow(_: Message) -> None:
@@ -236,22 +189,3 @@ async def _drop_connection(send: Send) -> None:
         raise RuntimeError("the server under the emulator is not hypercorn: a connection can't be dropped")
     stream.closed = True
     await protocol.send(Closed())
-
-
-async def _answer(send: Send, status: int, content_type: str, body: bytes) -> None:
-    headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-def _error_body(call: Call, status: int, code: str) -> tuple[str, bytes]:
-    code = code or _CODES.get(status, "InternalError")
-    message = "A fault that a test asked for."
-    if call.is_json:
-        return "application/x-amz-json-1.1", json.dumps({"__type": code, "message": message}).encode()
-    error = f"<Code>{code}</Code><Message>{message}</Message>"
-    if call.service == "s3":
-        return "application/xml", f"<Error>{error}<RequestId>fault</RequestId></Error>".encode()
-    return "text/xml", (
-        f"<ErrorResponse><Error><Type>Receiver</Type>{error}</Error><RequestId>fault</RequestId></ErrorResponse>"
-    ).encode()

@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 
 from sandbox.emulator.data_plane import DataPlane
+from sandbox.emulator.network import target_is_reached
 from sandbox.emulator.routing import load_balancers_of, scope_of
 from sandbox.emulator.settings import Settings
 from sandbox.emulator.targets import Health, Target, TargetRegistry, Thresholds
@@ -89,6 +90,8 @@ class HealthChecks:
         """None when the check passed, else reason code and description."""
         assert self._session is not None
         port = target.port if group["HealthCheckPort"] == "traffic-port" else int(group["HealthCheckPort"])
+        if not target_is_reached(target.group, target.host, port):
+            return "Target.Timeout", "Request timed out"
         host = f"[{target.host}]" if ":" in target.host else target.host
         timeout = float(group["HealthCheckTimeoutSeconds"])
         matcher = group["Matcher"]["HttpCode"]

@@ -1,4 +1,4 @@
-"""One real socket for each ALB listener, on the listener's own port."""
+"""Real sockets for each ALB listener: its own port, on each of the load balancer's addresses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sandbox.emulator.proxy import MAX_LINE, Proxy
 from sandbox.emulator.settings import Settings
 from sandbox.emulator.upstream import tls
 
-__all__ = ["ListenerSockets", "PortUnavailableError"]
+__all__ = ["ListenerSockets", "PortUnavailableError", "discard"]
 
 logger = logging.getLogger("pointsman.listeners")
 _GOODBYE = 5.0
@@ -29,8 +29,7 @@ class PortUnavailableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Open:
-    socket: socket.socket
-    server: asyncio.Server
+    servers: tuple[asyncio.Server, ...]
     http: web.Server
 
 
@@ -40,30 +39,26 @@ class ListenerSockets:
     def __init__(self, plane: DataPlane, proxy: Proxy, settings: Settings) -> None:
         self._plane = plane
         self._proxy = proxy
-        self._host = settings.listener_host
+        self._hosts = settings.listener_hosts
         self._open: dict[str, _Open] = {}
 
-    def bind(self, port: int) -> socket.socket:
-        """Bind and listen on the port, so that a failure is known before the listener exists."""
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    def bind(self, port: int) -> list[socket.socket]:
+        """Bind and listen on the port of each address, so that a failure is known before the listener exists."""
+        bound: list[socket.socket] = []
         try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind((self._host, port))
-            sock.listen(512)
-            sock.setblocking(False)
-        except OSError as error:
-            sock.close()
-            raise PortUnavailableError(
-                f"the sandbox opens each listener's port on {self._host}, but port {port} can't be opened there: "
-                f"{error.strerror}. Stop what uses it, or choose another listener port."
-            ) from error
-        return sock
+            for host in self._hosts:
+                bound.append(_bind(host, port))
+        except PortUnavailableError:
+            discard(bound)
+            raise
+        return bound
 
-    def serve(self, listener_arn: str, sock: socket.socket, protocol: str) -> None:
-        """Answer on a bound socket; a socket that this listener had before is closed."""
+    def serve(self, listener_arn: str, bound: list[socket.socket], protocol: str) -> None:
+        """Answer on bound sockets; those that this listener had before are closed."""
         before = self._open.get(listener_arn)
-        self._open[listener_arn] = self._plane.call(self._start(listener_arn, sock, protocol))
-        logger.info("listener %s open on %s:%d", listener_arn.rsplit("/", 1)[-1], *sock.getsockname()[:2])
+        self._open[listener_arn] = self._plane.call(self._start(listener_arn, bound, protocol))
+        addresses = ", ".join("{}:{}".format(*sock.getsockname()[:2]) for sock in bound)
+        logger.info("listener %s open on %s", listener_arn.rsplit("/", 1)[-1], addresses)
         if before is not None:
             self._plane.submit(self._stop(before))
 
@@ -81,7 +76,7 @@ class ListenerSockets:
         for listener_arn in list(self._open):
             self.close(listener_arn)
 
-    async def _start(self, listener_arn: str, sock: socket.socket, protocol: str) -> _Open:
+    async def _start(self, listener_arn: str, bound: list[socket.socket], protocol: str) -> _Open:
         http: web.Server = web.Server(
             functools.partial(self._proxy.handle, listener_arn),
             keepalive_timeout=_IDLE,
@@ -90,16 +85,39 @@ class ListenerSockets:
             max_field_size=MAX_LINE,
         )
         context = _self_signed() if protocol == "HTTPS" else None
-        server = await self._plane.loop.create_server(http, sock=sock, ssl=context)
-        return _Open(sock, server, http)
+        servers = [await self._plane.loop.create_server(http, sock=sock, ssl=context) for sock in bound]
+        return _Open(tuple(servers), http)
 
     async def _stop_listening(self, opened: _Open) -> None:
-        opened.server.close()
+        for server in opened.servers:
+            server.close()
 
     async def _stop(self, opened: _Open) -> None:
-        opened.server.close()
+        await self._stop_listening(opened)
         opened.http.pre_shutdown()
         await opened.http.shutdown(_GOODBYE)
+
+
+def discard(bound: list[socket.socket]) -> None:
+    """Close sockets that no listener got."""
+    for sock in bound:
+        sock.close()
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(512)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise PortUnavailableError(
+            f"the sandbox opens each listener's port on {host}, but port {port} can't be opened there: "
+            f"{error.strerror}. Stop what uses it, or choose another listener port."
+        ) from error
+    return sock
 
 
 @functools.cache

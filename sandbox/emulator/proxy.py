@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balance
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from http import HTTPStatus
@@ -18,6 +19,8 @@ from aiohttp import hdrs, web
 from yarl import URL
 
 from sandbox.emulator.metrics import Metrics
+from sandbox.emulator.network import client_reaches, target_is_reached
+from sandbox.emulator.propagation import Propagation
 from sandbox.emulator.routing import Action, resolve_weights, scope_of
 from sandbox.emulator.settings import Settings
 from sandbox.emulator.targets import Target, TargetRegistry
@@ -40,6 +43,7 @@ _HOP_BY_HOP = frozenset(
     }
 )
 _CHUNK = 65536
+_PATIENCE = 60.0
 MAX_LINE = 16384
 """Longest request line and header that an ALB takes, in bytes."""
 
@@ -58,9 +62,13 @@ class _Relayed(web.StreamResponse):
 class Proxy:
     """Carries requests of all listeners; lives on the data plane's loop."""
 
-    def __init__(self, registry: TargetRegistry, metrics: Metrics, settings: Settings) -> None:
+    def __init__(
+        self, registry: TargetRegistry, metrics: Metrics, propagation: Propagation, settings: Settings
+    ) -> None:
         self._registry = registry
         self._metrics = metrics
+        self._propagation = propagation
+        self._connect_timeout = settings.target_connect_timeout
         self._timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=settings.target_connect_timeout, sock_read=settings.target_idle_timeout
         )
@@ -92,6 +100,8 @@ class Proxy:
         listener = alb._listeners.get_scoped(account, region, listener_arn)
         if listener is None:
             return _own_answer(503)
+        if not client_reaches(listener["LoadBalancerArn"], listener["Port"], request.remote or "127.0.0.1"):
+            return await _silence(request)
         with responses.request_scope(account, region):
             return await self._route(listener, request)
 
@@ -100,7 +110,10 @@ class Proxy:
         headers = _joined(request)
         path, _, query = request.raw_path.partition("?")
         parameters = parse_qs(query, keep_blank_values=True)
-        actions = _matching_actions(listener, request.method, request.path, headers, parameters)
+        actions = _matching_rule(listener, request.method, request.path, headers, parameters)
+        if actions is None:
+            newest = list(listener.get("DefaultActions", []))
+            actions = self._propagation.actions(listener["ListenerArn"], _own_address(request), newest)
         outgoing = alb._target_headers(balancer, listener, headers, request.remote or "127.0.0.1")
         host = outgoing.get("host", "")
         preserve = alb._lb_attr(balancer, "routing.http.preserve_host_header.enabled", "false") == "true"
@@ -145,6 +158,9 @@ class Proxy:
         self, balancer: str, target: Target, request: web.BaseRequest, headers: dict[str, str]
     ) -> web.StreamResponse:
         assert self._session is not None
+        if not target_is_reached(target.group, target.host, target.port):
+            await asyncio.sleep(self._connect_timeout)
+            return self._failed(balancer, target, 504, "no security group lets it through")
         host = f"[{target.host}]" if ":" in target.host else target.host
         url = URL(f"http://{host}:{target.port}{request.raw_path}", encoded=True)
         sent = {name: value for name, value in headers.items() if name not in _HOP_BY_HOP and name != "expect"}
@@ -200,22 +216,37 @@ async def _body(request: web.BaseRequest) -> aiohttp.StreamReader | None:
     return request.content
 
 
-def _matching_actions(
+async def _silence(request: web.BaseRequest) -> web.StreamResponse:
+    """What a client gets whom no security group admits: nothing, until it gives up."""
+    end = time.monotonic() + _PATIENCE
+    while request.transport is not None and time.monotonic() < end:
+        await asyncio.sleep(0.1)
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=503)
+
+
+def _own_address(request: web.BaseRequest) -> str:
+    name = request.transport.get_extra_info("sockname") if request.transport is not None else None
+    return str(name[0]) if name else ""
+
+
+def _matching_rule(
     listener: dict[str, Any],
     method: str,
     path: str,
     headers: dict[str, str],
     parameters: dict[str, list[str]],
-) -> list[Action]:
+) -> list[Action] | None:
+    """The actions of the first rule that fits; None: the default ones."""
     rules = [rule for rule in alb._rules.values() if rule.get("ListenerArn") == listener["ListenerArn"]]
     for rule in sorted(rules, key=alb._rule_sort_key):
+        if rule.get("IsDefault"):
+            return None
         conditions = rule.get("Conditions", [])
-        if rule.get("IsDefault") or all(
-            alb._match_condition(condition, method, path, headers, parameters) for condition in conditions
-        ):
-            actions: list[Action] = rule.get("Actions") or []
-            return actions or list(listener.get("DefaultActions", []))
-    return list(listener.get("DefaultActions", []))
+        if all(alb._match_condition(condition, method, path, headers, parameters) for condition in conditions):
+            return rule.get("Actions") or None
+    return None
 
 
 def _joined(request: web.BaseRequest) -> dict[str, str]:

@@ -12,14 +12,18 @@ from collections.abc import Awaitable, Callable
 from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 
-from sandbox.emulator import alb, echoes, ecr, iam
+from sandbox.emulator import alb, echoes, ecr, iam, network, trust
 from sandbox.emulator.cleanup import remove_leftovers
 from sandbox.emulator.data_plane import DataPlane
 from sandbox.emulator.ecs import EcsAdditions
 from sandbox.emulator.faults import FaultInjection
+from sandbox.emulator.guard import Guard
 from sandbox.emulator.health import HealthChecks
 from sandbox.emulator.listeners import ListenerSockets
+from sandbox.emulator.logs import LateLogs
 from sandbox.emulator.metrics import Metrics
+from sandbox.emulator.pace import Pace
+from sandbox.emulator.propagation import Propagation
 from sandbox.emulator.proxy import Proxy
 from sandbox.emulator.settings import Settings
 from sandbox.emulator.targets import TargetRegistry
@@ -38,13 +42,19 @@ class _Emulator:
         self._plane = DataPlane()
         self._registry = TargetRegistry()
         self._metrics = Metrics(self._registry, settings)
-        self._proxy = Proxy(self._registry, self._metrics, settings)
+        self._propagation = Propagation(settings)
+        self._proxy = Proxy(self._registry, self._metrics, self._propagation, settings)
         self._checks = HealthChecks(self._plane, self._registry, settings)
         self._sockets = ListenerSockets(self._plane, self._proxy, settings)
-        self._ecs = EcsAdditions(self._registry)
-        alb.install(self._registry, self._sockets, self._metrics)
+        self._faults = FaultInjection(app.app, settings.describe_lag)
+        self._application = Guard(Pace(self._faults, settings))
+        self._ecs = EcsAdditions(self._registry, settings, self._faults.capacity_is_short)
+        alb.install(self._registry, self._sockets, self._metrics, self._propagation)
+        network.install(settings.listener_hosts)
         self._ecs.install()
+        LateLogs(settings.log_delay).install()
         iam.install()
+        trust.install(settings)
         ecr.install(settings)
         echoes.install()
 
@@ -54,6 +64,7 @@ class _Emulator:
         self._plane.call(self._proxy.open())
         self._plane.call(self._checks.open())
         self._plane.submit(self._metrics.run())
+        self._faults.start()
 
     def stop(self) -> None:
         """Start nothing more, remove every container, close every socket."""
@@ -87,8 +98,7 @@ class _Emulator:
         config.loglevel = "WARNING"
         config.accesslog = None
         trigger: Callable[[], Awaitable[object]] = stopping.wait
-        application = FaultInjection(app.app)
-        await hypercorn_serve(application, config, shutdown_trigger=trigger)  # type: ignore[arg-type]
+        await hypercorn_serve(self._application, config, shutdown_trigger=trigger)  # type: ignore[arg-type]
 
 
 def run(settings: Settings) -> None:

@@ -154,11 +154,13 @@ class TargetRegistry:
         with self._lock:
             target.open_requests -= 1
 
-    def is_drained(self, target: Target) -> bool:
-        """Whether a deregistered target has no open request left, or its delay has passed."""
+    def is_drained(self, target: Target, *, whole: bool = False) -> bool:
+        """Whether a deregistered target has no open request left, or its delay has passed; `whole`: only the latter."""
         with self._lock:
-            overdue = target.drained_at is not None and target.drained_at <= time.monotonic()
-            return target.open_requests <= 0 or overdue
+            if target.drained_at is None:
+                return target.open_requests <= 0
+            overdue = target.drained_at <= time.monotonic()
+            return overdue or (target.open_requests <= 0 and not whole)
 
     def mark_unused(self, target: Target) -> None:
         """The target's group is in no listener: no checks, no traffic."""

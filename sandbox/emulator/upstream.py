@@ -16,16 +16,19 @@ __all__ = [
     "alb",
     "app",
     "cloudwatch",
+    "cloudwatch_logs",
     "concurrency",
     "ec2",
     "ecr",
     "ecs",
     "ecs_metadata",
+    "iam",
     "iam_actions",
     "iam_evaluator",
     "replace",
     "responses",
     "router",
+    "sts",
     "tls",
 ]
 
@@ -62,37 +65,44 @@ import ministack.core.router as _router  # noqa: E402
 import ministack.core.tls as _tls  # noqa: E402
 import ministack.services.alb as _alb  # noqa: E402
 import ministack.services.cloudwatch as _cloudwatch  # noqa: E402
+import ministack.services.cloudwatch_logs as _cloudwatch_logs  # noqa: E402
 import ministack.services.ec2 as _ec2  # noqa: E402
 import ministack.services.ecr as _ecr  # noqa: E402
 import ministack.services.ecs as _ecs  # noqa: E402
 import ministack.services.ecs_metadata as _ecs_metadata  # noqa: E402
+import ministack.services.iam as _iam  # noqa: E402
+import ministack.services.sts as _sts  # noqa: E402
 
 alb: Any = _alb
 app: Any = _app
 cloudwatch: Any = _cloudwatch
+cloudwatch_logs: Any = _cloudwatch_logs
 concurrency: Any = _concurrency
 ec2: Any = _ec2
 ecr: Any = _ecr
 ecs: Any = _ecs
 ecs_metadata: Any = _ecs_metadata
+iam: Any = _iam
 iam_actions: Any = _iam_actions
 iam_evaluator: Any = _iam_evaluator
 responses: Any = _responses
 router: Any = _router
+sts: Any = _sts
 tls: Any = _tls
 
 
 def replace(module: Any, name: str, replacement: Any) -> Any:
     """Put `replacement` in the place of `module.name` and return what stood there.
 
-    A handler that MiniStack also keeps in `_ACTION_MAP` is replaced there too.
+    A handler that MiniStack also keeps in a table of actions is replaced there too.
     """
     if not hasattr(module, name):
         raise WrongMiniStackError(f"{module.__name__} has no {name}: this is not MiniStack {MINISTACK_VERSION}")
     original = getattr(module, name)
     setattr(module, name, replacement)
-    actions = getattr(module, "_ACTION_MAP", {})
-    for action, handler in actions.items():
-        if handler is original:
-            actions[action] = replacement
+    for table in ("_ACTION_MAP", "_IAM_HANDLERS"):
+        actions = getattr(module, table, {})
+        for action, handler in actions.items():
+            if handler is original:
+                actions[action] = replacement
     return original
