@@ -41,7 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure what is asked for, print it and write it down; 1 with one sentence where that is not possible."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the running sandbox.")
     parser.add_argument("part", nargs="?", choices=PARTS, help="only this part; all of them if left out")
-    part = parser.parse_args(arguments).part
+    parser.add_argument("--profile", choices=["plain", "aws"], help="the profile that the emulator must have")
+    asked = parser.parse_args(arguments)
+    part = asked.part
     began = time.monotonic()
 
     def say(line: str) -> None:
@@ -49,6 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         ground = Ground(say)
+        if asked.profile:
+            ground.require_profile(asked.profile)
         for name in [part] if part else PARTS:
             say(f"measuring {name}")
             about = {

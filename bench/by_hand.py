@@ -66,6 +66,8 @@ class ByHand:
         self._secret_arns: dict[str, str] = {}
         self._infrastructure = ground.infrastructure
         self._number = int(time.time())
+        self.migrations: list[float] = []
+        """How long each migration's container worked, in seconds."""
 
     def __enter__(self) -> Self:
         try:
@@ -178,6 +180,7 @@ class ByHand:
             if time.monotonic() > end:
                 raise Permanent("The migration by hand did not end", why=f"waited {_WAIT_SECONDS:g} s")
             time.sleep(_POLL_SECONDS)
+        self.migrations.append(_seconds_of(task))
         if task["containers"][0].get("exitCode") != 0:
             raise Permanent("The migration by hand failed", why=str(task.get("stoppedReason")))
 
@@ -292,3 +295,8 @@ class ByHand:
                     self._folder,
                 )
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _seconds_of(task: Mapping[str, Any]) -> float:
+    ended = task.get("executionStoppedAt") or task["stoppedAt"]
+    return round(float((ended - task["startedAt"]).total_seconds()), 3)

@@ -12,8 +12,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench.waterfall import Latencies
 from core.errors import Permanent, Refused
 from core.record import Live
+from sandbox.emulator.settings import Settings as EmulatorSettings
 from sandbox.operator import Operator, Run
 from sandbox.parts import Sandbox
 from sandbox.settings import CODE
@@ -48,6 +50,31 @@ class Ground:
         found = self.operator.record().live
         assert found is not None
         return found
+
+    def emulator(self) -> EmulatorSettings:
+        """Return what the running emulator was started with."""
+        pid = self.sandbox.pid("aws")
+        environ = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+        return EmulatorSettings.from_environment(dict(entry.partition("=")[::2] for entry in environ))
+
+    def require_profile(self, profile: str) -> None:
+        """Raise `Refused` where the running emulator has another profile."""
+        found = self.emulator().profile
+        if found != profile:
+            raise Refused(
+                f"The sandbox runs with profile {found}",
+                do=f"Start it with the other one: `POINTSMAN_EMULATOR_PROFILE={profile} make demo`.",
+            )
+
+    def latencies(self) -> Latencies:
+        """Return what the emulated AWS itself takes."""
+        emulator, health = self.emulator(), self.operator.settings.provision.environment.get("health_check")
+        checks = health if isinstance(health, dict) else {}
+        # Where a new target is asked at once, its interval is no latency of AWS's.
+        first = emulator.initial_probe_interval == float("inf")
+        interval = float(checks.get("interval", 15)) * emulator.health_interval_scale
+        healthy = float(checks.get("healthy_threshold", 2)) * interval if first else 0.0
+        return Latencies(emulator.task_start, healthy, emulator.weights_lag, emulator.log_delay)
 
     def push_fresh(self) -> str:
         """Push a version that no layer cache knows; return its tag."""

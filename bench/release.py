@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.by_hand import STEPS, ByHand
 from bench.ground import Ground
+from bench.waterfall import critical_path, needs_of_a_release, waterfall
 
 __all__ = ["measure_release", "release_table"]
 
@@ -33,6 +34,9 @@ def measure_release(ground: Ground, times: int = 3) -> dict[str, Any]:
     flow = median(run["seconds"] for run in released)
     command = median(run["seconds_from_command"] for run in released)
     hand_total = median(sum(steps.values()) for steps in by_hand)
+    steps_by_hand = {name: round(median(steps[name] for steps in by_hand), 3) for name in STEPS}
+    migration = median(hand.migrations[1:])
+    paper, path = critical_path(needs_of_a_release(steps_by_hand, ground.latencies(), migration=migration))
     without_init = median(sum(steps.values()) - steps["init"] for steps in by_hand)
     return {
         "n": times,
@@ -45,11 +49,14 @@ def measure_release(ground: Ground, times: int = 3) -> dict[str, Any]:
             "runs": released,
         },
         "by_hand": {
-            "steps": {name: round(median(steps[name] for steps in by_hand), 3) for name in STEPS},
+            "steps": steps_by_hand,
+            "migration_itself": migration,
             "seconds": round(hand_total, 3),
             "seconds_without_init": round(without_init, 3),
             "runs": by_hand,
         },
+        "profile": ground.emulator().profile,
+        "critical_path": {"seconds": round(paper, 3), "path": path, "ratio": round(flow / paper, 3)},
         "ratio": round(flow / hand_total, 3),
         "ratio_from_command": round(command / hand_total, 3),
         "ratio_without_init": round(flow / without_init, 3),
@@ -69,6 +76,7 @@ def _release(ground: Ground) -> dict[str, Any]:
         "seconds_from_command": round(ground.first_in(run_id, "Completed") - began, 3),
         "steps": {step.name: step.seconds or 0.0 for step in attempt.steps},
         "outcomes": {step.name: step.outcome for step in attempt.steps},
+        "waterfall": [[bar.step, bar.start, bar.seconds] for bar in waterfall(attempt.steps)],
     }
 
 
@@ -85,3 +93,10 @@ def release_table(found: dict[str, Any], line: Callable[..., None]) -> None:
     line("  ratio, from the command", found["ratio_from_command"])
     line("  ratio, from Running, by hand without init", found["ratio_without_init"])
     line("  sum of step times / flow wall time", release["sum_of_steps_to_flow"])
+    paper = found["critical_path"]
+    line(f"  critical path on paper, profile {found['profile']}", paper["seconds"])
+    line("  release / critical path", paper["ratio"])
+    line(f"    {' → '.join(paper['path'])}")
+    line("waterfall of the last one: starts at, takes", "start", "seconds")
+    for name, start, seconds in release["runs"][-1]["waterfall"]:
+        line(f"  {name}", start, seconds)

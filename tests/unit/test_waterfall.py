@@ -33,10 +33,10 @@ def test_a_releases_init_costs_nothing_beside_its_build() -> None:
     assert seconds == pytest.approx(2.0 + 0.5 + 3.0 + 2.0 + 1.0)
 
 
-def test_aws_own_latencies_are_on_the_path_twice_for_tasks_and_once_for_weights() -> None:
+def test_aws_own_latencies_are_on_the_path_twice_for_tasks_and_once_for_the_rest() -> None:
     quick, _ = critical_path(needs_of_a_release(COMMANDS, Latencies(), migration=1.0))
-    slow, _ = critical_path(needs_of_a_release(COMMANDS, Latencies(35, 10, 5), migration=1.0))
-    assert slow - quick == pytest.approx(2 * 35 + 10 + 5)
+    slow, _ = critical_path(needs_of_a_release(COMMANDS, Latencies(35, 10, 5, 3), migration=1.0))
+    assert slow - quick == pytest.approx(2 * 35 + 10 + 5 + 3)
 
 
 def test_the_waterfall_starts_with_the_first_step() -> None:
