@@ -37,6 +37,8 @@ from tests.unit.fakes import Block, FakeAws, operation_of
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[2]
+# Only with an endpoint of its own may a registry stand elsewhere than at AWS.
+EMULATED = '[aws]\nendpoint_url = "http://127.0.0.1:4566"\n'
 DOCKERFILE = """\
 FROM scratch AS base
 ARG WORD=none
@@ -118,7 +120,7 @@ def _wait(ready: Callable[[], bool], seconds: float = 30) -> None:
 def operation(place: Place) -> Iterator[Operation]:
     host = DockerHost()
     account = Account(registry=place.ecr)
-    made = operation_of(account, settings_with(), owner(), docker_host=host)
+    made = operation_of(account, settings_with(EMULATED), owner(), docker_host=host)
     infrastructure = INFRASTRUCTURE.model_copy(update={"ecr_repository_url": place.repository})
     made.store.change_environment(lambda r: environment(infrastructure=infrastructure))
     with disable_run_logger():
@@ -146,7 +148,7 @@ def checkout_of(folder: Path, word: str) -> Checkout:
 
 def configure(operation: Operation, more: str) -> None:
     assert isinstance(operation.block, Block)
-    operation.block.settings = settings_with(more)
+    operation.block.settings = settings_with(EMULATED + more)
 
 
 def tags(operation: Operation, place: Place) -> set[str]:
