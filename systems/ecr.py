@@ -25,6 +25,7 @@ _MEDIA_TYPES = [
     "application/vnd.oci.image.manifest.v1+json",
     *_INDEXES,
 ]
+_LONGEST_CONFIGURATION = 1024 * 1024
 # https://docs.docker.com/build/metadata/attestations/attestation-storage/
 _ATTESTATION = "vnd.docker.reference.type"
 
@@ -121,11 +122,26 @@ def _labels(aws: AwsClients, repository: str, config_digest: str) -> dict[str, s
     with aws_errors(f"reading the configuration of an image in {repository}"):
         url = aws("ecr").get_download_url_for_layer(repositoryName=repository, layerDigest=config_digest)["downloadUrl"]
     try:
-        answer = httpx.get(url, timeout=10, follow_redirects=True)
-        answer.raise_for_status()
+        content = _read_configuration(url)
     except httpx.TransportError as error:
         raise Transient("The image's configuration could not be read", why=str(error)) from error
     except httpx.HTTPStatusError as error:
         raise Permanent("The image's configuration could not be read", why=str(error)) from error
-    labels: dict[str, str] = answer.json().get("config", {}).get("Labels") or {}
+    labels: dict[str, str] = json.loads(content).get("config", {}).get("Labels") or {}
     return labels
+
+
+def _read_configuration(url: str) -> bytes:
+    """Return an image's configuration; whoever pushed the image wrote it, at any length."""
+    content = b""
+    with httpx.stream("GET", url, timeout=10, follow_redirects=True) as answer:
+        answer.raise_for_status()
+        for part in answer.iter_bytes():
+            content += part
+            if len(content) > _LONGEST_CONFIGURATION:
+                raise Permanent(
+                    "The image's configuration could not be read",
+                    why=f"it is longer than {_LONGEST_CONFIGURATION} bytes",
+                    do="Look at the image in ECR: it was not built by a release.",
+                )
+    return content
