@@ -88,7 +88,7 @@ def test_the_account_is_applied_and_a_second_plan_is_empty(moto: Moto, tmp_path:
         state_bucket="cursive-team-connections-state",
         github_repository="cursive-team/connections",
         operator_principal_arns=[f"arn:aws:iam::{ACCOUNT}:root"],
-        pipeline_principal_arns=[f"arn:aws:iam::{ACCOUNT}:root"],
+        pipeline_principal_arns=[f"arn:aws:iam::{ACCOUNT}:role/release-worker"],
     )
     assert root.still_wanted() == {}
 
