@@ -207,7 +207,9 @@ class Traffic(_Section):
     """How the production listener is reached and watched."""
 
     host: str | None = Field(default=None, description="Name in requests; the load balancer's own by default.")
-    connect_to: str | None = Field(default=None, description="Address to connect to instead of resolving the name.")
+    connect_to: str | list[str] | None = Field(
+        default=None, description="Address to connect to instead of resolving the name, or several of them."
+    )
     answers: int = Field(default=10, ge=1, le=1_000, description="Answers in a row that prove a release.")
     version_path: str = Field(default="/version", pattern=r"^/")
     https: bool = Field(default=False, description="Whether the production listener speaks HTTPS.")

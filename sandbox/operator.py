@@ -103,9 +103,9 @@ class Operator:
             raise Permanent(f"The webhook answered {answer.status_code}", why=answer.text)
         return str(answer.json()["flow_run_id"])
 
-    def run(self, flow: str, **parameters: Any) -> str:
-        """Run a deployment of the sandbox, as `prefect deployment run` does; return the run's id."""
-        found = self.api.get(f"/deployments/name/{flow}/{STAGE}").raise_for_status().json()
+    def run(self, flow: str, *, deployment: str = STAGE, **parameters: Any) -> str:
+        """Run a deployment, the sandbox's by default, as `prefect deployment run` does; return the run's id."""
+        found = self.api.get(f"/deployments/name/{flow}/{deployment}").raise_for_status().json()
         body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
         made = self.api.post(f"/deployments/{found['id']}/create_flow_run", json=body).raise_for_status()
         return str(made.json()["id"])

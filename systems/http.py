@@ -32,17 +32,17 @@ class Addresses:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A listener as a client reaches it: the name it asks for and, where that does not resolve, an address."""
+    """A listener as a client reaches it: the name it asks for and, where that does not resolve, its addresses."""
 
     scheme: str
     host: str
     port: int
-    connect_to: str | None = None
+    connect_to: tuple[str, ...] = ()
 
     def addresses(self) -> Addresses:
         """Return every address that the name resolves to, told apart by whether there is a route to it."""
         if self.connect_to:
-            return Addresses((self.connect_to,))
+            return Addresses(self.connect_to)
         found = tuple(dict.fromkeys(str(entry[4][0]) for entry in self._resolve()))
         reachable = tuple(address for address in found if _has_route(address, self.port))
         if not reachable:

@@ -36,7 +36,8 @@ def endpoint_of(settings: EnvironmentSettings, alb_dns_name: str, colour: Colour
     production = 443 if traffic.https else settings.ports.production
     port = production if colour is None else settings.ports.test(colour)
     host = (traffic.host if colour is None else None) or alb_dns_name
-    return Endpoint(scheme, host, port, traffic.connect_to)
+    given = [traffic.connect_to] if isinstance(traffic.connect_to, str) else traffic.connect_to or []
+    return Endpoint(scheme, host, port, tuple(given))
 
 
 def addresses_of(endpoint: Endpoint) -> tuple[str, ...]:

@@ -172,8 +172,8 @@ def refused(operator: Operator, live: Live) -> dict[str, Failed]:
         "no leading v": {"tag": "1.4.0"},
         "missing": {"tag": "v0.0.404"},
         "off main": {"tag": off_main},
-        "unknown environment": {"tag": "v1.4.0", "environment": "nowhere"},
-        "missing block": {"tag": "v1.4.0", "environment": "production"},
+        "another environment": {"tag": "v1.4.0", "environment": "production"},
+        "missing block": {"tag": "v1.4.0", "deployment": "production"},
     }
     with untouched(operator):
         runs = {name: operator.run("release", **parameters) for name, parameters in asked.items()}
@@ -187,7 +187,10 @@ def refused(operator: Operator, live: Live) -> dict[str, Failed]:
         ("no leading v", ["The tag '1.4.0' is no version", "strict SemVer 2.0 with a leading v, such as v1.4.0"]),
         ("missing", ["v0.0.404 → sandbox failed at checkout", "The tag v0.0.404 does not exist", "Push the tag"]),
         ("off main", ["failed at checkout", "is not on main", "is not reachable from main", "tag the merge commit"]),
-        ("unknown environment", ["There is no environment 'nowhere'", "production, sandbox"]),
+        (
+            "another environment",
+            ["release/sandbox cannot act on production", "prefect deployment run release/production"],
+        ),
         (
             "missing block",
             ["The block of environment 'production' is missing", "Run `python -m blocks register production`"],

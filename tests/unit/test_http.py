@@ -48,7 +48,7 @@ def flood(handler: Handler) -> None:
 
 
 def endpoint(servers: Servers) -> Endpoint:
-    return Endpoint("http", HERE, servers.port, connect_to=HERE)
+    return Endpoint("http", HERE, servers.port, connect_to=(HERE,))
 
 
 @pytest.mark.parametrize("answering", [drip, drip_headers, flood])

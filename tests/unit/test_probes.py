@@ -15,7 +15,7 @@ from tasks.smoke import Endpoint, endpoint_of, probe_release
 from tests.unit.facts import release, settings_with
 
 RELEASE = release("v1.1.0")
-ENDPOINT = Endpoint("http", "shop.example.com", 80, connect_to="127.0.0.1")
+ENDPOINT = Endpoint("http", "shop.example.com", 80, connect_to=("127.0.0.1",))
 RIGHT = Answer(200, json.dumps({"version": "v1.1.0", "revision": RELEASE.revision}))
 OLD = Answer(200, json.dumps({"version": "v1.0.0", "revision": "000000000000"}))
 
