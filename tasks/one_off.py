@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.capacity import short_of_capacity
 from core.colour import Colour
 from core.errors import Permanent, Transient, UnknownOutcome
 from systems.aws import aws_errors
@@ -20,9 +21,6 @@ from tasks.ecs import describe_tasks, stop_reason
 from tasks.operation import Operation, run_logger
 
 __all__ = ["OneOff", "OneOffTask", "run_one_off", "stop_one_offs"]
-
-# https://docs.aws.amazon.com/AmazonECS/latest/developerguide/api_failures_messages.html
-_LATER = ("capacity is unavailable", "RESOURCE:", "AGENT", "LimitExceeded")
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ def _run_task(operation: Operation, task: OneOffTask, end: float) -> str:
         if answer["tasks"]:
             return str(answer["tasks"][0]["taskArn"])
         failures = "; ".join(f"{f.get('reason')} {f.get('detail') or ''}".strip() for f in answer["failures"])
-        if not any(word.lower() in failures.lower() for word in _LATER) or time.monotonic() > end:
+        if not short_of_capacity([failures]) or time.monotonic() > end:
             raise Permanent("ECS started no task", why=failures or "it gave no reason")
         run_logger().info("ECS has no room for a task now (%s); it is asked again", failures)
         token = uuid.uuid4().hex
