@@ -84,16 +84,22 @@ def end_orphans(attempt_id: str, *, grace: float) -> int:
     """Interrupt the children that outlived an attempt's process, once, and wait for their ends; return how many.
 
     What was started in a shell's background ignores SIGINT and gets SIGTERM, which Terraform takes alike. It gets no
-    second signal, at which it would end without writing its state; and its plugins get none, which it needs for that.
+    second signal, at which it would end without writing its state; and its plugins get none while it lives, since it
+    needs them for that. A plugin whose Terraform is gone (it may die of the pipe that nobody reads any more) heeds no
+    interrupt, and nobody else would end it.
     """
     orphans = _children_of(attempt_id)
     for pid in orphans:
-        if _parent(pid) in orphans:
+        if _parent(pid) in orphans or _is_plugin(pid):
             continue
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM if _ignores_interrupts(pid) else signal.SIGINT)
     end = time.monotonic() + grace
     while alive := _children_of(attempt_id):
+        for pid in alive:
+            if _is_plugin(pid) and _parent(pid) not in alive:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
         if time.monotonic() > end:
             raise UnknownOutcome(
                 f"{len(alive)} processes of a dead run do not end", why=f"pids {alive}", do="End them by hand."
@@ -106,6 +112,13 @@ def _parent(pid: int) -> int | None:
     with suppress(OSError):
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     return None
+
+
+def _is_plugin(pid: int) -> bool:
+    """Whether a process is a provider that a Terraform started (go-plugin's handshake)."""
+    with suppress(OSError):
+        return b"\0TF_PLUGIN_MAGIC_COOKIE=" in b"\0" + Path(f"/proc/{pid}/environ").read_bytes()
+    return False
 
 
 def _ignores_interrupts(pid: int) -> bool:

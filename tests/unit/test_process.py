@@ -210,3 +210,25 @@ def test_a_guard_s_error_ends_the_child_and_is_raised() -> None:
 
 def test_a_guard_that_has_nothing_to_say_ends_nothing() -> None:
     assert run("import time; time.sleep(1.2)", print, guard=lambda: None) == 0
+
+
+# A provider catches interrupts and goes on; the Terraform below starts one, and dies of an interrupt or by itself.
+PROVIDER = "import signal, time; signal.signal(signal.SIGINT, lambda *_: None); time.sleep(30)"
+TERRAFORM = (
+    "import os, subprocess, sys, time\n"
+    f"subprocess.Popen([sys.executable, '-c', {PROVIDER!r}], env={{**os.environ, 'TF_PLUGIN_MAGIC_COOKIE': 'x'}})\n"
+    "time.sleep({lives})\n"
+)
+
+
+@pytest.mark.parametrize("lives", [0, 30], ids=["its Terraform is gone", "its Terraform is interrupted"])
+def test_a_provider_that_lost_its_terraform_is_ended(lives: int) -> None:
+    attempt = f"run-{os.getpid()}-{lives}"
+    environment = {**os.environ, ATTEMPT_VARIABLE: attempt}
+    terraform = subprocess.Popen([sys.executable, "-c", TERRAFORM.replace("{lives}", str(lives))], env=environment)
+    if not lives:
+        terraform.wait(5)
+    time.sleep(0.5)
+    assert end_orphans(attempt, grace=10) == (2 if lives else 1)
+    terraform.wait(5)
+    assert end_orphans(attempt, grace=1) == 0
