@@ -167,8 +167,19 @@ class Service(_Section):
             raise ValueError(f"{', '.join(both)} stands both in variables and in secrets")
         ours = sorted(n for n in (*self.variables, *self.secrets) if n.startswith("POINTSMAN_"))
         if ours:
-            raise ValueError(f"{', '.join(ours)}: names with POINTSMAN_ are set by the release itself")
+            raise ValueError(f"{', '.join(ours)}: names starting with POINTSMAN_ are reserved")
         return self
+
+    @field_validator("variables")
+    @classmethod
+    def _no_credentials_in_variables(cls, variables: dict[str, str]) -> dict[str, str]:
+        told = sorted(name for name, value in variables.items() if _CREDENTIALS.search(value))
+        if told:
+            raise ValueError(
+                f"{', '.join(told)}: a URL with credentials would stay readable in the state and the record; "
+                "name it in service.secrets"
+            )
+        return variables
 
 
 class Migration(_Section):

@@ -94,8 +94,8 @@ def test_pre_releases_are_released_nowhere_unless_the_file_says_so() -> None:
     ("more", "said"),
     [
         ('[service.variables]\nKEY = "x"\n[service.secrets.KEY]\nsecret = "s"\nkey = "k"', "KEY stands both in"),
-        ('[service.variables]\nPOINTSMAN_REVISION = "x"', "POINTSMAN_REVISION: names with POINTSMAN_"),
-        ('[service.secrets.POINTSMAN_X]\nsecret = "s"\nkey = "k"', "POINTSMAN_X: names with POINTSMAN_"),
+        ('[service.variables]\nPOINTSMAN_REVISION = "x"', "POINTSMAN_REVISION: names starting with POINTSMAN_"),
+        ('[service.secrets.POINTSMAN_X]\nsecret = "s"\nkey = "k"', "POINTSMAN_X: names starting with POINTSMAN_"),
     ],
 )
 def test_a_container_s_name_stands_once_and_is_not_ours(more: str, said: str) -> None:
@@ -213,3 +213,15 @@ def test_the_defaults_fit_a_role_too() -> None:
 def test_a_health_check_asks_a_path(path: str) -> None:
     with pytest.raises(Refused, match=r"service\.health_check_path"):
         parse_settings("test", SETTINGS.replace("[service]", f'[service]\nhealth_check_path = "{path}"'))
+
+
+def test_a_password_in_a_variable_is_refused_by_the_variables_name_alone() -> None:
+    with pytest.raises(Refused, match="DATABASE_URL: a URL with credentials") as refused:
+        settings_with('\n[service.variables]\nDATABASE_URL = "postgresql://ada:hunter2@db/shop"\nLOG = "info"\n')
+    assert "hunter2" not in str(refused.value)
+    assert "service.secrets" in str(refused.value)
+
+
+def test_an_address_without_a_password_is_a_variable() -> None:
+    settings = settings_with('\n[service.variables]\nAPI = "https://api.example.com/@acme"\n')
+    assert settings.service.variables == {"API": "https://api.example.com/@acme"}
