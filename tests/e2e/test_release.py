@@ -326,7 +326,8 @@ def test_each_step_is_a_task_that_completed(operator: Operator, upgrade: Upgrade
 def test_log_streams_what_the_tools_say(upgrade: Upgrade) -> None:
     log = "\n".join(upgrade.log)
     assert re.search(r"^#\d+ .*RUN --mount=type=cache", log, re.MULTILINE), "BuildKit's lines"
-    assert re.search(rf"{upgrade.tag}: digest: {upgrade.live.release.image_digest}", log), "the push's lines"
+    pushed = rf"{upgrade.tag}__sandbox\.[0-9a-f]{{8}}: digest: {upgrade.live.release.image_digest}"
+    assert re.search(pushed, log), "the push's lines"
     assert "Apply complete!" in log, "Terraform's lines"
     assert "have been applied" in log, "Prisma's lines"
     assert re.search(rf"─ {upgrade.migration}/", log), "the migration, as Prisma names it"
