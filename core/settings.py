@@ -275,6 +275,7 @@ class Timing(_Section):
     queue_poll: Seconds = 2.0
     rollback_window: Seconds = 3_600.0
     consistency: Seconds = Field(default=5.0, description="How long a read of AWS may lag behind a write of ours.")
+    log_arrival: Seconds = Field(default=30.0, description="How late a line may be that a stopped task surely logged.")
     log_quiet: Seconds = Field(default=5.0, description="A stopped task's log is read until nothing came for so long.")
     reconcile_every: Seconds = 15.0
     identify: Seconds = Field(default=10.0, description="How long a candidate may answer wrongly before traffic comes.")

@@ -112,6 +112,7 @@ def _ask(operation: Operation, expected: Expectation | None) -> Asked:
             timeout=operation.settings.migration.timeout_seconds,
             command=script.command,
             environment=script.environment,
+            says_its_end=True,
         ),
         heard,
     )

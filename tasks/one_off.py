@@ -32,6 +32,8 @@ class OneOffTask:
     timeout: float
     command: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    says_its_end: bool = False
+    """Whether its last line is known when it comes, so that it is waited for though the task has stopped."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ def run_one_off(operation: Operation, task: OneOffTask, heard: Heard) -> OneOff:
         if log.listen():
             return OneOff(None, "", tuple(log.lines))
         if stopped is not None:
-            log.listen_until_quiet(operation.settings.timing.log_quiet, operation.settings.timing.poll)
+            timing = operation.settings.timing
+            log.listen_until_quiet(timing.log_arrival if task.says_its_end else timing.log_quiet, timing.poll)
             container = (stopped.get("containers") or [{}])[0]
             return OneOff(container.get("exitCode"), stop_reason(stopped), tuple(log.lines))
         if time.monotonic() > end:

@@ -440,9 +440,11 @@ class FakeLogs(_Fake):
     page: int = 100
     empty: int = 0
     late: list[list[str]] = field(default_factory=list)
+    before_read: Callable[[], object] = lambda: None
 
     def get_log_events(self, *, nextToken: str | None = None, startFromHead: bool = False, **names: Any) -> Answer:  # noqa: N803
         def read() -> Answer:
+            self.before_read()
             if not startFromHead:
                 return {"events": [{"message": line} for line in self.lines[-self.page :]], "nextForwardToken": "end"}
             start = int(nextToken or 0)

@@ -274,6 +274,26 @@ def test_every_line_of_a_task_arrives_in_order(operation: Operation, aws: FakeAw
     assert list(ended.lines) == lines
 
 
+def test_the_last_line_of_a_stopped_task_is_waited_for_where_it_is_known(operation: Operation, aws: FakeAws) -> None:
+    came_at = time.monotonic() + 0.1  # long after it would be called quiet
+
+    def slow_line(fake: FakeAws) -> bool:
+        if time.monotonic() > came_at and not fake.logs.lines:
+            fake.logs.lines.append("end")
+        return False
+
+    heard: list[str] = []
+
+    def hear(line: str) -> bool:
+        heard.append(line)
+        return line == "end"
+
+    aws.logs.before_read = lambda: slow_line(aws)
+    task = OneOffTask("migration:1", "green-migration", 5, says_its_end=True)
+    assert run_one_off(operation, task, hear).lines == ("end",)
+    assert heard == ["end"]
+
+
 def test_a_task_whose_last_line_was_heard_is_not_waited_for(operation: Operation, aws: FakeAws) -> None:
     aws.ecs.ends_with = None  # it would never stop
     aws.logs.lines = ["working", "end"]
