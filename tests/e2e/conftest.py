@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
@@ -57,6 +58,16 @@ def _log_in(context: BrowserContext, operator: Operator) -> None:
     context.add_init_script(f"localStorage.setItem('prefect-password', '{token}')")
 
 
+def _open_ui(page: Page) -> None:
+    """Load the UI, which the first page of a context does as a whole; where a part of it got lost, load it again."""
+    for patience in (PATIENCE / 3, PATIENCE / 3, PATIENCE):
+        page.goto("/v2/runs")
+        with suppress(AssertionError):
+            expect(page.get_by_role("link", name="Deployments")).to_be_visible(timeout=patience)
+            return
+    raise AssertionError(f"Prefect's UI did not load; the page says: {page.inner_text('body')[:500]}")
+
+
 @pytest.fixture
 def page(browser: Browser, operator: Operator) -> Iterator[Page]:
     context = browser.new_context(
@@ -66,7 +77,6 @@ def page(browser: Browser, operator: Operator) -> Iterator[Page]:
     expect.set_options(timeout=PATIENCE)
     _log_in(context, operator)
     page = context.new_page()
-    page.goto("/v2/runs")  # the first page of a context loads the whole UI; later ones are there at once
-    expect(page.get_by_role("link", name="Deployments")).to_be_visible()
+    _open_ui(page)
     yield page
     context.close()
