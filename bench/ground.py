@@ -69,11 +69,11 @@ class Ground:
     def latencies(self) -> Latencies:
         """Return what the emulated AWS itself takes."""
         emulator, health = self.emulator(), self.operator.settings.provision.environment.get("health_check")
-        checks = health if isinstance(health, dict) else {}
-        # Where a new target is asked at once, its interval is no latency of AWS's.
-        first = emulator.initial_probe_interval == float("inf")
-        interval = float(checks.get("interval", 15)) * emulator.health_interval_scale
-        healthy = float(checks.get("healthy_threshold", 2)) * interval if first else 0.0
+        interval = float(health.get("interval", 15)) if isinstance(health, dict) else 15.0
+        # A new target is healthy with its first good check, which comes within an interval: half of one on average.
+        # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html
+        asked_at_once = emulator.initial_probe_interval != float("inf")
+        healthy = 0.0 if asked_at_once else interval * emulator.health_interval_scale / 2
         return Latencies(emulator.task_start, healthy, emulator.weights_lag, emulator.log_delay)
 
     def push_fresh(self) -> str:
