@@ -25,6 +25,7 @@ __all__ = [
     "APPLICATION_DATABASE",
     "OWNER",
     "PREFECT_DATABASE",
+    "binaries",
     "data_directory",
     "database_url",
     "part",
@@ -114,7 +115,7 @@ def _user() -> User | None:
 
 
 @functools.cache
-def _binaries() -> Path:
+def binaries() -> Path:
     """The newest directory that has both ``initdb`` and ``postgres``."""
     candidates = sorted(
         (path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")),
@@ -172,7 +173,7 @@ def _initialise(settings: Settings, data: Path, user: User | None) -> None:
     os.close(writer)
     made = subprocess.run(
         [
-            str(_binaries() / "initdb"),
+            str(binaries() / "initdb"),
             "--pgdata",
             str(data),
             "--username",
@@ -213,7 +214,7 @@ def _reaches(user: User, directory: Path) -> bool:
 
 
 def _command(settings: Settings) -> list[str]:
-    return [str(_binaries() / "postgres"), "-D", str(data_directory(settings))]
+    return [str(binaries() / "postgres"), "-D", str(data_directory(settings))]
 
 
 def _accepts(settings: Settings) -> bool:

@@ -20,9 +20,8 @@ import pytest
 
 from core.migration import MigrationFile, TableRow, digest_of
 from core.settings import Migration
+from sandbox.postgres import binaries
 from systems.migrations.prisma import Expectation, TaskReport, TaskScript, read_migrations
-
-pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
 
 # Imitates Prisma's CLI: its table is a file, and `db execute` prints the error that the script would raise.
 STUB = """#!{python}
@@ -311,9 +310,7 @@ def test_a_task_that_is_stopped_passes_that_on_to_its_migration(image: Image) ->
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[str]:
     """The address of a database of its own, by a socket."""
-    initdb, server = shutil.which("initdb"), shutil.which("postgres")
-    if initdb is None or server is None or shutil.which("psql") is None:
-        pytest.skip("Postgres is not installed")
+    initdb, server = (str(binaries() / name) for name in ("initdb", "postgres"))
     user: dict[str, Any] = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
     home = Path(tempfile.mkdtemp(prefix="pointsman-pg-", dir="/tmp"))
     try:

@@ -19,8 +19,6 @@ from systems.terraform_provider import child_environment, kept_provider, locked_
 from tasks.operation import Operation
 from tasks.terraform import Root, initialise, make_plan, terraform_in
 
-pytestmark = pytest.mark.skipif(shutil.which("terraform") is None, reason="terraform is not installed")
-
 VERSION = locked_version(PROJECT / "terraform/slot")
 PLATFORM = f"linux_{'arm64' if platform.machine() == 'aarch64' else 'amd64'}"
 
