@@ -33,7 +33,8 @@ from core.release import Configuration, Release
 from sandbox.repository import make_repository, publish_version
 from sandbox.settings import CODE
 from systems.docker import find_builder
-from tasks.terraform import slot_variables, state_key
+from systems.terraform import state_key
+from tasks.plan import slot_variables
 
 __all__ = ["STEPS", "ByHand"]
 

@@ -59,15 +59,15 @@ def _kill_at_apply(ground: Ground) -> tuple[float, float]:
     tag = ground.push_fresh()
     run_id = operator.run("release", tag=tag)
     wait_for(lambda: _open_step(ground, tag) == "apply", 120, f"{tag} never came to apply", poll=0.02)
-    hold = operator.record().hold
-    if hold is None or hold.version != tag:
+    lease = operator.record().lease
+    if lease is None or lease.version != tag:
         raise Permanent(f"{tag} does not hold the environment", why="it was to be killed at apply")
     began = time.time()
-    os.kill(hold.owner.pid, signal.SIGKILL)
+    os.kill(lease.owner.pid, signal.SIGKILL)
     home = {live.colour.value: 100, live.colour.other.value: 0}
 
     def consistent() -> bool:
-        return operator.record().hold is None and dict(operator.weights()) == home
+        return operator.record().lease is None and dict(operator.weights()) == home
 
     wait_for(consistent, 60, f"{tag} was killed and not settled")
     seconds = time.time() - began
@@ -96,7 +96,7 @@ def kill_table(found: dict[str, Any], line: Callable[..., None]) -> None:
 
 def measure_memory(ground: Ground) -> dict[str, Any]:
     """Return the MiB of each part while nothing is asked of it, and of the application's containers beside them."""
-    wait_for(lambda: ground.operator.record().hold is None, 60, "the sandbox is not at rest")
+    wait_for(lambda: ground.operator.record().lease is None, 60, "the sandbox is not at rest")
     time.sleep(_REST_SECONDS)
     parts = {status.part: round(status.memory or 0.0, 1) for status in ground.sandbox.status()}
     return {

@@ -6,11 +6,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from core.colour import Colour, Weights
 from core.errors import Refused
-from core.record import EnvironmentRecord, State, VersionRecord, Waiter
+from core.record import EnvironmentRecord, QueuedRelease, State, VersionRecord
 from core.version import Version
 
-__all__ = ["Admission", "Turn", "WantedRelease", "admit", "refuse_if_frozen", "refuse_prerelease", "whose_turn"]
+__all__ = [
+    "Admission",
+    "Turn",
+    "WantedRelease",
+    "admit",
+    "candidate_colour",
+    "newer_than_parked",
+    "refuse_if_frozen",
+    "refuse_prerelease",
+    "whose_turn",
+]
 
 
 @dataclass(frozen=True)
@@ -109,13 +120,26 @@ def _refuse_replay(record: EnvironmentRecord, history: VersionRecord | None, wan
         return
     if any(attempt.flow_run_id == wanted.flow_run_id for attempt in history.attempts):
         return
-    if any(a.release is not None and a.release.revision in record.left_behind for a in history.attempts):
+    if any(a.release is not None and a.release.revision in record.rolled_back for a in history.attempts):
         by_hand = f"prefect deployment run release/{record.environment} --param tag={wanted.version}"
         raise Refused(
             f"{wanted.version} was rolled back from",
             why="a delivery announces it again, and only a human brings back what was left",
             do=f"If it is wanted, run `{by_hand}`.",
         )
+
+
+def candidate_colour(record: EnvironmentRecord) -> Colour:
+    """Return the slot that a release may touch: not the live one; before the first release, the one at weight 0."""
+    if record.live is not None:
+        return record.live.colour.other
+    return Colour.BLUE if record.weights == Weights.all_on(Colour.GREEN) else Colour.GREEN
+
+
+def newer_than_parked(version: Version, record: EnvironmentRecord) -> bool:
+    """Whether a release of an older version holds the environment while it waits for its approval."""
+    parked = record.lease.version if record.lease and record.lease.parked_until else None
+    return parked is not None and Version.parse(parked) < version
 
 
 def refuse_prerelease(version: Version, environment: str, *, allowed: bool) -> None:
@@ -134,11 +158,11 @@ def refuse_if_frozen(record: EnvironmentRecord) -> None:
         raise Refused(
             f"{record.environment} is frozen",
             why=record.frozen.reason,
-            do=f"Decide with `python -m flows thaw {record.environment} --keep blue|green`.",
+            do=f"Decide with `python -m flows unfreeze {record.environment} --keep blue|green`.",
         )
 
 
-def whose_turn(queue: Iterable[Waiter], me: Waiter, *, in_order: bool) -> Turn:
+def whose_turn(queue: Iterable[QueuedRelease], me: QueuedRelease, *, in_order: bool) -> Turn:
     """Return what a waiting release does when the environment is free.
 
     By default only the newest of those that wait is released; `in_order` releases each as it came.
@@ -149,7 +173,7 @@ def whose_turn(queue: Iterable[Waiter], me: Waiter, *, in_order: bool) -> Turn:
     return Turn.SUPERSEDED if any(_newer(w, me) for w in others) else Turn.GO
 
 
-def _newer(other: Waiter, me: Waiter) -> bool:
+def _newer(other: QueuedRelease, me: QueuedRelease) -> bool:
     its, mine = Version.parse(other.version), Version.parse(me.version)
     if its > mine or its < mine:
         return its > mine

@@ -65,6 +65,12 @@ class PushedImage(BaseModel):
     digest: str | None = None
     at: datetime
 
+    def held_as(self, digest: str | None) -> PushedImage:
+        """Return it with the digest by which the registry holds it."""
+        return PushedImage(
+            tag=self.tag, commit=self.commit, inputs=self.inputs, built=self.built, digest=digest, at=self.at
+        )
+
 
 @dataclass(frozen=True)
 class RegistryImage:

@@ -6,9 +6,10 @@ holds the environment; `releases/<environment>/<version>.json` is the history of
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -26,18 +27,18 @@ __all__ = [
     "EnvironmentRecord",
     "Failure",
     "Frozen",
-    "Hold",
     "Infrastructure",
+    "LeaseRecord",
     "Live",
     "NamedRelease",
     "Owner",
+    "QueuedRelease",
     "RollbackIntent",
     "SlotOutputs",
     "State",
     "StepRecord",
     "StopRequest",
     "VersionRecord",
-    "Waiter",
     "move",
 ]
 
@@ -103,6 +104,17 @@ def move(current: State, to: State) -> State:
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
+    def with_nonce(self, nonce: str) -> Self:
+        """Return a copy with the name of one write, by which its lost answer is told from a lost race."""
+        return self._with(nonce=nonce)
+
+    def _with(self, **facts: object) -> Self:
+        """Return a copy with some fields replaced, validated as a whole: `model_copy` would take a misspelt name."""
+        return self.model_validate({name: getattr(self, name) for name in type(self).model_fields} | facts)
+
+
+StepOutcome = Literal["done", "skipped", "failed"]
+
 
 class StepRecord(_Record):
     """One step of an attempt: its intent before, its outcome after."""
@@ -111,8 +123,12 @@ class StepRecord(_Record):
     intent: str
     started_at: datetime
     seconds: float | None = Field(default=None, description="Wall time, once the step has ended.")
-    outcome: Literal["done", "skipped", "failed"] | None = None
+    outcome: StepOutcome | None = None
     detail: str = ""
+
+    def ended(self, outcome: StepOutcome, detail: str, seconds: float) -> StepRecord:
+        """Return the step with its outcome and its wall time in seconds; a detail is cut at 1,000 characters."""
+        return self._with(outcome=outcome, detail=detail[:1_000], seconds=round(seconds, 3))
 
 
 class Failure(_Record):
@@ -158,26 +174,76 @@ class Attempt(_Record):
 
     def moved(self, to: State) -> Attempt:
         """Return the attempt in state `to`; raise `Permanent` if that is no legal move."""
-        return self.model_copy(update={"state": move(self.state, to)})
+        return self._with(state=move(self.state, to))
 
-    def done(self, step: str) -> bool:
-        """Whether a step of that name has ended well."""
-        return any(s.name == step and s.outcome in ("done", "skipped") for s in self.steps)
+    def reached(self, step: str) -> bool:
+        """Whether a step of that name began, however it ended."""
+        return any(s.name == step for s in self.steps)
+
+    @property
+    def open_step(self) -> str | None:
+        """The step that began last and never ended."""
+        return next((s.name for s in reversed(self.steps) if s.outcome is None), None)
+
+    def pinned(self, release: Release) -> Attempt:
+        """Return the attempt with the release that it is, once its image is known."""
+        return self._with(release=release)
+
+    def planned(self, plan_sha256: str, state_version: str | None) -> Attempt:
+        """Return the attempt with its plan, and the S3 version id of the state that was planned on."""
+        return self._with(plan_sha256=plan_sha256, state_version_before=state_version)
+
+    def applied(self, slot: SlotOutputs, state_version: str | None) -> Attempt:
+        """Return the attempt with what its apply put out, and the S3 version id of the state that it wrote."""
+        return self._with(slot=slot, state_version_after=state_version)
+
+    def started_as(self, slot: SlotOutputs) -> Attempt:
+        """Return the attempt with what an earlier apply of its release put out."""
+        return self._with(slot=slot)
+
+    def migrated(self, before: str | None, after: str | None, names: tuple[str, ...]) -> Attempt:
+        """Return the attempt with the table's head before and after, and all migrations that its release has."""
+        return self._with(schema_head_before=before, schema_head_after=after, migrations=names)
+
+    def raising_floor(self, floor: Version) -> Attempt:
+        """Return the attempt with the rollback floor that its migrations set."""
+        return self._with(rollback_floor=floor.tag)
+
+    def judged(self, verdicts: tuple[str, ...]) -> Attempt:
+        """Return the attempt with the verdicts of its smoke test."""
+        return self._with(verdicts=verdicts)
+
+    def approved_by(self, name: str) -> Attempt:
+        """Return the attempt with who decided on it, as typed."""
+        return self._with(approver=name)
+
+    def ended(self, at: datetime) -> Attempt:
+        """Return the attempt with the time of its end."""
+        return self._with(ended_at=at)
+
+    def failed(self, state: State, failure: Failure, at: datetime) -> Attempt:
+        """Return the attempt ended in `state` for a reason; the state of one that has ended already stays."""
+        ended = self if self.state.ended else self.moved(state)
+        return ended._with(ended_at=at, failure=failure)
+
+    def became_healthy(self, at: datetime) -> Attempt:
+        """Return the attempt whose release is live by the environment's record."""
+        return self.moved(State.HEALTHY)._with(ended_at=at)
 
     def begun(self, step: StepRecord) -> Attempt:
         """Return the attempt with the step's intent written."""
         kept = tuple(s for s in self.steps if s.name != step.name)
-        return self.model_copy(update={"steps": (*kept, step)})
+        return self._with(steps=(*kept, step))
 
     def concluded(self, step: StepRecord) -> Attempt:
         """Return the attempt with the step's outcome in place of its intent."""
-        return self.model_copy(update={"steps": tuple(step if s.name == step.name else s for s in self.steps)})
+        return self._with(steps=tuple(step if s.name == step.name else s for s in self.steps))
 
 
 class VersionRecord(_Record):
     """The history of one version in one environment."""
 
-    record_schema: Literal[1] = Field(default=1, alias="schema")
+    record_schema: Literal[2] = Field(default=2, alias="schema")
     nonce: str = ""
     environment: str
     version: str
@@ -189,15 +255,33 @@ class VersionRecord(_Record):
         """Return the record with the intent to push an image, unless the very same one was pushed before."""
         if any((i.tag, i.inputs, i.built) == (image.tag, image.inputs, image.built) for i in self.images):
             return self
-        return self.model_copy(update={"images": (*self.images, image)[-IMAGES_KEPT:]})
+        return self._with(images=(*self.images, image)[-IMAGES_KEPT:])
 
     def pushed(self, image: PushedImage, digest: str) -> VersionRecord:
         """Return the record with the digest by which the registry holds an image whose intent stands in it."""
         same = (image.tag, image.inputs, image.built)
-        named = tuple(
-            i.model_copy(update={"digest": digest}) if (i.tag, i.inputs, i.built) == same else i for i in self.images
-        )
-        return self.model_copy(update={"images": named})
+        named = tuple(i.held_as(digest) if (i.tag, i.inputs, i.built) == same else i for i in self.images)
+        return self._with(images=named)
+
+    def at_commit(self, commit: str) -> VersionRecord:
+        """Return the history with its commit, where a first attempt failed before that was known."""
+        return self if self.commit else self._with(commit=commit)
+
+    def closing_the_last(self, at: datetime) -> VersionRecord:
+        """Return the history with an attempt that never ended closed, since its run is known to be gone."""
+        last = self.attempts[-1] if self.attempts else None
+        if last is None or last.state.ended:
+            return self
+        to = State.FAILED if last.state in (State.SHIFTING, State.BAKING) else State.ABORTED
+        return self.with_attempt(last.moved(to).ended(at))
+
+    def with_early_failure(self, attempt: Attempt) -> VersionRecord:
+        """Return the history with an attempt that ended before the environment was its own.
+
+        Nothing where the version is live, or another run works on it: of these a refusal says nothing.
+        """
+        told = self.state is None or (self.state.ended and self.state is not State.HEALTHY)
+        return self.with_attempt(attempt) if told and not self.attempt(attempt.id) else self
 
     @property
     def state(self) -> State | None:
@@ -220,10 +304,10 @@ class VersionRecord(_Record):
             if known is not None and known.state is not attempt.state:
                 move(known.state, attempt.state)
             changed = tuple(attempt if a.id == attempt.id else a for a in self.attempts)
-            return self.model_copy(update={"attempts": changed})
+            return self._with(attempts=changed)
         if self.state is not None:
             move(self.state, State.BUILDING)
-        return self.model_copy(update={"attempts": (*self.attempts, attempt)})
+        return self._with(attempts=(*self.attempts, attempt))
 
 
 class NamedRelease(_Record):
@@ -258,11 +342,11 @@ class Live(_Record):
     def adopting(self, definition: str) -> Live:
         """Return it with a foreign task definition in its place, as a human decided."""
         own = self.slot is not None and self.slot.task_definition_arn == definition
-        return self.model_copy(update={"adopted": None if own else definition})
+        return self._with(adopted=None if own else definition)
 
     def moved_to(self, colour: Colour, since: datetime, slot: SlotOutputs | None) -> Live:
         """Return the release live in `colour` since then; without an apply of its own it keeps its definitions."""
-        return self.model_copy(update={"colour": colour, "since": since, "slot": slot or self.slot})
+        return self._with(colour=colour, since=since, slot=slot or self.slot)
 
 
 class Owner(_Record):
@@ -284,28 +368,52 @@ class StopRequest(_Record):
     reason: str
 
 
-class Hold(_Record):
+class LeaseRecord(_Record):
     """Who may change an environment, until when."""
 
     owner: Owner
-    fence: int
+    fencing_token: int
     version: str | None = None
-    stage: str = "starting"
+    step: str = "starting"
     acquired_at: datetime
-    heartbeat_at: datetime
+    renewed_at: datetime
     expires_at: datetime
     parked_until: datetime | None = Field(default=None, description="Set while a release waits for approval.")
     stop: StopRequest | None = None
-    settles: Hold | None = Field(default=None, description="The dead holder's hold, while somebody settles it.")
+    takes_over: LeaseRecord | None = Field(default=None, description="The dead holder's, while somebody cleans up.")
+
+    def renewed(self, at: datetime, expires_at: datetime, step: str | None) -> LeaseRecord:
+        """Return the lease as renewed, at the step that its holder is at."""
+        return self._with(renewed_at=at, expires_at=expires_at, step=step or self.step)
+
+    def parked(self, until: datetime) -> LeaseRecord:
+        """Return the lease of a release that waits for its approval, and has no process meanwhile."""
+        return self._with(parked_until=until, step="approve")
+
+    def asked_to_stop(self, stop: StopRequest) -> LeaseRecord:
+        """Return the lease with somebody's wish that its holder stop; the first wish stays."""
+        return self if self.stop else self._with(stop=stop)
+
+    def without_takeover(self) -> LeaseRecord:
+        """Return the lease once what a dead holder left is cleaned up."""
+        return self._with(takes_over=None)
 
 
-class Waiter(_Record):
+class QueuedRelease(_Record):
     """A release that waits for its turn."""
 
     version: str
     flow_run_id: str
     queued_at: datetime
     seen_at: datetime
+
+    def seen(self, at: datetime) -> QueuedRelease:
+        """Return it as seen to be alive at that time."""
+        return self._with(seen_at=at)
+
+    def queued(self, at: datetime) -> QueuedRelease:
+        """Return it as queued since then."""
+        return self._with(queued_at=at)
 
 
 class Frozen(_Record):
@@ -337,7 +445,7 @@ class CommandRun(_Record):
 
     def ended(self, exit_code: int | None) -> CommandRun:
         """Return the entry with the command's exit code."""
-        return self.model_copy(update={"exit_code": exit_code})
+        return self._with(exit_code=exit_code)
 
 
 class RollbackIntent(_Record):
@@ -353,7 +461,7 @@ class RollbackIntent(_Record):
     @property
     def target_as_started(self) -> Live:
         """The target, known by the task definition that a cold start registered for it."""
-        return self.target.model_copy(update={"slot": self.slot}) if self.slot else self.target
+        return self.target._with(slot=self.slot) if self.slot else self.target
 
 
 class Infrastructure(_Record):
@@ -377,13 +485,13 @@ class Infrastructure(_Record):
 class EnvironmentRecord(_Record):
     """What is live in an environment, what was, and who holds it."""
 
-    record_schema: Literal[1] = Field(default=1, alias="schema")
+    record_schema: Literal[2] = Field(default=2, alias="schema")
     nonce: str = ""
     environment: str
     infrastructure: Infrastructure | None = None
     live: Live | None = None
     healthy: tuple[Live, ...] = Field(default=(), description="Releases that were live before, newest last.")
-    left_behind: tuple[str, ...] = Field(default=(), description="Revisions rolled back from: no target unless named.")
+    rolled_back: tuple[str, ...] = Field(default=(), description="Revisions rolled back from: no target unless named.")
     rollback_floor: str | None = None
     migrations: tuple[str, ...] = Field(default=(), description="Migrations that the database's table had as applied.")
     database: DatabaseReading | None = Field(default=None, description="When that was read; None: not to be relied on.")
@@ -394,9 +502,9 @@ class EnvironmentRecord(_Record):
     weights_since: datetime | None = Field(default=None, description="When the listener was written last.")
     rollback: RollbackIntent | None = None
     frozen: Frozen | None = None
-    hold: Hold | None = None
-    fence: int = 0
-    queue: tuple[Waiter, ...] = ()
+    lease: LeaseRecord | None = None
+    fencing_token: int = 0
+    queue: tuple[QueuedRelease, ...] = ()
     last_failure: str | None = None
     last_failed: str | None = Field(default=None, description="The version that failed last, since one went live.")
 
@@ -405,15 +513,13 @@ class EnvironmentRecord(_Record):
         # What a human adopted is not a release that could be started or recognised again, so no target either.
         before = (*self.healthy, self.live) if self.live and not self.live.adopted else self.healthy
         kept = tuple(h for h in before if h.release.revision != live.release.revision)[-HEALTHY_KEPT:]
-        return self.model_copy(
-            update={
-                "live": live,
-                "healthy": kept,
-                "left_behind": tuple(r for r in self.left_behind if r != live.release.revision),
-                "rollback": None,
-                "last_failure": None,
-                "last_failed": None,
-            }
+        return self._with(
+            live=live,
+            healthy=kept,
+            rolled_back=tuple(r for r in self.rolled_back if r != live.release.revision),
+            rollback=None,
+            last_failure=None,
+            last_failed=None,
         )
 
     def gone_back(self, live: Live, *, named: bool = False) -> EnvironmentRecord:
@@ -422,33 +528,67 @@ class EnvironmentRecord(_Record):
         What was left is no target any more unless it is named; only a step forward that a human named leaves it one.
         """
         left = self.live.release if self.live else None
-        gone = self.gone_live(live).model_copy(update={"rollback": self.rollback})
+        gone = self.gone_live(live)._with(rollback=self.rollback)
         if left is None or (named and left.semver < live.release.semver):
             return gone
-        behind = (*(r for r in gone.left_behind if r != left.revision), left.revision)
-        return gone.model_copy(update={"left_behind": behind})
+        behind = (*(r for r in gone.rolled_back if r != left.revision), left.revision)
+        return gone._with(rolled_back=behind)
+
+    def is_live(self, release: Release) -> bool:
+        """Whether a release is live by the record."""
+        return self.live is not None and self.live.release.revision == release.revision
+
+    @property
+    def went_back(self) -> bool:
+        """Whether the target of a rollback is live by the record, so that only histories are behind."""
+        return self.rollback is not None and self.is_live(self.rollback.target.release)
+
+    def provisioned(self, infrastructure: Infrastructure, initial: Weights) -> EnvironmentRecord:
+        """Return the record with what `provision` made; `initial` is what a new listener carries."""
+        return self._with(infrastructure=infrastructure, weights=self.weights or initial)
+
+    def beginning_first_release(self) -> EnvironmentRecord:
+        """Return the record with what the listener carried before anything was live, which is where it returns to."""
+        return self if self.live else self._with(weights_before=self.weights)
+
+    def rolling_back(self, intent: RollbackIntent) -> EnvironmentRecord:
+        """Return the record with a rollback's target, before anything moves."""
+        return self._with(rollback=intent)
+
+    def without_rollback(self) -> EnvironmentRecord:
+        """Return the record whose rollback is completed, or given up."""
+        return self._with(rollback=None)
+
+    def leased(self, lease: LeaseRecord | None) -> EnvironmentRecord:
+        """Return the record with that lease, and no fencing token below its own."""
+        token = max(self.fencing_token, lease.fencing_token if lease else 0)
+        return self._with(lease=lease, fencing_token=token)
+
+    def queueing(self, queue: Iterable[QueuedRelease]) -> EnvironmentRecord:
+        """Return the record with that queue."""
+        return self._with(queue=tuple(queue))
 
     def with_reading(self, applied: tuple[str, ...], reading: DatabaseReading) -> EnvironmentRecord:
         """Return the record with what the database's table says."""
-        return self.model_copy(update={"migrations": applied, "database": reading})
+        return self._with(migrations=applied, database=reading)
 
     def with_unread_database(self) -> EnvironmentRecord:
         """Return the record for which the table has to be read before anything is believed of it."""
-        return self.model_copy(update={"database": None})
+        return self._with(database=None)
 
     def with_floor(self, floor: Version) -> EnvironmentRecord:
         """Return the record with a rollback floor at least that high."""
         high = self.rollback_floor is not None and Version.parse(self.rollback_floor) >= floor
-        return self if high else self.model_copy(update={"rollback_floor": floor.tag})
+        return self if high else self._with(rollback_floor=floor.tag)
 
     def with_failure(self, version: str, sentence: str) -> EnvironmentRecord:
         """Return the record with why the last attempt failed."""
-        return self.model_copy(update={"last_failure": sentence, "last_failed": version})
+        return self._with(last_failure=sentence, last_failed=version)
 
     def with_command(self, run: CommandRun) -> EnvironmentRecord:
         """Return the record with a command that an operator began to run, or with its end in place of its begin."""
         others = tuple(c for c in self.commands if (c.at, c.by) != (run.at, run.by))
-        return self.model_copy(update={"commands": (*others, run)[-COMMANDS_KEPT:]})
+        return self._with(commands=(*others, run)[-COMMANDS_KEPT:])
 
     def images_needed(self, since: datetime) -> frozenset[str]:
         """Return the digests of what is live and of what was live at any moment since then."""
@@ -460,27 +600,26 @@ class EnvironmentRecord(_Record):
 
     def intending(self, to: Weights) -> EnvironmentRecord:
         """Return the record before the listener is written."""
-        return self.model_copy(update={"weights_intent": to})
+        return self._with(weights_intent=to)
 
     def carrying(self, weights: Weights, *, since: datetime | None = None) -> EnvironmentRecord:
         """Return the record once the listener carries `weights`; `since` if it was written just then."""
-        facts = {"weights": weights, "weights_intent": None, "weights_since": since or self.weights_since}
-        return self.model_copy(update=facts)
+        return self._with(weights=weights, weights_intent=None, weights_since=since or self.weights_since)
 
     def frozen_by(self, frozen: Frozen) -> EnvironmentRecord:
         """Return the record in which nobody may write weights."""
-        return self.model_copy(update={"frozen": frozen})
+        return self._with(frozen=frozen)
 
-    def thawed(self, observed: Weights, live: Live | None) -> EnvironmentRecord:
+    def unfrozen(self, observed: Weights, live: Live | None) -> EnvironmentRecord:
         """Return the record after a human's answer: `live` runs, and the weights seen are no longer foreign."""
         same = self.live is not None and live is not None and live.release == self.live.release
-        gone = self.gone_live(live) if live is not None and not same else self.model_copy(update={"live": live})
-        return gone.carrying(observed).model_copy(update={"frozen": None, "rollback": None})
+        gone = self.gone_live(live) if live is not None and not same else self._with(live=live)
+        return gone.carrying(observed)._with(frozen=None, rollback=None)
 
     def starting_target(self, slot: SlotOutputs) -> EnvironmentRecord:
         """Return the record in which a rollback's target is known by the definition that was registered for it."""
-        started = self.rollback.model_copy(update={"slot": slot}) if self.rollback else None
-        return self.model_copy(update={"rollback": started})
+        started = self.rollback._with(slot=slot) if self.rollback else None
+        return self._with(rollback=started)
 
     def ours(self, observed: Weights) -> bool:
         """Whether weights seen on the listener are ones that we wrote, were about to write, or the live colour's."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.admission import refuse_if_frozen
 from core.errors import Refused
-from core.record import EnvironmentRecord, Hold, Live, State
+from core.record import EnvironmentRecord, LeaseRecord, Live, State
 from core.version import Version
 
 __all__ = ["choose_target", "may_interrupt", "versions_left"]
@@ -34,7 +34,7 @@ def choose_target(record: EnvironmentRecord, to_version: str | None) -> Live:
                 do="Name one of these, or release the version.",
             )
     else:
-        target = next((h for h in newest_first if h.release.revision not in record.left_behind), None)
+        target = next((h for h in newest_first if h.release.revision not in record.rolled_back), None)
         if target is None:
             raise Refused(
                 f"{environment} has no healthy predecessor of {record.live.release.version}",
@@ -52,24 +52,26 @@ def choose_target(record: EnvironmentRecord, to_version: str | None) -> Live:
 
 def versions_left(record: EnvironmentRecord) -> tuple[str, ...]:
     """Return the versions that were rolled back from."""
-    return tuple(h.release.version for h in record.healthy if h.release.revision in record.left_behind)
+    return tuple(h.release.version for h in record.healthy if h.release.revision in record.rolled_back)
 
 
-def may_interrupt(environment: str, hold: Hold, state: State | None, abort_in_flight: bool | None) -> None:
+def may_interrupt(environment: str, lease: LeaseRecord, state: State | None, abort_in_flight: bool | None) -> None:
     """Raise `Refused` unless the holder may be asked to stop for a rollback.
 
     Unless told otherwise a release is interrupted while it shifts or bakes, when traffic is at stake, and not before.
     Another rollback, and what a human provisions, is never interrupted.
     """
-    holder = f"{hold.owner.flow} {hold.version or ''}".strip()
-    if hold.owner.flow != "release":
+    holder = f"{lease.owner.flow} {lease.version or ''}".strip()
+    if lease.owner.flow != "release":
         raise Refused(
-            f"{environment} is held by {holder}", why=f"it is at {hold.stage}", do="Wait until it ends, then try again."
+            f"{environment} is held by {holder}",
+            why=f"it is at {lease.step}",
+            do="Wait until it ends, then try again.",
         )
     shifting = state in (State.SHIFTING, State.BAKING)
     if abort_in_flight is False or (abort_in_flight is None and not shifting):
         raise Refused(
-            f"{hold.version} is in flight in {environment}",
-            why=f"it is at {hold.stage}, and the live version carries the traffic",
+            f"{lease.version} is in flight in {environment}",
+            why=f"it is at {lease.step}, and the live version carries the traffic",
             do="Wait until it ends, or set abort_in_flight to stop it.",
         )

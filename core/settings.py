@@ -7,7 +7,7 @@ import tomllib
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from core.colour import Colour
 from core.errors import Refused
@@ -263,7 +263,11 @@ class Timing(_Section):
 
     poll: Seconds = 2.0
     heartbeat: Seconds = 10.0
-    hold_expiry: Seconds = 100.0
+    lease_expiry: Seconds = Field(
+        default=100.0,
+        validation_alias=AliasChoices("lease_expiry", "hold_expiry"),  # the latter is its name of before
+        description="How long the environment stays ours without a heartbeat.",
+    )
     aws_connect_timeout: Seconds = 3.0
     aws_read_timeout: Seconds = 10.0
     aws_attempts: int = Field(default=3, ge=1, le=10)
@@ -296,9 +300,9 @@ class Timing(_Section):
 
     @model_validator(mode="after")
     def _hold_outlasts_a_call(self) -> Self:
-        if self.hold_expiry <= self.longest_call + self.heartbeat:
+        if self.lease_expiry <= self.longest_call + self.heartbeat:
             raise ValueError(
-                f"hold_expiry ({self.hold_expiry:g} s) must be longer than the longest AWS call and a heartbeat "
+                f"lease_expiry ({self.lease_expiry:g} s) must be longer than the longest AWS call and a heartbeat "
                 f"together ({self.longest_call + self.heartbeat:g} s), or a holder could write after its hold ended"
             )
         return self
@@ -346,9 +350,9 @@ class EnvironmentSettings(_Section):
     def _hold_outlasts_a_renewal(self) -> Self:
         # A role's session is renewed inside an arbitrary call, by a call that is bounded alike.
         longest = 2 * self.timing.longest_call + self.timing.heartbeat
-        if self.aws.role_arn and self.timing.hold_expiry <= longest:
+        if self.aws.role_arn and self.timing.lease_expiry <= longest:
             raise ValueError(
-                f"timing.hold_expiry ({self.timing.hold_expiry:g} s) must be longer than the longest AWS call, the "
+                f"timing.lease_expiry ({self.timing.lease_expiry:g} s) must be longer than the longest AWS call, the "
                 f"renewal of the role's session before it and a heartbeat together ({longest:g} s)"
             )
         return self

@@ -1,4 +1,4 @@
-"""The operator's commands: `python -m flows status|thaw|unlock|run <environment>`.
+"""The operator's commands: `python -m flows status|unfreeze|unlock|run <environment>`.
 
 They run in this process, with the blocks of the Prefect server that PREFECT_API_URL names.
 """
@@ -13,11 +13,11 @@ from prefect.settings import PREFECT_API_URL
 from core.colour import Colour
 from core.errors import PointsmanError, Refused
 from core.settings import ACCOUNT
-from flows.boundary import open_operation
-from flows.run import run_command
 from flows.status import describe_environment
-from flows.thaw import thaw
-from flows.unlock import unlock_state
+from flows.unfreeze import unfreeze
+from lifecycle.run import open_run
+from lifecycle.run_command import run_command
+from lifecycle.unlock import unlock_state
 
 __all__ = ["main"]
 
@@ -28,10 +28,12 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("status", help="what is live, in flight and warm, and why the last attempt failed")
     command.add_argument("environment")
-    command = commands.add_parser("thaw", help="end a freeze by naming the colour that carries all traffic")
-    command.add_argument("environment")
-    command.add_argument("--keep", required=True, type=Colour, choices=list(Colour))
-    command.add_argument("--restore", action="store_true", help="deploy the recorded task definition there again")
+    for name, help_ in (("unfreeze", "end a freeze by naming the colour that carries all traffic"), ("thaw", None)):
+        # `thaw` is what it was called before; without a help text it is not listed.
+        command = commands.add_parser(name, help=help_) if help_ else commands.add_parser(name)
+        command.add_argument("environment")
+        command.add_argument("--keep", required=True, type=Colour, choices=list(Colour))
+        command.add_argument("--restore", action="store_true", help="deploy the recorded task definition there again")
     command = commands.add_parser("unlock", help="release a Terraform state lock whose holder cannot be proven dead")
     command.add_argument("environment")
     command.add_argument("--state", required=True, choices=[*(c.value for c in Colour), "environment", ACCOUNT])
@@ -65,11 +67,13 @@ def _refuse_without_server() -> None:
 
 def _run(asked: argparse.Namespace) -> int:
     if asked.command == "thaw":
-        state = thaw(asked.environment, asked.keep, asked.restore, return_state=True)
+        print("`thaw` is called `unfreeze` now; this name goes with the next version.", file=sys.stderr)
+    if asked.command in ("unfreeze", "thaw"):
+        state = unfreeze(asked.environment, asked.keep, asked.restore, return_state=True)
         print(state.message)
         return 0 if state.is_completed() else 1
     human_s = asked.command == "unlock" and asked.state in ("environment", ACCOUNT)
-    operation = open_operation(asked.command, asked.environment, provisions=human_s)
+    operation = open_run(asked.command, asked.environment, provisions=human_s)
     if asked.command == "status":
         rows = describe_environment(operation)
         width = max(len(name) for name, _ in rows)

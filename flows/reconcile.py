@@ -22,17 +22,17 @@ from prefect.cache_policies import NO_CACHE
 from blocks.environment import load_environment, read_settings
 from core.errors import PointsmanError
 from core.foreign import foreign_hand
-from core.hold import HoldVerdict, judge_hold, leave_queue
-from core.record import EnvironmentRecord, Owner, Waiter
-from flows.boundary import Outcome, conduct
-from flows.orphan import settle_orphan
+from core.lease import LeaseVerdict, judge_lease, leave_queue
+from core.record import EnvironmentRecord, Owner, QueuedRelease
+from lifecycle.run import Outcome, run_operation
+from lifecycle.takeover import take_over
+from operation.foreign_hands import look, refuse_foreign_hands
+from operation.lease import now
+from operation.operation import Operation, open_records
 from systems.aws import AwsClients
+from systems.prefect_api import close_run, dead_runs, run_is_over
 from systems.processes import process_is_dead
 from systems.records import RecordStore
-from tasks.foreign import look, refuse_foreign_hands
-from tasks.hold import now
-from tasks.operation import Operation, open_records
-from tasks.prefect_api import close_run, dead_runs, run_is_over
 
 __all__ = ["reconcile"]
 
@@ -51,7 +51,7 @@ def reconcile(environment: str) -> Outcome:
     Args:
         environment: Which environment: the name of a file in environments/, such as production.
     """
-    return conduct("reconcile", environment, reconcile_environment)
+    return run_operation("reconcile", environment, reconcile_environment)
 
 
 def reconcile_environment(operation: Operation) -> str:
@@ -63,25 +63,25 @@ def reconcile_environment(operation: Operation) -> str:
 
 def settle_environment(operation: Operation) -> str:
     """Settle by what the record says, whatever Prefect knows or does."""
-    record = operation.store.environment()
-    for waiter in stale_waiters(record, operation.settings.timing.hold_expiry):
+    record = operation.records.environment()
+    for waiter in stale_waiters(record, operation.settings.timing.lease_expiry):
         drop_waiter(operation, waiter)
-    hold = record.hold
-    if hold is None:
+    lease = record.lease
+    if lease is None:
         watch_hands(operation, record)
         return f"{operation.environment} is settled; nobody holds it."
-    verdict = operation.judge(record)
-    parked_for_nothing = verdict is HoldVerdict.PARKED and run_is_over(hold.owner.flow_run_id)
-    if verdict is not HoldVerdict.ABANDONED and not parked_for_nothing:
-        return f"{operation.environment} is {verdict} by {hold.version or hold.owner.flow}, at {hold.stage}."
+    verdict = operation.lease.judge(record)
+    parked_for_nothing = verdict is LeaseVerdict.PARKED and run_is_over(lease.owner.flow_run_id)
+    if verdict is not LeaseVerdict.ABANDONED and not parked_for_nothing:
+        return f"{operation.environment} is {verdict} by {lease.version or lease.owner.flow}, at {lease.step}."
     done = settle(operation, parked_for_nothing)
     if done is None:
         return f"{operation.environment} was settled by somebody else."
-    close_run(hold.owner.flow_run_id, done)
+    close_run(lease.owner.flow_run_id, done)
     return done
 
 
-def stale_waiters(record: EnvironmentRecord, expiry: float) -> list[Waiter]:
+def stale_waiters(record: EnvironmentRecord, expiry: float) -> list[QueuedRelease]:
     """Return the releases in the queue that were not seen for as long as a hold lasts: their processes are gone."""
     return [w for w in record.queue if w.seen_at < now() - timedelta(seconds=expiry)]
 
@@ -98,28 +98,28 @@ def forgotten_runs(store: RecordStore, expiry: float) -> set[str]:
         return set()
     record = store.environment() if dead else EnvironmentRecord(environment=store.environment_name)
     known = {waiter.flow_run_id for waiter in record.queue}
-    for hold in (record.hold, record.hold and record.hold.settles):
-        if hold is not None:
-            known.add(hold.owner.flow_run_id)
+    for lease in (record.lease, record.lease and record.lease.takes_over):
+        if lease is not None:
+            known.add(lease.owner.flow_run_id)
     return dead - known
 
 
 def close_forgotten_runs(operation: Operation) -> None:
     """Give each such run a state that says so, if its worker has not done that a moment later."""
-    expiry = operation.settings.timing.hold_expiry
-    found = forgotten_runs(operation.store, expiry)
+    expiry = operation.settings.timing.lease_expiry
+    found = forgotten_runs(operation.records, expiry)
     if not found:
         return
     time.sleep(_WORKER_TELLS_WITHIN)
-    for run_id in found & forgotten_runs(operation.store, expiry):
+    for run_id in found & forgotten_runs(operation.records, expiry):
         with suppress(httpx.HTTPError):  # the next look tries again
             close_run(run_id, f"It held nothing of {operation.environment} then; `status` shows what stands.")
 
 
 @task(name="drop waiter", cache_policy=NO_CACHE)
-def drop_waiter(operation: Operation, waiter: Waiter) -> None:
+def drop_waiter(operation: Operation, waiter: QueuedRelease) -> None:
     """Take a dead waiter out of the queue, and give its run a state that says so."""
-    operation.store.change_environment(lambda r: leave_queue(r, waiter.flow_run_id))
+    operation.records.change_environment(lambda r: leave_queue(r, waiter.flow_run_id))
     with suppress(httpx.HTTPError):  # the next look finds it forgotten
         close_run(waiter.flow_run_id, f"{waiter.version} was waiting for its turn; nothing was changed.")
 
@@ -127,7 +127,7 @@ def drop_waiter(operation: Operation, waiter: Waiter) -> None:
 @task(name="settle", cache_policy=NO_CACHE)
 def settle(operation: Operation, parked: bool) -> str | None:
     """Take over what the dead run held and settle it."""
-    return settle_orphan(operation, even_parked=parked)
+    return take_over(operation, even_parked=parked)
 
 
 @task(name="foreign hands", cache_policy=NO_CACHE)
@@ -135,7 +135,6 @@ def watch_hands(operation: Operation, record: EnvironmentRecord) -> None:
     """Freeze the environment if the listener or the live service is not as we wrote it."""
     if record.infrastructure is None or record.weights is None:
         return
-    operation.last_seen = record
     refuse_foreign_hands(operation)
 
 
@@ -166,16 +165,16 @@ class Watch(threading.Thread):
             self._aws = AwsClients(block)
             self._store = open_records(block, self._aws)
         record = self._store.environment()
-        expiry = read_settings(self.environment).timing.hold_expiry
+        expiry = read_settings(self.environment).timing.lease_expiry
         if stale_waiters(record, expiry):
             return True
-        hold = record.hold
-        if hold is None:
+        lease = record.lease
+        if lease is None:
             unsettled = self._foreign_hand(record)
         else:
-            verdict = judge_hold(record, _NOBODY, now(), owner_dead=process_is_dead(hold.owner))
-            parked = verdict is HoldVerdict.PARKED
-            unsettled = verdict is HoldVerdict.ABANDONED or (parked and run_is_over(hold.owner.flow_run_id))
+            verdict = judge_lease(record, _NOBODY, now(), owner_dead=process_is_dead(lease.owner))
+            parked = verdict is LeaseVerdict.PARKED
+            unsettled = verdict is LeaseVerdict.ABANDONED or (parked and run_is_over(lease.owner.flow_run_id))
         return unsettled or bool(forgotten_runs(self._store, expiry))
 
     def _foreign_hand(self, record: EnvironmentRecord) -> bool:

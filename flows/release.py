@@ -6,18 +6,18 @@ from prefect import flow
 
 from core.admission import refuse_prerelease
 from core.migration import plan_migrations
-from flows.approval import approve
-from flows.boundary import Outcome, conduct
-from flows.entry import enter
-from flows.summary import summarise
+from lifecycle.release_request import enter
+from lifecycle.run import Outcome, run_operation
+from lifecycle.scale import scale_to_settings
+from operation.operation import Operation
+from tasks.approval import approve
+from tasks.candidate import set_health_check, start_candidate, vacate_slot
+from tasks.checkout import Checkout, check_out
 from tasks.database import migrate_database
-from tasks.docker import build_image, prune_worker
-from tasks.ecs import start_candidate, vacate_slot
-from tasks.git import Checkout, check_out
-from tasks.health_check import set_health_check
-from tasks.operation import Operation
-from tasks.smoke import confirm_release, smoke_test
-from tasks.terraform import apply_plan, check_plan, init_slot, plan_slot
+from tasks.image import build_image, prune_worker, push_image
+from tasks.plan import apply_plan, check_plan, init_slot, plan_slot
+from tasks.probes import confirm_release, smoke_test
+from tasks.summary import summarise
 from tasks.traffic import finish_release, shift_traffic
 
 __all__ = ["release"]
@@ -36,17 +36,19 @@ def release(tag: str, environment: str, commit: str | None = None, allow_downgra
         commit: The commit that the webhook announced; the tag is refused at any other. Leave it empty by hand.
         allow_downgrade: Release a version that is older than the live one.
     """
-    return conduct("release", environment, lambda op: release_version(op, tag, commit, allow_downgrade))
+    return run_operation("release", environment, lambda op: release_version(op, tag, commit, allow_downgrade))
 
 
 def release_version(operation: Operation, tag: str, commit: str | None, allow_downgrade: bool) -> str | Outcome:
-    """Take one version through all steps; return the sentence of its good end."""
-    version = operation.name_version(tag)
+    """Take one version through all steps; return the success message."""
+    version = operation.journal.name_version(tag)
     refuse_prerelease(version, operation.environment, allowed=operation.settings.prereleases)
     source = check_out(operation, version, commit)
-    ended = enter(operation, source, allow_downgrade=allow_downgrade)
-    if ended is not None:
-        return ended
+    entered = enter(operation, source, allow_downgrade=allow_downgrade)
+    if entered.outcome is not None:
+        return entered.outcome
+    if entered.only_scale:
+        return scale_to_settings(operation, version)
     if not operation.awaits_decision:
         prepare_candidate(operation, source, allow_downgrade)
     approve(operation)
@@ -54,18 +56,18 @@ def release_version(operation: Operation, tag: str, commit: str | None, allow_do
     confirm_release(operation)
     finish_release(operation)
     prune_worker(operation)
-    operation.free()
+    operation.lease.drop()
     return summarise(operation)
 
 
 def prepare_candidate(operation: Operation, source: Checkout, allow_downgrade: bool) -> None:
     """Bring the version to where it waits for traffic: built, applied, migrated, running, smoke-tested."""
-    record = operation.last_seen
+    record = operation.record
     if record.database is not None:  # else the table may hold what the record does not know, and is asked first
         # What live cannot live with is refused before anything is built, by what was read of the database last.
         plan_migrations(source.migrations, source.version, record, record.migrations)
     terraform = init_slot.submit(operation)
-    operation.fix_release(build_image(operation, source))
+    push_image(operation, build_image(operation, source))
     plan = plan_slot(operation, terraform.result())
     check_plan(operation, plan)
     vacate_slot(operation)

@@ -6,15 +6,12 @@ from datetime import timedelta
 
 from prefect import flow
 
-from core.colour import Colour
-from core.errors import Refused
 from core.words import counted
-from flows.boundary import Outcome, conduct
-from tasks.ecs import empty_slot, refuse_weighted
-from tasks.foreign import refuse_foreign_hands
-from tasks.hold import now
-from tasks.operation import Operation, step_task
-from tasks.winner import see_winner
+from lifecycle.acquire import take_at_once
+from lifecycle.run import Outcome, run_operation
+from operation.lease import now
+from operation.operation import Operation
+from tasks.retirement import empty_old_slot
 
 __all__ = ["retire"]
 
@@ -29,38 +26,23 @@ def retire(environment: str, at_once: bool = False) -> Outcome:
         environment: Which environment: the name of a file in environments/, such as production.
         at_once: Do not wait for the rollback window to pass.
     """
-    return conduct("retire", environment, lambda op: retire_old_colour(op, at_once))
+    return run_operation("retire", environment, lambda op: retire_old_colour(op, at_once))
 
 
 def retire_old_colour(operation: Operation, at_once: bool) -> str:
     """Stop the old colour's tasks if their time has come; return what was done, in a sentence."""
-    record = operation.store.environment()
+    record = operation.records.environment()
     live = record.live
     if live is None:
         return f"Nothing is live in {operation.environment}, so nothing is old."
     due = live.since + timedelta(seconds=operation.settings.timing.rollback_window)
     if not at_once and now() < due:
         return f"{live.colour.other} stays warm until {due:%Y-%m-%d %H:%M:%S %Z}."
-    operation.take_if_free()
+    take_at_once(operation)
     stopped = empty_old_slot(operation, live.colour.other)
-    operation.free()
+    operation.lease.drop()
     return (
         f"{live.colour.other} is empty; {counted(stopped, 'task')} stopped."
         if stopped
         else f"{live.colour.other} was empty."
     )
-
-
-@step_task("retire")
-def empty_old_slot(operation: Operation, colour: Colour) -> int:
-    """Empty a slot that carries no weight; return how many tasks ran."""
-    with operation.step("retire", f"stop the tasks of {colour}") as step:
-        refuse_foreign_hands(operation)
-        record = operation.last_seen
-        if record.live is not None and record.live.colour is colour:
-            raise Refused(f"The {colour} slot is live", do="Nothing was stopped.")
-        refuse_weighted(operation, colour)
-        see_winner(operation, colour.other)
-        stopped = empty_slot(operation, colour) or 0
-        step.done(f"{counted(stopped, 'task')} stopped")
-        return stopped

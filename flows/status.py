@@ -10,12 +10,10 @@ from core.foreign import Definition
 from core.markdown import table
 from core.record import EnvironmentRecord, Live
 from core.rollback import versions_left
-from flows.boundary import Outcome, conduct
-from systems.ecs import SlotService, read_names
-from systems.load_balancer import read_listener, read_target_health
-from tasks.ecs import read_service, runs_target
-from tasks.hold import now
-from tasks.operation import Operation
+from lifecycle.run import Outcome, run_operation
+from operation.lease import now
+from operation.operation import Operation
+from systems.ecs import SlotService
 
 __all__ = ["describe_environment", "status"]
 
@@ -27,7 +25,7 @@ def status(environment: str) -> Outcome:
     Args:
         environment: Which environment: the name of a file in environments/, such as production.
     """
-    return conduct("status", environment, show_status)
+    return run_operation("status", environment, show_status)
 
 
 def show_status(operation: Operation) -> str:
@@ -43,7 +41,7 @@ def show_status(operation: Operation) -> str:
 
 def describe_environment(operation: Operation) -> list[tuple[str, str]]:
     """Return what is known of an environment as name and value, the most urgent first."""
-    record = operation.last_seen = operation.store.environment()
+    record = operation.records.environment()
     rows: list[tuple[str, str]] = []
     if record.frozen:
         rows.append(("frozen", record.frozen.reason))
@@ -55,35 +53,35 @@ def describe_environment(operation: Operation) -> list[tuple[str, str]]:
     rows.append(("warm", _warm(operation, record)))
     rows.append(("traffic", _traffic(operation, record)))
     rows.append(("rollback floor", record.rollback_floor or "none"))
-    rows.append(("left behind", ", ".join(versions_left(record)) or "none"))
+    rows.append(("rolled back from", ", ".join(versions_left(record)) or "none"))
     rows.append(("last failure", record.last_failure or "none"))
     return rows
 
 
 def _in_flight(record: EnvironmentRecord) -> str:
-    hold = record.hold
-    if hold is None:
+    lease = record.lease
+    if lease is None:
         return "nothing"
-    subject = f"{hold.owner.flow} {hold.version or ''}".strip()
-    if hold.parked_until:
-        return f"{subject} waits for approval until {hold.parked_until:%Y-%m-%d %H:%M}"
-    silent = (now() - hold.heartbeat_at).total_seconds()
-    return f"{subject} at {hold.stage}, heartbeat {silent:.0f} s ago (run {hold.owner.flow_run_id})"
+    subject = f"{lease.owner.flow} {lease.version or ''}".strip()
+    if lease.parked_until:
+        return f"{subject} waits for approval until {lease.parked_until:%Y-%m-%d %H:%M}"
+    silent = (now() - lease.renewed_at).total_seconds()
+    return f"{subject} at {lease.step}, heartbeat {silent:.0f} s ago (run {lease.owner.flow_run_id})"
 
 
 def _live(operation: Operation, live: Live) -> str:
-    said = f"{live.release} in {live.colour} since {live.since:%Y-%m-%d %H:%M}"
+    text = f"{live.release} in {live.colour} since {live.since:%Y-%m-%d %H:%M}"
     if live.adopted:
-        said += f", in whose place a human kept the foreign task definition {Definition(live.adopted)}"
+        text += f", in whose place a human kept the foreign task definition {Definition(live.adopted)}"
     try:
-        service = read_service(operation, live.colour)
+        service = operation.ecs.read(operation.slot(live.colour).service)
         if service is None:
-            return f"{said}, but {live.colour} has no service"
-        if runs_target(operation, service, live):
-            return said
+            return f"{text}, but {live.colour} has no service"
+        if operation.ecs.runs(service, live):
+            return text
     except PointsmanError as error:
-        return f"{said} by the record; what runs is unknown ({error})"
-    return f"{said} by the record, but {_foreign(service)}"
+        return f"{text} by the record; what runs is unknown ({error})"
+    return f"{text} by the record, but {_foreign(service)}"
 
 
 def _foreign(service: SlotService) -> str:
@@ -95,10 +93,10 @@ def _warm(operation: Operation, record: EnvironmentRecord) -> str:
         return "nothing"
     colour = record.live.colour.other
     try:
-        service = read_service(operation, colour)
+        service = operation.ecs.read(operation.slot(colour).service)
         if service is None or service.running == 0:
             return f"nothing ({colour} is empty)"
-        health = read_target_health(operation.aws, record.infrastructure, colour)
+        health = operation.load_balancer.health(operation.slot(colour).service)
         return f"{_runs_there(operation, record, service)} in {colour}: {health}"
     except PointsmanError as error:
         return f"unknown ({error})"
@@ -107,10 +105,10 @@ def _warm(operation: Operation, record: EnvironmentRecord) -> str:
 def _runs_there(operation: Operation, record: EnvironmentRecord, service: SlotService) -> str:
     """Return which release a slot runs; what no record registered is foreign, and no rollback calls it warm."""
     for known in reversed(record.healthy):
-        if runs_target(operation, service, known):
+        if operation.ecs.runs(service, known):
             return known.release.version
-    named = read_names(operation.aws, service.task_definition)
-    history = operation.store.version(named.version) if named.version else None
+    named = operation.ecs.names(service.task_definition)
+    history = operation.records.version(named.version) if named.version else None
     for attempt in history.attempts if history else ():
         if attempt.slot is not None and attempt.slot.task_definition_arn == service.task_definition:
             return f"nothing; {named.version} ({attempt.state})"
@@ -121,6 +119,6 @@ def _traffic(operation: Operation, record: EnvironmentRecord) -> str:
     if record.infrastructure is None:
         return "not provisioned"
     try:
-        return str(read_listener(operation.aws, record.infrastructure))
+        return str(operation.load_balancer.listener())
     except PointsmanError as error:
         return f"unknown ({error})"

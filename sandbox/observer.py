@@ -98,8 +98,8 @@ class Observer:
         known = {h.release.image for h in record.healthy}
         if not set(now.running[colour.other.value]) <= known:
             wrong.append(f"{colour.other} runs {now.running[colour.other.value]}, which never was healthy")
-        if record.hold is not None:
-            wrong.append(f"held by {record.hold.owner.flow} at {record.hold.stage}")
+        if record.lease is not None:
+            wrong.append(f"held by {record.lease.owner.flow} at {record.lease.step}")
         if now.locks:
             wrong.append(f"state locks {now.locks}")
         if self.one_offs():

@@ -10,7 +10,7 @@ from typing import Any
 from core.errors import PointsmanError
 from systems.aws import aws_errors
 
-__all__ = ["LogStream"]
+__all__ = ["LogStream", "read_last_lines"]
 
 
 class LogStream:
@@ -43,3 +43,13 @@ class LogStream:
                 logGroupName=self._group, logStreamName=self._stream, startFromHead=True, **after
             )
         return page
+
+
+def read_last_lines(logs: Any, group: str, stream: str) -> list[str]:
+    """Return the last lines of a stream, at most a hundred; none where there are none, or reading fails."""
+    try:
+        with aws_errors("reading a task's log"):
+            found = logs.get_log_events(logGroupName=group, logStreamName=stream, startFromHead=False, limit=100)
+    except PointsmanError:
+        return []
+    return [str(event["message"]) for event in found["events"]]

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from core.colour import Colour, Weights
-from core.errors import Permanent
+from core.colour import Weights
+from core.errors import Permanent, PointsmanError, UnknownOutcome
 from core.listener import ListenerView, judge_listener
 from core.record import Infrastructure
+from core.slot import Service
 from systems.aws import AwsClients, aws_errors
+from systems.polling import write_until_seen
 
-__all__ = ["TargetHealth", "read_listener", "read_target_health", "read_weights"]
+__all__ = ["LoadBalancer", "TargetHealth"]
 
 
 @dataclass(frozen=True)
@@ -34,37 +36,70 @@ class TargetHealth:
         return counted + (f" ({'; '.join(self.reasons)})" if self.reasons else "")
 
 
-def read_target_health(aws: AwsClients, infrastructure: Infrastructure, colour: Colour) -> TargetHealth:
-    """Return the health of a colour's targets."""
-    with aws_errors(f"reading the {colour} targets' health"):
-        found = aws("elbv2").describe_target_health(TargetGroupArn=infrastructure.target_group_arns[colour])
-    states: Counter[str] = Counter()
-    reasons = []
-    for target in found["TargetHealthDescriptions"]:
-        health = target["TargetHealth"]
-        states[health["State"]] += 1
-        if health["State"] != "healthy" and health.get("Reason"):
-            reasons.append(f"{target['Target']['Id']}: {health['Reason']} {health.get('Description', '')}".strip())
-    return TargetHealth(states, tuple(reasons))
+class LoadBalancer:
+    """One environment's load balancer, to read."""
 
+    def __init__(self, aws: AwsClients, infrastructure: Infrastructure) -> None:
+        self._elbv2, self._infrastructure = aws("elbv2"), infrastructure
 
-def read_listener(
-    aws: AwsClients, infrastructure: Infrastructure, listener: str | None = None, *, rules: bool = True
-) -> ListenerView:
-    """Return what the production listener (or the one named) does now; its rules are left out if so asked."""
-    arn = listener or infrastructure.production_listener_arn
-    with aws_errors("reading the production listener"):
-        found = aws("elbv2").describe_listeners(ListenerArns=[arn])["Listeners"]
-    if not found:
-        raise Permanent("The production listener was not found", why=arn, do="Run `provision` to repair it.")
-    listed = []
-    if rules:
-        with aws_errors("reading the production listener's rules"):
-            for page in aws("elbv2").get_paginator("describe_rules").paginate(ListenerArn=arn):
-                listed += page["Rules"]
-    return judge_listener(found[0]["DefaultActions"], listed, infrastructure.target_group_arns)
+    def health(self, service: Service) -> TargetHealth:
+        """Return the health of a service's targets."""
+        with aws_errors(f"reading the {service.colour} targets' health"):
+            found = self._elbv2.describe_target_health(TargetGroupArn=service.target_group)
+        states: Counter[str] = Counter()
+        reasons = []
+        for target in found["TargetHealthDescriptions"]:
+            health = target["TargetHealth"]
+            states[health["State"]] += 1
+            if health["State"] != "healthy" and health.get("Reason"):
+                reasons.append(f"{target['Target']['Id']}: {health['Reason']} {health.get('Description', '')}".strip())
+        return TargetHealth(states, tuple(reasons))
 
+    def listener(self, arn: str | None = None, *, rules: bool = True) -> ListenerView:
+        """Return what the production listener (or the one named) does now; its rules are left out if so asked."""
+        arn = arn or self._infrastructure.production_listener_arn
+        with aws_errors("reading the production listener"):
+            found = self._elbv2.describe_listeners(ListenerArns=[arn])["Listeners"]
+        if not found:
+            raise Permanent("The production listener was not found", why=arn, do="Run `provision` to repair it.")
+        listed = []
+        if rules:
+            with aws_errors("reading the production listener's rules"):
+                for page in self._elbv2.get_paginator("describe_rules").paginate(ListenerArn=arn):
+                    listed += page["Rules"]
+        return judge_listener(found[0]["DefaultActions"], listed, self._infrastructure.target_group_arns)
 
-def read_weights(aws: AwsClients, infrastructure: Infrastructure, listener: str | None = None) -> Weights:
-    """Return the weights that the production listener (or the one named) has now."""
-    return read_listener(aws, infrastructure, listener, rules=False).weights
+    def weights(self) -> Weights:
+        """Return the weights that the production listener has now."""
+        return self.listener(rules=False).weights
+
+    def health_check_path(self, service: Service) -> str:
+        """Return the path that a service's targets are asked."""
+        with aws_errors(f"reading the health check of {service.colour}"):
+            found = self._elbv2.describe_target_groups(TargetGroupArns=[service.target_group])
+        return str(found["TargetGroups"][0]["HealthCheckPath"])
+
+    def set_health_check_path(self, service: Service, path: str) -> None:
+        """Have a service's targets asked another path, and see it written whatever became of the answer.
+
+        Raises `UnknownOutcome` where AWS does not show it. The caller has seen that nobody uses the slot.
+        """
+
+        def write() -> None:
+            with aws_errors(f"setting the health check of {service.colour}", writes=True):
+                self._elbv2.modify_target_group(TargetGroupArn=service.target_group, HealthCheckPath=path)
+
+        def unseen(failure: PointsmanError | None) -> PointsmanError:
+            return UnknownOutcome(
+                f"The {service.colour} targets are asked {self.health_check_path(service)} and not {path}",
+                why=str(failure or "AWS took the change and does not show it"),
+                do="Press Retry.",
+            )
+
+        write_until_seen(
+            write,
+            lambda: path if self.health_check_path(service) == path else None,
+            unseen=unseen,
+            before_again=lambda _: None,
+            tries=1,
+        )

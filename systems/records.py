@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from core.errors import Permanent, Refused, Transient, UnknownOutcome
 from core.record import EnvironmentRecord, VersionRecord
+from core.upgrade import upgrade
 from systems.aws import aws_errors, classify, has_code
 
 __all__ = ["RecordStore", "StateBucket", "ensure_state_bucket"]
@@ -45,6 +46,16 @@ class RecordStore:
         self._named = {"Bucket": bucket, **({"ExpectedBucketOwner": account} if account else {})}
         self._lock = threading.RLock()
         self._cache: dict[str, _Cached[Any]] = {}
+
+    @property
+    def newest(self) -> EnvironmentRecord:
+        """The environment's record as this process read or wrote it last; an empty one before its first look.
+
+        There is no other copy: the heartbeat's thread and the run read the same one.
+        """
+        with self._lock:
+            known = self._cache.get(self._environment_key)
+            return known.record if known else self._empty_environment()
 
     def environment(self) -> EnvironmentRecord:
         """Return what is live and who holds it, read now; an empty record where there is none yet."""
@@ -94,13 +105,12 @@ class RecordStore:
                 self._cache[key] = cached
                 return cached
             raise
-        kind = type(empty())
         try:
-            record = kind.model_validate_json(body)
-        except ValidationError as error:
+            record = type(empty()).model_validate(upgrade(body))
+        except (ValidationError, ValueError) as error:
             raise Refused(
                 f"The record s3://{self._bucket}/{key} cannot be read",
-                why=f"it was written by another version of Pointsman, or by hand: {error.errors()[0]['msg']}",
+                why=f"it was written by another version of Pointsman, or by hand: {_first_line(error)}",
                 do="Use the Pointsman that wrote it, or restore the object's last good version in S3.",
             ) from error
         cached = _Cached(record, answer["ETag"])
@@ -118,7 +128,7 @@ class RecordStore:
                     return wanted
                 nonce = uuid.uuid4().hex
                 nonces.add(nonce)
-                wanted = wanted.model_copy(update={"nonce": nonce})
+                wanted = wanted.with_nonce(nonce)
                 try:
                     etag = self._put(key, wanted, current.etag)
                 except (ClientError, BotoCoreError) as error:
@@ -152,6 +162,10 @@ class RecordStore:
             **condition,
         )
         return str(answer["ETag"])
+
+
+def _first_line(error: Exception) -> str:
+    return str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)
 
 
 def _worth_another_look(error: Exception) -> bool:

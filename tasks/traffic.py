@@ -1,4 +1,4 @@
-"""Traffic as steps of a release: shifted once the candidate proved itself, and the record says who is live."""
+"""Traffic as steps of a run: shifted once the candidate proved itself, returned by a rollback, and who is live."""
 
 from __future__ import annotations
 
@@ -6,91 +6,81 @@ from core.colour import Weights
 from core.errors import Permanent
 from core.record import Attempt, EnvironmentRecord, Live, RollbackIntent, State, VersionRecord
 from core.release import Release
-from tasks.ecs import refuse_another_definition
-from tasks.hold import now
-from tasks.load_balancer import move_weights, read_target_health
-from tasks.operation import Operation, step_task
-from tasks.smoke import endpoint_of, probe_release
+from core.strategy import AllAtOnce, Strategy
+from operation.lease import now
+from operation.operation import Operation
+from operation.step import Done, done, step
+from operation.weights import move_weights
+from tasks.candidate import refuse_another_definition
 
 __all__ = ["finish_release", "finish_rollback", "return_traffic", "shift_traffic"]
 
-
-@step_task("shift")
-def shift_traffic(operation: Operation) -> None:
-    """Give all weight to the candidate, whose targets are healthy, and read the weights back."""
-    colour = operation.candidate
-    with operation.step("shift", f"give all traffic to {operation.release} in {colour}") as step:
-        health = read_target_health(operation.aws, operation.infrastructure, colour)
-        wanted = operation.settings.service.desired_count
-        if health.healthy < wanted:
-            raise Permanent(
-                f"{operation.version} has too few healthy targets to take traffic",
-                why=f"{health}; wanted {wanted}",
-                do="Look at the service's tasks in ECS.",
-            )
-        listener = endpoint_of(operation.settings, operation.infrastructure.alb_dns_name, colour)
-        probe_release(operation, listener, operation.release, patience=operation.settings.timing.identify)
-        refuse_another_definition(operation)
-        operation.advance(State.SHIFTING)
-        to = Weights.all_on(colour)
-        move_weights(operation, to)
-        step.done(f"the production listener carries {to}")
-    operation.advance(State.BAKING)
+STRATEGY: Strategy = AllAtOnce()
 
 
-@step_task("record")
-def finish_release(operation: Operation) -> None:
-    """Write that the release is live and healthy; what was live stays warm and becomes the rollback target."""
-    with operation.step("record", f"record {operation.release} as live") as step:
-        attempt = operation.attempt
-        live = Live(
-            release=operation.release,
-            colour=operation.candidate,
-            since=now(),
-            migrations=attempt.migrations,
-            slot=attempt.slot,
+@step("shift", "give all traffic to {operation.release} in the {operation.candidate}")
+def shift_traffic(operation: Operation) -> Done[None]:
+    """Give the candidate, whose targets are healthy, its traffic as the strategy says, and read the weights back."""
+    slot, release = operation.candidate, operation.release
+    health = operation.load_balancer.health(slot.service)
+    wanted = operation.settings.service.desired_count
+    if health.healthy < wanted:
+        raise Permanent(
+            f"{release.version} has too few healthy targets to take traffic",
+            why=f"{health}; wanted {wanted}",
+            do="Look at the service's tasks in ECS.",
         )
-
-        def go_live(record: EnvironmentRecord) -> EnvironmentRecord:
-            return record.gone_live(live)
-
-        before = operation.last_seen.live
-        operation.last_seen = operation.store.change_environment(go_live)
-        operation.advance(State.HEALTHY)
-        warm = f"; {before.release.version} stays warm in {before.colour}" if before else ""
-        step.done(f"{operation.release} is live in {operation.candidate}{warm}")
-    operation.note(ended_at=now())
-
-
-@step_task("return traffic")
-def return_traffic(operation: Operation) -> None:
-    """Give all weight to the release that a rollback returns to, and read the weights back."""
-    colour = operation.candidate
-    with operation.step("return", f"give all traffic to {operation.release} in {colour}") as step:
-        refuse_another_definition(operation)
-        to = Weights.all_on(colour)
+    prober = operation.prober
+    prober.see_release(prober.endpoint(slot.colour), release, patience=operation.settings.timing.identify)
+    refuse_another_definition(operation)
+    operation.journal.advance(State.SHIFTING)
+    carried = operation.load_balancer.weights()
+    # Where the candidate has it all already, by a run that died then, the record's intent is still to be closed.
+    to: Weights | None = STRATEGY.next_weights(slot.colour, carried) or carried
+    while to is not None:
         move_weights(operation, to)
-        step.done(f"the production listener carries {to}")
+        carried, to = to, STRATEGY.next_weights(slot.colour, to)
+    operation.journal.advance(State.BAKING)
+    return done(f"the production listener carries {carried}")
 
 
-@step_task("record")
-def finish_rollback(operation: Operation, intent: RollbackIntent) -> None:
+@step("record", "record {operation.release} as live")
+def finish_release(operation: Operation) -> Done[None]:
+    """Write that the release is live and healthy; what was live stays warm and becomes the rollback target."""
+    attempt, release, colour = operation.journal.attempt, operation.release, operation.candidate.colour
+    live = Live(release=release, colour=colour, since=now(), migrations=attempt.migrations, slot=attempt.slot)
+    before = operation.record.live
+    operation.records.change_environment(lambda r: r.gone_live(live))
+    operation.journal.advance(State.HEALTHY)
+    operation.journal.change(lambda a: a.ended(now()))
+    warm = f"; {before.release.version} stays warm in {before.colour}" if before else ""
+    return done(f"{release} is live in {colour}{warm}")
+
+
+@step("return", "give all traffic to {operation.release} in the {operation.candidate}")
+def return_traffic(operation: Operation) -> Done[None]:
+    """Give all weight to the release that a rollback returns to, and read the weights back."""
+    refuse_another_definition(operation)
+    to = Weights.all_on(operation.candidate.colour)
+    move_weights(operation, to)
+    return done(f"the production listener carries {to}")
+
+
+@step("record", "record {intent.target.release} as live")
+def finish_rollback(operation: Operation, intent: RollbackIntent) -> Done[None]:
     """Write that the target is live again; the version left behind is no target any more unless it is named."""
     target, leaving = intent.target, intent.leaving
-    with operation.step("record", f"record {target.release} as live") as step:
-        live = target.moved_to(operation.candidate, now(), operation.attempt.slot)
+    live = target.moved_to(operation.candidate.colour, now(), operation.journal.attempt.slot)
 
-        def go_back(record: EnvironmentRecord) -> EnvironmentRecord:
-            if record.live and record.live.release.revision == target.release.revision:
-                return record
-            return record.gone_back(live, named=intent.named)
+    def go_back(record: EnvironmentRecord) -> EnvironmentRecord:
+        return record if record.is_live(target.release) else record.gone_back(live, named=intent.named)
 
-        operation.last_seen = operation.store.change_environment(go_back)
-        _set_state(operation, leaving.release, State.ROLLED_BACK)
-        _set_state(operation, target.release, State.HEALTHY)
-        # Last: whoever finds this run dead before, does all of it again.
-        operation.last_seen = operation.store.change_environment(lambda r: r.model_copy(update={"rollback": None}))
-        step.done(f"{target.release} is live in {operation.candidate}; {leaving.release.version} was left")
+    operation.records.change_environment(go_back)
+    _set_state(operation, leaving.release, State.ROLLED_BACK)
+    _set_state(operation, target.release, State.HEALTHY)
+    # Last: whoever finds this run dead before, does all of it again.
+    operation.records.change_environment(lambda r: r.without_rollback())
+    return done(f"{target.release} is live in {live.colour}; {leaving.release.version} was left")
 
 
 def _set_state(operation: Operation, release: Release, to: State) -> None:
@@ -100,7 +90,7 @@ def _set_state(operation: Operation, release: Release, to: State) -> None:
         last = next((a for a in reversed(record.attempts) if _was_healthy(a) and a.release == release), None)
         return record.with_attempt(last.moved(to)) if last and last.state is not to else record
 
-    operation.store.change_version(release.version, release.commit, change)
+    operation.records.change_version(release.version, release.commit, change)
 
 
 def _was_healthy(attempt: Attempt) -> bool:

@@ -1,1 +1,14 @@
-"""Migration engines: each knows one tool's files, its own table and its errors."""
+"""Migration tools, one module each; `engine_of` is where the next one is added."""
+
+from __future__ import annotations
+
+from core.settings import EnvironmentSettings
+from systems.migrations.engine import MigrationEngine
+from systems.migrations.prisma import Prisma
+
+__all__ = ["engine_of"]
+
+
+def engine_of(settings: EnvironmentSettings) -> MigrationEngine | None:
+    """Return the tool that migrates an environment's database, or None where migrations are switched off."""
+    return Prisma(settings.migration) if settings.migration.enabled else None

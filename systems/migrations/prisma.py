@@ -18,14 +18,19 @@ from typing import Any
 from core.errors import Refused
 from core.migration import MigrationFile, Reading, TableRow
 from core.settings import Migration
+from systems.migrations.engine import Expectation, TaskReport
 
-__all__ = ["Expectation", "TaskReport", "TaskScript", "read_migrations", "repair_command", "tool_of"]
+__all__ = ["Prisma", "TaskScript", "migration_failure", "read_migrations", "repair_command", "tool_of"]
 
 _SCRIPT = Path(__file__).with_name("prisma_task.js")
 _LARGEST = 1024 * 1024
 _CLI = ("npx", "--no-install", "prisma")
 _SHELLS = ("sh", "bash", "ash", "dash")
 _NAME = re.compile(r"[0-9A-Za-z_.-]{1,200}")
+# https://www.prisma.io/docs/orm/reference/error-reference
+_ERROR_CODE = re.compile(r"\bP\d{4}\b")
+_FAILED_NAME = re.compile(r"Migration name: (\S+)|The `(\S+)` migration")
+_DATABASE = re.compile(r"Database error:\s*\n?(.*)|^ERROR: .*", re.MULTILINE)
 
 
 def read_migrations(checkout: Path, directory: str) -> tuple[MigrationFile, ...]:
@@ -81,18 +86,6 @@ def repair_command(environment: str, settings: Migration) -> str:
     """Return the command that resolves a migration, up to its last words."""
     tool, options = tool_of(settings.command)
     return " ".join(["python -m flows run", environment, "--", *tool, "migrate resolve", *options])
-
-
-@dataclass(frozen=True)
-class Expectation:
-    """What image and table must be for the task to migrate: each by its digest (see `core.migration`).
-
-    Unless the table was judged against this very release, its rows must also be finished and those of the image.
-    """
-
-    image: str
-    table: str
-    judged: bool = False
 
 
 @dataclass(frozen=True)
@@ -167,12 +160,40 @@ def _rows(given: list[list[Any]] | None) -> tuple[TableRow, ...] | None:
     return None if given is None else tuple(TableRow(*row) for row in given)
 
 
-@dataclass(frozen=True)
-class TaskReport:
-    """What a task read before and after, whether it migrated, and how it ended; None where it did not get so far."""
+def migration_failure(lines: Iterable[str]) -> str:
+    """Return Prisma's code, the migration's name and the database's error out of its output; empty if it names none."""
+    text = "\n".join(lines)
+    code = _ERROR_CODE.search(text)
+    if code is None:
+        return ""
+    name = _FAILED_NAME.search(text)
+    database = _DATABASE.search(text)
+    parts = [code.group()]
+    if name:
+        parts.append(f"migration {name.group(1) or name.group(2)}")
+    if database and (said := (database.group(1) or database.group()).strip()):
+        parts.append(said)
+    return ", ".join(parts)
 
-    before: Reading | None
-    after: Reading | None
-    migrated: bool
-    unreadable: str
-    exit_code: int | None
+
+@dataclass(frozen=True)
+class Prisma:
+    """Prisma Migrate with an environment's settings of it."""
+
+    settings: Migration
+
+    def read_files(self, checkout: Path) -> tuple[MigrationFile, ...]:
+        """Return the migrations of a checkout (see `read_migrations`)."""
+        return read_migrations(checkout, self.settings.directory)
+
+    def script(self, expected: Expectation | None) -> TaskScript:
+        """Return what the task runs; without an expectation it only reads."""
+        return TaskScript(self.settings, expected)
+
+    def repair_command(self, environment: str) -> str:
+        """Return the operator's `prisma migrate resolve`, up to its last words."""
+        return repair_command(environment, self.settings)
+
+    def failure(self, lines: Iterable[str]) -> str:
+        """Return what Prisma's output says of a failure."""
+        return migration_failure(lines)

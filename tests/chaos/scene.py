@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from core.colour import Colour
-from core.record import EnvironmentRecord, Hold, State
+from core.record import EnvironmentRecord, LeaseRecord, State
 from sandbox.observer import Observation, Observer
 from sandbox.operator import Operator, Run
 from sandbox.traffic import Client
@@ -124,7 +124,7 @@ class Scene:
                 while time.monotonic() < end and not self.operator.look(run_id).over:
                     time.sleep(0.1)
 
-    def thaw(self) -> None:
+    def unfreeze(self) -> None:
         """Answer a freeze: what was live keeps all traffic, and what else runs is stopped."""
         self.repeat("thaw", keep=self._colour.value)
         self.repeat("retire", at_once=True)
@@ -187,14 +187,14 @@ class Scene:
             assert not self.operator.look(run_id).over, f"it ended before {stage}"
             if stage == "started":
                 return self.operator.look(run_id).type == "RUNNING"
-            hold = self.operator.record().hold
-            if hold is None or hold.owner.flow_run_id != run_id:
+            lease = self.operator.record().lease
+            if lease is None or lease.owner.flow_run_id != run_id:
                 return False
             if stage == "init":
                 return _terraform_runs(run_id, "init")
             if stage == "moved":
                 return self.operator.weights()[self._colour.other.value] == 100
-            return self._under_way(tag, stage) if tag else hold.stage == stage
+            return self._under_way(tag, stage) if tag else lease.stage == stage
 
         with self.operator.spoiled(_slow(0.2)):
             wait_for(there, 60, f"no run reached {stage}")
@@ -260,9 +260,9 @@ class Scene:
 
         def settled() -> bool:
             record = self.operator.record()
-            stale = datetime.now(UTC) - timedelta(seconds=self.operator.settings.timing.hold_expiry)
+            stale = datetime.now(UTC) - timedelta(seconds=self.operator.settings.timing.lease_expiry)
             waits = any(waiter.seen_at > stale for waiter in record.queue)
-            return record.hold is None and not waits and record.rollback is None
+            return record.lease is None and not waits and record.rollback is None
 
         wait_for(settled, seconds, f"it was not settled within {seconds:g} s")
 
@@ -352,7 +352,7 @@ def make_ready(operator: Operator, observer: Observer) -> None:
 
     def free() -> bool:
         record = operator.record()
-        return record.hold is None and record.rollback is None
+        return record.lease is None and record.rollback is None
 
     wait_for(free, PATIENCE, f"the case before left it held: {_told(operator.record().hold)}")
     record = operator.record()
@@ -373,5 +373,5 @@ def release_version(operator: Operator) -> None:
     assert run.type == "COMPLETED", run.message
 
 
-def _told(hold: Hold | None) -> str:
-    return f"{hold.owner.flow} at {hold.stage}" if hold else "nobody"
+def _told(lease: LeaseRecord | None) -> str:
+    return f"{lease.owner.flow} at {lease.step}" if lease else "nobody"

@@ -28,7 +28,7 @@ def test_weight_changed_by_hand_while_a_release_smoke_tests(scene: Scene) -> Non
     with scene.at("smoke", run_id, tag):
         scene.set_weights(foreign)
     see_it_frozen(scene, run_id, foreign)
-    scene.thaw()
+    scene.unfreeze()
     ended = Expected(scene.was, ("FAILED",), (State.FAILED,), step="shift", leaves_nothing=False)
     scene.check(ended, run_id, tag)
 
@@ -41,5 +41,5 @@ def test_weight_changed_by_hand_while_a_cold_rollback_starts_its_target(scene: S
     with scene.at("start", run_id):
         scene.set_weights(foreign)
     see_it_frozen(scene, run_id, foreign)
-    scene.thaw()
+    scene.unfreeze()
     scene.check(Expected(scene.was, ("FAILED",)), run_id)

@@ -81,7 +81,7 @@ def untouched(operator: Operator) -> Iterator[None]:
     assert seen.sent > 0
     assert set(seen.versions) == {before["live"].release.version}
     record = operator.record()
-    assert record.hold is None
+    assert record.lease is None
     assert record.queue == ()
     assert record.frozen is None
     assert record.rollback is None

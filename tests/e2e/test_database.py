@@ -89,7 +89,7 @@ def test_an_operator_resolves_a_failed_migration_by_the_command_that_the_message
 
     entry = operator.record().commands[-1]
     assert (entry.command, entry.exit_code) == (f"prisma migrate resolve --rolled-back {FAULTY}", 0)
-    assert operator.record().hold is None
+    assert operator.record().lease is None
     assert FAULTY not in observer.look().failed_migrations
 
     good = release(operator, None)

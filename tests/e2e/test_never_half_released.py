@@ -41,9 +41,9 @@ def reach(operator: Operator, stage: str) -> int:
     found: list[int] = []
 
     def there() -> bool:
-        hold = operator.record().hold
-        if hold is not None and stage in (hold.stage, open_step(operator, hold.version)):
-            found.append(hold.owner.pid)
+        lease = operator.record().lease
+        if lease is not None and stage in (lease.stage, open_step(operator, lease.version)):
+            found.append(lease.owner.pid)
         return bool(found)
 
     with operator.spoiled(fault("delay:0.2", "s3", "PutObject", "releases/")):
@@ -77,7 +77,7 @@ def test_a_killed_release_is_settled_with_nobody_pressing_anything(
     run_id = start(operator, tag)
     os.kill(reach(operator, "apply"), signal.SIGKILL)
     began = time.monotonic()
-    wait_for(lambda: operator.record().hold is None, 20, "nobody settled the killed release")
+    wait_for(lambda: operator.record().lease is None, 20, "nobody settled the killed release")
     assert time.monotonic() - began < 20
     wait_for(lambda: operator.look(run_id).over, 20, "the dead run still looks alive")
     assert operator.look(run_id).type == "CRASHED"
@@ -90,7 +90,7 @@ def test_retry_goes_on_from_what_is_really_done(operator: Operator, observer: Ob
     tag = operator.next_tag()
     run_id = start(operator, tag)
     os.kill(reach(operator, "smoke"), signal.SIGKILL)
-    wait_for(lambda: operator.record().hold is None and operator.look(run_id).over, 30, "it was not settled")
+    wait_for(lambda: operator.record().lease is None and operator.look(run_id).over, 30, "it was not settled")
     before = observer.look()
     time.sleep(5)  # Prefect's worker says Crashed twice, the second time some seconds later, over whatever came between
     operator.set_state(run_id, "SCHEDULED", "AwaitingRetry", force=False)
@@ -114,7 +114,7 @@ def test_a_cancelled_release_is_aborted_and_the_live_version_serves(
     operator.set_state(run_id, "CANCELLING", "Cancelling", force=True)
     run = operator.wait(run_id, timeout=60)
     assert run.type == "CANCELLED"
-    wait_for(lambda: operator.record().hold is None, 20, "the hold was not given back")
+    wait_for(lambda: operator.record().lease is None, 20, "the hold was not given back")
     assert operator.history(tag).state is State.ABORTED
     assert observer.faults(before, live=was) == []
 
@@ -144,7 +144,7 @@ def test_a_rollback_killed_midway_is_completed(operator: Operator, observer: Obs
     before = observer.look()
     run_id = operator.run("rollback")
     os.kill(reach(operator, "plan"), signal.SIGKILL)
-    wait_for(lambda: operator.live == was and operator.record().hold is None, 60, "it was not completed")
+    wait_for(lambda: operator.live == was and operator.record().lease is None, 60, "it was not completed")
     wait_for(lambda: operator.look(run_id).over, 20, "the dead run still looks alive")
     assert observer.faults(before, live=was) == []
 
@@ -176,8 +176,8 @@ def test_a_weight_that_nobody_of_ours_wrote_freezes_until_a_human_answers(
     assert refused.type == "FAILED"
     assert "frozen" in refused.message
     assert operator.weights() == {colour.value: weight for colour, weight in foreign.items()}
-    thawed = operator.wait(operator.run("thaw", keep=record.live.colour.value))
-    assert thawed.type == "COMPLETED", thawed.message
+    unfrozen = operator.wait(operator.run("thaw", keep=record.live.colour.value))
+    assert unfrozen.type == "COMPLETED", unfrozen.message
     assert observer.faults(before, live=was) == []
 
 
@@ -203,8 +203,8 @@ def test_a_task_definition_that_somebody_else_deployed_freezes_until_a_human_res
         refused = operator.wait(run_id)
         assert refused.type == "FAILED"
         assert "frozen" in refused.message
-    thawed = operator.wait(operator.run("thaw", keep=live.colour.value, restore=True))
-    assert thawed.type == "COMPLETED", thawed.message
+    unfrozen = operator.wait(operator.run("thaw", keep=live.colour.value, restore=True))
+    assert unfrozen.type == "COMPLETED", unfrozen.message
     running = ecs.describe_services(cluster=service["cluster"], services=[service["service"]])["services"][0]
     assert running["taskDefinition"] == live.definition
     assert operator.record().live == live
@@ -248,9 +248,9 @@ def test_an_approval_shifts_traffic_and_is_recorded(operator: Operator, observer
         run_id = start(operator, tag)
         operator.wait(run_id, until=lambda run: run.over or run.state == "Suspended")
         assert operator.look(run_id).state == "Suspended", operator.look(run_id).message
-        hold = operator.record().hold
-        assert hold is not None
-        assert hold.parked_until is not None
+        lease = operator.record().lease
+        assert lease is not None
+        assert lease.parked_until is not None
         assert operator.history(tag).state is State.AWAITING_APPROVAL
         answer = {"run_input": {"decision": "approve", "name": "Ada", "reason": "looks good"}}
         assert operator.api.post(f"/flow_runs/{run_id}/resume", json=answer).status_code == 201

@@ -21,7 +21,8 @@ from core.record import Attempt, Infrastructure, Live, State
 from sandbox.operator import Operator, Run
 from sandbox.settings import CODE
 from sandbox.traffic import Client, Requests
-from tasks.terraform import slot_variables, state_key
+from systems.terraform import state_key
+from tasks.plan import slot_variables
 
 pytestmark = pytest.mark.e2e
 
@@ -165,7 +166,7 @@ def test_record_says_what_is_live(operator: Operator, upgrade: Upgrade) -> None:
     assert upgrade.live.release.commit == operator.history(upgrade.tag).commit == upgrade.commit
     assert attempt.colour is upgrade.live.colour is upgrade.before.colour.other
     assert upgrade.before.release in [healthy.release for healthy in record.healthy]
-    assert record.hold is None
+    assert record.lease is None
     assert record.queue == ()
     assert attempt.ended_at is not None
     assert attempt.plan_sha256 is not None

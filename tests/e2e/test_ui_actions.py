@@ -92,15 +92,15 @@ def test_cancel_gives_the_live_version_its_traffic_and_aborts_the_release(
     open_run(page, operator.look(run_id))
 
     def in_flight() -> bool:
-        hold = operator.record().hold
-        return hold is not None and hold.version == tag
+        lease = operator.record().lease
+        return lease is not None and lease.version == tag
 
     wait_for(in_flight, 60, f"{tag} never took the environment")
     expect(page.get_by_text("Running", exact=True).first).to_be_visible()
     press_cancel(page)
     run = operator.wait(run_id, timeout=60)
     assert (run.type, run.state) == ("CANCELLED", "Cancelled"), run.message
-    wait_for(lambda: operator.record().hold is None, 20, "the hold was not given back")
+    wait_for(lambda: operator.record().lease is None, 20, "the hold was not given back")
     history = operator.history(tag)
     assert history.state is State.ABORTED
     assert len(history.attempts) == 1

@@ -26,11 +26,12 @@ from prefect_docker import DockerHost
 from core.colour import Colour
 from core.errors import Permanent
 from core.version import Version
+from lifecycle.acquire import take_at_once
+from operation.operation import Operation
 from systems.docker import list_images, remove_images
 from systems.ecr import find_image, read_labels
-from tasks.docker import build_image, prune_worker
-from tasks.git import Checkout
-from tasks.operation import Operation
+from tasks.checkout import Checkout
+from tasks.image import build_image, prune_worker
 from tests.unit.facts import COMMIT, INFRASTRUCTURE, environment, owner, settings_with
 from tests.unit.fakes import Block, FakeAws, operation_of
 
@@ -122,10 +123,10 @@ def operation(place: Place) -> Iterator[Operation]:
     account = Account(registry=place.ecr)
     made = operation_of(account, settings_with(EMULATED), owner(), docker_host=host)
     infrastructure = INFRASTRUCTURE.model_copy(update={"ecr_repository_url": place.repository})
-    made.store.change_environment(lambda r: environment(infrastructure=infrastructure))
+    made.records.change_environment(lambda r: environment(infrastructure=infrastructure))
     with disable_run_logger():
-        made.take_if_free()
-        made.begin_attempt("v1.1.0", COMMIT, Colour.GREEN)
+        take_at_once(made)
+        made.journal.begin_attempt("v1.1.0", COMMIT, Colour.GREEN)
         yield made
         made.close()
         remove_images(host, [tag for image in list_images(host, place.repository) for tag in image.references])
@@ -176,16 +177,16 @@ def test_an_image_is_built_pushed_known_again_and_built_anew_of_other_inputs(
     configure(operation, '[image]\ntarget = "base"\n[image.build_args]\nWORD = "one"\n')
     checkout = checkout_of(tmp_path, "inputs")
     first = build_image.fn(operation, checkout)
-    assert {s.name: s.outcome for s in operation.steps} == {"build": "done", "push": "done"}
+    assert {s.name: s.outcome for s in operation.journal.steps} == {"build": "done", "push": "done"}
     assert build_image.fn(operation, checkout) == first
-    assert {s.name: s.outcome for s in operation.steps} == {"build": "skipped", "push": "skipped"}
+    assert {s.name: s.outcome for s in operation.journal.steps} == {"build": "skipped", "push": "skipped"}
     inside = files_of(first)
     assert "hello" in inside
     assert not [name for name in inside if ".git/" in name or name == "only-for-tests"]
     configure(operation, '[image]\ntarget = "base"\n[image.build_args]\nWORD = "two"\n')
     second = build_image.fn(operation, checkout)
     assert second != first
-    history = operation.store.version("v1.1.0")
+    history = operation.records.version("v1.1.0")
     assert history is not None
     assert [f"{place.repository}@{i.digest}" for i in history.images] == [first, second]
     for image, word in zip(history.images, ["one", "two"], strict=True):
@@ -200,13 +201,13 @@ def test_a_lost_answer_is_settled_by_the_configuration_and_a_foreign_image_is_re
 ) -> None:
     checkout = checkout_of(tmp_path, "lost")
     image = build_image.fn(operation, checkout)
-    operation.store.change_version(
+    operation.records.change_version(
         "v1.1.0",
         COMMIT,
         lambda r: r.model_copy(update={"images": tuple(i.model_copy(update={"digest": None}) for i in r.images)}),
     )
     assert build_image.fn(operation, checkout) == image
-    operation.store.change_version("v1.1.0", COMMIT, lambda r: r.model_copy(update={"images": ()}))
+    operation.records.change_version("v1.1.0", COMMIT, lambda r: r.model_copy(update={"images": ()}))
     with pytest.raises(Permanent, match=rf"is taken: .*revision label says {checkout.commit[:12]}"):
         build_image.fn(operation, checkout)
 
@@ -239,7 +240,7 @@ def test_an_index_in_the_registry_is_known_by_its_child(operation: Operation, pl
 
 
 def tag_in(operation: Operation) -> str:
-    history = operation.store.version("v1.1.0")
+    history = operation.records.version("v1.1.0")
     assert history is not None
     return history.images[-1].tag
 
@@ -264,7 +265,7 @@ def test_old_images_go_from_the_engine_and_others_stay(operation: Operation, pla
     try:
         for n in range(4):
             build_image.fn(operation, checkout_of(tmp_path / str(n), f"prune {n}"))
-        history = operation.store.version("v1.1.0")
+        history = operation.records.version("v1.1.0")
         assert history is not None
         made = [i.tag for i in history.images]
         client.images.get(f"{place.repository}:{made[0]}").tag(elsewhere, "v1")

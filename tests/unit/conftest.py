@@ -4,14 +4,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
+from prefect import Task
 from prefect.logging import disable_run_logger
 
 from core.colour import Colour, Weights
-from tasks.operation import Operation
+from operation.operation import Operation
 from tests.unit.facts import COMMIT, definition_of, environment, live, owner, release, settings_with
 from tests.unit.fakes import FakeAws, operation_of
+
+
+@pytest.fixture(autouse=True)
+def no_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks are called as they are: Prefect's engine is the end-to-end tests' business."""
+    monkeypatch.setattr(Task, "__call__", lambda task, *args, **kwargs: task.fn(*args, **kwargs))
+    monkeypatch.setattr(Task, "submit", lambda task, *args, **kwargs: Submitted(task.fn(*args, **kwargs)))
+
+
+@dataclass
+class Submitted:
+    """What Prefect's future is to a flow."""
+
+    value: Any
+
+    def result(self) -> Any:
+        return self.value
 
 
 @pytest.fixture
@@ -43,13 +63,13 @@ def aws() -> FakeAws:
 def operation(aws: FakeAws, no_waiting: None, no_run_log: None) -> Iterator[Operation]:
     """A release of v1.1.0 into green that holds the environment; v1.0.0 is live in blue."""
     made = operation_of(aws, settings_with(), owner())
-    made.store.change_environment(
+    made.records.change_environment(
         lambda r: environment(live=live("v1.0.0"), weights=Weights.all_on(Colour.BLUE)).model_copy(
-            update={"fence": r.fence}
+            update={"fencing_token": r.fencing_token}
         )
     )
-    made.take_if_free()
-    made.begin_attempt("v1.1.0", COMMIT, Colour.GREEN)
-    made.note(release=release("v1.1.0"))
+    made.lease.take("v1.1.0", lambda _record: None)
+    made.journal.begin_attempt("v1.1.0", COMMIT, Colour.GREEN)
+    made.journal.change(lambda a: a.pinned(release("v1.1.0")))
     yield made
-    made.stop_heartbeat()
+    made.lease.stop_heartbeat()

@@ -10,13 +10,13 @@ from core.record import (
     Attempt,
     EnvironmentRecord,
     Frozen,
-    Hold,
     Infrastructure,
+    LeaseRecord,
     Live,
     Owner,
+    QueuedRelease,
     SlotOutputs,
     State,
-    Waiter,
 )
 from core.release import Configuration, Release
 from core.settings import EnvironmentSettings, parse_settings
@@ -62,7 +62,7 @@ desired_count = 1
 [timing]
 poll = 0.001
 heartbeat = 3600
-hold_expiry = 7200
+lease_expiry = 7200
 vacate = 0.5
 start = 0.5
 consistency = 0.001
@@ -113,20 +113,22 @@ def owner(run: str = "run-1", *, attempt: str | None = None, flow: str = "releas
     return Owner(flow=flow, flow_run_id=run, attempt=attempt or f"{run}-1", host="boot", pid=pid, process_started="7")
 
 
-def hold_of(whose: Owner, *, fence: int = 1, version: str | None = "v1.1.0", left: float = 60, **facts: Any) -> Hold:
-    return Hold(
+def lease_of(
+    whose: Owner, *, fencing_token: int = 1, version: str | None = "v1.1.0", left: float = 60, **facts: Any
+) -> LeaseRecord:
+    return LeaseRecord(
         owner=whose,
-        fence=fence,
+        fencing_token=fencing_token,
         version=version,
         acquired_at=NOON,
-        heartbeat_at=NOON,
+        renewed_at=NOON,
         expires_at=NOON + timedelta(seconds=left),
         **facts,
     )
 
 
-def waiter(version: str, run: str, *, queued: float = 0, seen: float = 0) -> Waiter:
-    return Waiter(
+def waiter(version: str, run: str, *, queued: float = 0, seen: float = 0) -> QueuedRelease:
+    return QueuedRelease(
         version=version,
         flow_run_id=run,
         queued_at=NOON + timedelta(seconds=queued),

@@ -17,9 +17,9 @@ from blocks.environment import ReleaseEnvironment
 from core.colour import Colour, Weights
 from core.record import Infrastructure, Owner
 from core.settings import EnvironmentSettings
+from operation.operation import Operation, open_operation
 from systems.aws import AwsClients
 from systems.records import RecordStore
-from tasks.operation import Operation
 from tests.unit.facts import INFRASTRUCTURE
 
 Answer = dict[str, Any]
@@ -131,7 +131,7 @@ class FakeS3(_Fake):
 
         return self._do("put_object", {"Key": Key, **condition}, write)
 
-    def delete_object(self, *, Bucket: str, Key: str) -> Answer:  # noqa: N803
+    def delete_object(self, *, Bucket: str, Key: str, ExpectedBucketOwner: str | None = None) -> Answer:  # noqa: N803
         def delete() -> Answer:
             self.objects.pop(Key, None)
             return {}
@@ -595,4 +595,4 @@ def store_of(s3: FakeS3) -> RecordStore:
 def operation_of(aws: FakeAws, settings: EnvironmentSettings, whose: Owner, **block: Any) -> Operation:
     """An operation of another process on the same account."""
     made = Block(settings, **block)
-    return Operation(cast(ReleaseEnvironment, made), aws.clients, store_of(aws.s3), whose)
+    return open_operation(cast(ReleaseEnvironment, made), aws.clients, whose, records=store_of(aws.s3))

@@ -84,7 +84,7 @@ def test_a_wish_is_admitted(
             wanted("v1.2.0"),
             "test is frozen",
             "the production listener carries blue 50, green 50",
-            "python -m flows thaw test --keep blue|green",
+            "python -m flows unfreeze test --keep blue|green",
             id="frozen",
         ),
         pytest.param(
@@ -93,7 +93,7 @@ def test_a_wish_is_admitted(
             wanted(),
             "test is frozen",
             "blue 50, green 50",
-            "thaw",
+            "unfreeze",
             id="frozen though live already",
         ),
         pytest.param(
@@ -192,7 +192,7 @@ def test_a_wish_is_refused_with_what_why_and_what_to_do(
 # --- announced again, and pre-releases
 
 LEFT = release("v1.2.0")
-AFTER_ROLLBACK = environment(live=live("v1.1.0"), left_behind=(LEFT.revision,))
+AFTER_ROLLBACK = environment(live=live("v1.1.0"), rolled_back=(LEFT.revision,))
 LEFT_HISTORY = VersionRecord(
     environment="test",
     version="v1.2.0",

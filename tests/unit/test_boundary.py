@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from flows.boundary import Outcome, conduct
-from tasks.operation import Operation
+from lifecycle.run import Outcome, run_operation
+from operation.operation import Operation
 
 
 def never(_operation: Operation) -> str:
@@ -16,7 +16,7 @@ def run_of(deployment: str | None, stage: str, monkeypatch: pytest.MonkeyPatch) 
     """A flow run as Prefect's own variables pretend it; no environment has a file here."""
     if deployment:
         monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__NAME", deployment)
-    return conduct("release", stage, never)
+    return run_operation("release", stage, never)
 
 
 @pytest.mark.usefixtures("no_run_log")

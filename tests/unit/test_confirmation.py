@@ -10,17 +10,18 @@ from typing import Any
 import pytest
 
 from core.colour import Colour, Weights
+from core.ending import Ending
 from core.errors import Permanent
 from core.record import RollbackIntent, State
 from core.smoke import Streak
-from flows import completion
-from flows.completion import complete_rollback
-from flows.settlement import Ending, settle_attempt
+from lifecycle import finish_rollback as finishing
+from lifecycle.acquire import take_at_once
+from lifecycle.finish_rollback import finish_rollback
+from operation.lease import now
+from operation.operation import Operation
+from operation.weights import see_winner, see_winner_if_recent
 from systems.http import Endpoint
-from tasks.hold import now
-from tasks.operation import Operation
-from tasks.smoke import probe_release
-from tasks.winner import see_winner, see_winner_if_recent
+from tests.unit.adapters import abort, probe_release
 from tests.unit.facts import NOON, definition_of, live, owner, release, settings_with, slot_of
 from tests.unit.fakes import FakeAws, operation_of
 from tests.unit.servers import Handler, Servers, as_release
@@ -53,16 +54,16 @@ def run_on(aws: FakeAws, servers: Servers, **timing: str) -> Operation:
     """A run whose production listener has the three addresses."""
     settings = settings_with(f"[ports]\nproduction = {servers.port}\n[traffic]\nanswers = 3\n", **timing)
     made = operation_of(aws, settings, owner("run-2", pid=9))
-    made.take_if_free()
+    take_at_once(made)
     return made
 
 
 @pytest.fixture
 def run(operation: Operation, aws: FakeAws, servers: Servers) -> Iterator[Operation]:
-    operation.free()
+    operation.lease.drop()
     made = run_on(aws, servers)
     yield made
-    made.stop_heartbeat()
+    made.lease.stop_heartbeat()
 
 
 # --- patience
@@ -124,7 +125,7 @@ def test_answers_that_change_for_ever_end_too(run: Operation, servers: Servers) 
 def test_the_loser_is_not_stopped_before_every_address_answers_from_the_winner(
     operation: Operation, aws: FakeAws, servers: Servers
 ) -> None:
-    operation.free()
+    operation.lease.drop()
     run = run_on(aws, servers, weights_settle="0.1", confirm="5")
     began = time.monotonic()
 
@@ -134,7 +135,7 @@ def test_the_loser_is_not_stopped_before_every_address_answers_from_the_winner(
     servers.answer(as_release(OLD))
     servers.answer(behind, "127.0.0.2")
     see_winner(run, Colour.BLUE)
-    run.stop_heartbeat()
+    run.lease.stop_heartbeat()
     assert time.monotonic() - began >= 0.4
     assert all(servers.asked(address) for address in ADDRESSES)
 
@@ -142,8 +143,7 @@ def test_the_loser_is_not_stopped_before_every_address_answers_from_the_winner(
 def test_weights_that_were_written_long_ago_are_not_waited_for(
     operation: Operation, aws: FakeAws, servers: Servers
 ) -> None:
-    operation.store.change_environment(lambda r: r.carrying(BLUE, since=NOON))
-    operation.last_seen = operation.store.environment()
+    operation.records.change_environment(lambda r: r.carrying(BLUE, since=NOON))
     see_winner_if_recent(operation, Colour.BLUE)
     assert servers.asked("127.0.0.1") == 0
 
@@ -151,11 +151,9 @@ def test_weights_that_were_written_long_ago_are_not_waited_for(
 def failed_release(operation: Operation, aws: FakeAws, run: Operation) -> None:
     """A release of `operation` that shifted, and that `run` settles."""
     for state in (State.PLANNED, State.APPLIED, State.MIGRATED, State.RUNNING, State.VERIFIED, State.SHIFTING):
-        operation.advance(state)
+        operation.journal.advance(state)
     aws.ecs.desired["shop-test-green"] = 1
-    run.store.change_environment(lambda r: r.carrying(GREEN, since=now()))
-    run.last_seen = run.store.environment()
-    run.version, run.commit = "v1.1.0", NEW.commit
+    run.records.change_environment(lambda r: r.carrying(GREEN, since=now()))
     aws.elbv2.weights = GREEN
 
 
@@ -171,19 +169,17 @@ def test_a_candidate_is_stopped_once_no_address_sends_requests_to_it(
     operation: Operation, aws: FakeAws, servers: Servers, steps: tuple[str, ...], answering: object, left: int
 ) -> None:
     for name in steps:
-        with operation.step(name, "said") as step:
+        with operation.journal.step(name, "said") as step:
             step.done("said")
-    attempt = operation.attempt
-    operation.stop_heartbeat()
-    operation.store.change_environment(lambda r: r.model_copy(update={"hold": None}))
+    attempt = operation.journal.attempt
+    operation.lease.stop_heartbeat()
+    operation.records.change_environment(lambda r: r.model_copy(update={"lease": None}))
     run = run_on(aws, servers)
     failed_release(operation, aws, run)
     servers.answer(as_release(OLD))
     servers.answer(as_release(answering), "127.0.0.3")  # type: ignore[arg-type]
-    hold = run.last_seen.hold
-    assert hold is not None
-    settled = settle_attempt(run, attempt, Ending(State.FAILED, "confirm", "said"), hold)
-    run.stop_heartbeat()
+    settled = abort(run, Ending(State.FAILED, "confirm", "said"), attempt)
+    run.lease.stop_heartbeat()
     assert settled.complete
     assert aws.elbv2.weights == BLUE
     assert aws.ecs.desired["shop-test-green"] == left
@@ -197,18 +193,14 @@ TARGET = live("v0.9.0", Colour.GREEN).model_copy(update={"slot": slot_of("green:
 
 @pytest.fixture
 def warm(run: Operation, aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> RollbackIntent:
-    """v0.9.0 runs in green; v1.0.0 in blue is to be left. The tasks are called as they are, without Prefect."""
-    for name in ("return_traffic", "confirm_release", "finish_rollback"):
-        monkeypatch.setattr(completion, name, getattr(completion, name).fn)
+    """v0.9.0 runs in green; v1.0.0 in blue is to be left."""
     aws.ecs.desired["shop-test-green"] = 1
     aws.ecs.uses["shop-test-green"] = "green:4"
     aws.ecs.definitions["green:4"] = definition_of(TARGET.release)
-    leaving = run.last_seen.live
+    leaving = run.record.live
     assert leaving is not None
     intent = RollbackIntent(target=TARGET, leaving=leaving, flow_run_id="run-2", at=NOON)
-    run.last_seen = run.store.change_environment(
-        lambda r: r.model_copy(update={"rollback": intent, "healthy": (TARGET,)})
-    )
+    run.records.change_environment(lambda r: r.model_copy(update={"rollback": intent, "healthy": (TARGET,)}))
     return intent
 
 
@@ -217,17 +209,15 @@ def test_a_rollback_whose_answers_are_wrong_keeps_its_traffic_and_is_completed_b
 ) -> None:
     servers.answer(as_release(OLD))
     with pytest.raises(Permanent, match=r"does not answer from v0\.9\.0"):
-        complete_rollback(run, warm)
-    hold = run.last_seen.hold
-    assert hold is not None
-    settled = settle_attempt(run, run.attempt, Ending(State.FAILED, "confirm", "said"), hold)
+        finish_rollback(run, warm)
+    settled = abort(run, Ending(State.FAILED, "confirm", "said"))
     assert not settled.complete, "the hold stays for `reconcile` to find"
     assert "The rollback stands" in settled.traffic
     assert aws.elbv2.weights == GREEN
-    assert run.store.environment().rollback == warm
-    said = complete_rollback(run, warm, insists=True)
+    assert run.records.environment().rollback == warm
+    said = finish_rollback(run, warm, insists=True)
     assert "Not confirmed" in said
-    record = run.store.environment()
+    record = run.records.environment()
     assert record.live is not None
     assert (record.live.release, record.live.definition, record.rollback) == (TARGET.release, "green:4", None)
     assert aws.elbv2.history == [GREEN]
@@ -242,12 +232,10 @@ def test_a_rollback_whose_record_cannot_be_written_keeps_its_traffic(
         raise Permanent("S3 refuses")
 
     with monkeypatch.context() as patched:
-        patched.setattr(completion, "finish_rollback", refuse)
+        patched.setattr(finishing, "record_rollback", refuse)
         with pytest.raises(Permanent, match="S3 refuses"):
-            complete_rollback(run, warm)
-    hold = run.last_seen.hold
-    assert hold is not None
-    assert not settle_attempt(run, run.attempt, Ending(State.FAILED, "record", "said"), hold).complete
+            finish_rollback(run, warm)
+    assert not abort(run, Ending(State.FAILED, "record", "said")).complete
     assert aws.elbv2.weights == GREEN
 
 
@@ -255,5 +243,5 @@ def test_a_confirmed_rollback_says_nothing_of_doubts(
     run: Operation, aws: FakeAws, servers: Servers, warm: RollbackIntent
 ) -> None:
     servers.answer(as_release(TARGET.release, after=0.03))
-    assert complete_rollback(run, warm).endswith("away from v1.0.0.")
+    assert finish_rollback(run, warm).endswith("away from v1.0.0.")
     assert aws.elbv2.weights == GREEN

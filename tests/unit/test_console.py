@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 from prefect.logging.handlers import PrefectConsoleHandler
 
-from flows.console import hide_secrets, survive_a_broken_console
+from lifecycle.console import hide_secrets, survive_a_broken_console
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from core.errors import Permanent, PointsmanError, Refused
 from core.migration import MigrationFile, digest_of
 from core.record import DatabaseReading, SlotOutputs, State
 from core.version import Version
+from operation.operation import Operation
+from tasks.checkout import Checkout
 from tasks.database import migrate_database
-from tasks.git import Checkout
-from tasks.operation import Operation
 from tests.unit.facts import COMMIT, NOON, settings_with
 from tests.unit.fakes import FakeAws
 
@@ -85,9 +85,9 @@ def database(operation: Operation, aws: FakeAws) -> FakeDatabase:
     fake = FakeDatabase(aws)
     aws.ecs.on_run = fake.run
     slot = SlotOutputs(service_name="s", task_definition_arn="t:7", migration_task_definition_arn=DEFINITION)
-    operation.note(slot=slot)
-    operation.advance(State.PLANNED)
-    operation.advance(State.APPLIED)
+    operation.journal.change(lambda a: a.started_as(slot))
+    operation.journal.advance(State.PLANNED)
+    operation.journal.advance(State.APPLIED)
     aws.ecs.definitions[DEFINITION] = {"containerDefinitions": [{"image": operation.release.image}]}
     return fake
 
@@ -104,7 +104,7 @@ def remember(operation: Operation, database: FakeDatabase) -> None:
     """As a release before this one did: the table as it is was read."""
     rows = None if database.rows is None else [list(r[:4]) for r in database.rows]
     names = tuple(r[0] for r in database.rows or () if r[2] and not r[3])
-    operation.last_seen = operation.store.change_environment(
+    operation.records.change_environment(
         lambda r: r.with_reading(names, DatabaseReading(at=NOON, table=digest_of(rows)))
     )
 
@@ -119,11 +119,11 @@ def test_one_task_reads_and_migrates_where_all_is_as_it_was_read_last(
     remember(operation, database)
     migrate(operation)
     assert database.tasks == 1
-    record = operation.store.environment()
+    record = operation.records.environment()
     assert record.migrations == ("1_a", "2_b")
     assert record.database is not None
-    assert (operation.attempt.schema_head_before, operation.attempt.schema_head_after) == ("1_a", "2_b")
-    assert operation.steps[-1].detail == "the database is at 2_b, as its table says; 1 migration applied"
+    assert (operation.journal.attempt.schema_head_before, operation.journal.attempt.schema_head_after) == ("1_a", "2_b")
+    assert operation.journal.steps[-1].detail == "the database is at 2_b, as its table says; 1 migration applied"
 
 
 def test_a_database_that_was_never_read_is_read_first(operation: Operation, database: FakeDatabase) -> None:
@@ -136,7 +136,7 @@ def test_where_nothing_is_pending_there_is_no_second_task(operation: Operation, 
     database.rows = [row(f) for f in FILES]
     migrate(operation)
     assert database.tasks == 1
-    assert operation.steps[-1].detail.endswith("nothing was pending")
+    assert operation.journal.steps[-1].detail.endswith("nothing was pending")
 
 
 def test_a_restored_backup_is_migrated_again_though_the_record_has_it_as_applied(
@@ -172,7 +172,7 @@ def test_the_floor_is_raised_once_the_table_was_read_and_before_it_changes(
     floors: list[str | None] = []
 
     def look(fake: FakeDatabase) -> int:
-        floors.append(operation.store.environment().rollback_floor)
+        floors.append(operation.records.environment().rollback_floor)
         return apply_all(fake)
 
     database.migrates = look
@@ -186,7 +186,7 @@ def test_a_task_that_exits_badly_though_the_table_has_it_all_has_migrated(
 ) -> None:
     database.migrates = lambda fake: apply_all(fake) or 1
     migrate(operation)
-    assert operation.store.environment().migrations == ("1_a", "2_b")
+    assert operation.records.environment().migrations == ("1_a", "2_b")
 
 
 def test_a_task_that_dies_before_it_read_again_is_followed_by_one_that_reads(
@@ -196,7 +196,7 @@ def test_a_task_that_dies_before_it_read_again_is_followed_by_one_that_reads(
     remember(operation, database)
     migrate(operation)
     assert database.tasks == 2
-    record = operation.store.environment()
+    record = operation.records.environment()
     assert record.migrations == ("1_a", "2_b")
     assert record.database is not None
 
@@ -206,7 +206,7 @@ def test_what_a_dead_task_did_not_do_is_told_by_the_table(operation: Operation, 
     database.migrates = lambda _fake: 0
     with pytest.raises(Permanent, match=r"The migration of v1\.1\.0 failed"):
         migrate(operation)
-    assert operation.store.environment().migrations == ("1_a",)
+    assert operation.records.environment().migrations == ("1_a",)
 
 
 # --- what is refused
@@ -278,7 +278,7 @@ def test_a_release_whose_image_hid_its_migrations_does_not_hide_them_from_the_ne
     database.image = []
     with pytest.raises(Refused, match="The image lacks migration 1_a"):
         migrate(operation)
-    assert operation.store.environment().migrations == ()
+    assert operation.records.environment().migrations == ()
     database.image = list(FILES)
     migrate(operation)
     assert database.rows == [row(f) for f in FILES]
@@ -288,7 +288,7 @@ def test_success_that_the_table_does_not_know_is_a_failure(operation: Operation,
     database.migrates = lambda _fake: 0
     with pytest.raises(Permanent, match="reported success, and the table lacks 1_a, 2_b"):
         migrate(operation)
-    assert operation.store.environment().migrations == ()
+    assert operation.records.environment().migrations == ()
 
 
 def test_a_failed_migration_is_told_with_the_command_that_resolves_it(
@@ -319,7 +319,7 @@ def test_what_a_task_that_died_may_have_done_is_not_relied_on(operation: Operati
     database.silent = True
     with pytest.raises(PointsmanError):
         migrate(operation)
-    assert operation.store.environment().database is None
+    assert operation.records.environment().database is None
 
 
 def test_another_image_than_the_releases_does_not_migrate(

@@ -9,11 +9,12 @@ import pytest
 
 from core.colour import Colour, Weights
 from core.errors import Permanent, PointsmanError, Refused, UnknownOutcome
-from core.hold import take
-from tasks.ecs import Start, empty_slot, start_slot, vacate_slot
-from tasks.hold import now
-from tasks.one_off import OneOff, OneOffTask, run_one_off, stop_one_offs
-from tasks.operation import Operation
+from core.lease import take
+from operation.lease import now
+from operation.operation import Operation
+from systems.one_off import OneOff
+from tasks.candidate import vacate_slot
+from tests.unit.adapters import run_one_off, scale_to_zero, start_slot, stop_one_offs
 from tests.unit.facts import owner
 from tests.unit.fakes import FakeAws, Fault, Task, closed, lost, refusal, store_of, unreachable
 
@@ -22,7 +23,7 @@ ARN = "arn:aws:ecs:eu-west-1:123456789012:task/c/0"
 
 
 def run(operation: Operation, timeout: float = 5, heard: Callable[[str], bool] = lambda _line: False) -> OneOff:
-    return run_one_off(operation, OneOffTask("migration:1", "green-migration", timeout), heard)
+    return run_one_off(operation, heard, timeout=timeout)
 
 
 LOST = [
@@ -45,7 +46,7 @@ def test_a_scaling_whose_answer_was_lost_is_looked_for_and_asked_again_only_if_n
 ) -> None:
     aws.ecs.desired[GREEN] = 2
     aws.ecs.fail("update_service", *faults)
-    assert empty_slot(operation, Colour.GREEN) == 2
+    assert scale_to_zero(operation, Colour.GREEN) == 2
     assert aws.ecs.desired[GREEN] == 0
     assert aws.ecs.count("update_service") == asked
 
@@ -71,14 +72,14 @@ def test_a_scaling_that_never_gets_an_answer_has_an_unknown_outcome(operation: O
     aws.ecs.desired[GREEN] = 2
     aws.ecs.broken = {"update_service": lost}
     with pytest.raises(UnknownOutcome, match=f"scaling {GREEN} to 0 was lost"):
-        empty_slot(operation, Colour.GREEN)
+        scale_to_zero(operation, Colour.GREEN)
 
 
 def test_a_scaling_that_ecs_refuses_is_not_tried_again(operation: Operation, aws: FakeAws) -> None:
     aws.ecs.desired[GREEN] = 2
     aws.ecs.broken = {"update_service": lambda: refusal("ServiceNotActiveException")}
     with pytest.raises(Permanent, match="ServiceNotActiveException"):
-        empty_slot(operation, Colour.GREEN)
+        scale_to_zero(operation, Colour.GREEN)
     assert aws.ecs.count("update_service") == 1
 
 
@@ -89,12 +90,12 @@ def test_who_is_taken_over_between_two_tries_does_not_scale_again(operation: Ope
     aws.ecs.desired[GREEN] = 2
     aws.ecs.fail("update_service", Fault(lost(), meanwhile=taken_over))
     with pytest.raises(Refused, match="no longer ours"):
-        empty_slot(operation, Colour.GREEN)
+        scale_to_zero(operation, Colour.GREEN)
     assert aws.ecs.count("update_service") == 1
 
 
 def test_an_empty_slot_has_nothing_to_stop(operation: Operation, aws: FakeAws) -> None:
-    assert empty_slot(operation, Colour.GREEN) is None
+    assert scale_to_zero(operation, Colour.GREEN) is None
     assert aws.ecs.desired[GREEN] == 0
 
 
@@ -103,7 +104,7 @@ def test_a_slot_is_not_taken_for_empty_by_one_stale_read(operation: Operation, a
     before = [] if lag == "it knows no service" else [aws.ecs.service(GREEN)]
     aws.ecs.desired[GREEN] = 2
     aws.ecs.stale = [before]
-    assert empty_slot(operation, Colour.GREEN) == 2
+    assert scale_to_zero(operation, Colour.GREEN) == 2
     assert aws.ecs.desired[GREEN] == 0
 
 
@@ -115,7 +116,7 @@ def test_a_slot_that_a_stale_read_calls_empty_is_waited_for_by_the_list_of_its_t
     listed = [["task/1"], ["task/1"], []]
     monkeypatch.setattr(aws.ecs, "list_tasks", lambda **_: {"taskArns": listed.pop(0)})
     aws.ecs.stale = [empty, empty, empty, empty]
-    assert empty_slot(operation, Colour.GREEN) == 2
+    assert scale_to_zero(operation, Colour.GREEN) == 2
     assert listed == []
 
 
@@ -153,7 +154,7 @@ def test_a_start_that_ecs_gives_up_is_told_with_ecs_s_reason(operation: Operatio
     aws.ecs.failing[GREEN] = ["COMPLETED", "FAILED"]
     aws.elbv2.healthy[Colour.GREEN] = 0
     with pytest.raises(Permanent, match="tasks failed to start"):
-        start_slot(operation, Colour.GREEN, 1, Start(subject="v9.9.9", deadline=0.2))
+        start_slot(operation, Colour.GREEN, 1, subject="v9.9.9", within=0.2)
 
 
 def test_a_start_for_which_there_is_no_capacity_is_made_again(operation: Operation, aws: FakeAws) -> None:
@@ -186,19 +187,19 @@ def test_a_start_survives_throttled_polls(operation: Operation, aws: FakeAws, ca
 def test_a_slot_empties_though_six_polls_are_throttled(operation: Operation, aws: FakeAws) -> None:
     aws.ecs.desired[GREEN] = 2
     aws.ecs.fail("list_tasks", *[Fault(refusal("ThrottlingException")) for _ in range(6)])
-    assert empty_slot(operation, Colour.GREEN) == 2
+    assert scale_to_zero(operation, Colour.GREEN) == 2
 
 
 def test_what_did_not_start_is_named_by_what_was_started(operation: Operation, aws: FakeAws) -> None:
     aws.elbv2.healthy[Colour.BLUE] = 0
     with pytest.raises(Permanent, match=r"^v1\.0\.0 did not become healthy in the blue slot"):
-        start_slot(operation, Colour.BLUE, 1, Start(subject="v1.0.0", deadline=0.05))
+        start_slot(operation, Colour.BLUE, 1, subject="v1.0.0", within=0.05)
 
 
 def test_a_slot_that_carries_traffic_is_never_vacated(operation: Operation, aws: FakeAws) -> None:
     aws.ecs.desired[GREEN] = 2
     ours = aws.elbv2.weights = Weights(blue=99, green=1)
-    operation.last_seen = operation.store.change_environment(lambda r: r.carrying(ours))
+    operation.records.change_environment(lambda r: r.carrying(ours))
     with pytest.raises(Refused, match="green slot carries traffic"):
         vacate_slot.fn(operation)
     assert aws.ecs.desired[GREEN] == 2
@@ -289,8 +290,7 @@ def test_the_last_line_of_a_stopped_task_is_waited_for_where_it_is_known(operati
         return line == "end"
 
     aws.logs.before_read = lambda: slow_line(aws)
-    task = OneOffTask("migration:1", "green-migration", 5, says_its_end=True)
-    assert run_one_off(operation, task, hear).lines == ("end",)
+    assert run_one_off(operation, hear, says_its_end=True).lines == ("end",)
     assert heard == ["end"]
 
 

@@ -16,14 +16,15 @@ from core.record import Frozen, NamedRelease
 from core.rollback import choose_target
 from core.version import Version
 from flows.reconcile import watch_hands
-from flows.retire import empty_old_slot
 from flows.status import describe_environment
-from flows.thaw import choose_colour
-from tasks.ecs import vacate_slot
-from tasks.foreign import refuse_foreign_hands
-from tasks.load_balancer import move_weights
-from tasks.operation import Operation
+from operation.foreign_hands import refuse_foreign_hands
+from operation.operation import Operation
+from operation.weights import move_weights
+from systems.probes import Prober
+from tasks.candidate import vacate_slot
+from tasks.retirement import empty_old_slot
 from tasks.traffic import return_traffic, shift_traffic
+from tasks.unfreezing import choose_colour
 from tests.unit.facts import COMMIT, NOON, definition_of, environment, live, release, slot_of
 from tests.unit.fakes import FakeAws, lost, refusal, store_of
 
@@ -128,13 +129,13 @@ HANDS = {
 
 @pytest.mark.parametrize("words", list(HANDS))
 @pytest.mark.parametrize("to", [BLUE, GREEN])
-@pytest.mark.parametrize("homeward", [True, False])
+@pytest.mark.parametrize("tolerate_unwritten_record", [True, False])
 def test_a_foreign_hand_freezes_and_no_weight_is_written(
-    operation: Operation, aws: FakeAws, words: str, to: Weights, homeward: bool
+    operation: Operation, aws: FakeAws, words: str, to: Weights, tolerate_unwritten_record: bool
 ) -> None:
     HANDS[words](aws)
     with pytest.raises(Refused, match=f"test is frozen: .*{words}"):
-        move_weights(operation, to, homeward=homeward)
+        move_weights(operation, to, tolerate_unwritten_record=tolerate_unwritten_record)
     assert aws.elbv2.count("modify_listener") == 0
     frozen = store_of(aws.s3).environment().frozen
     assert frozen is not None
@@ -143,10 +144,10 @@ def test_a_foreign_hand_freezes_and_no_weight_is_written(
 
 @pytest.mark.parametrize("words", list(HANDS))
 def test_the_watch_freezes_an_environment_at_rest(operation: Operation, aws: FakeAws, words: str) -> None:
-    operation.free()
+    operation.lease.drop()
     HANDS[words](aws)
     with pytest.raises(Refused, match=f"test is frozen: .*{words}"):
-        watch_hands.fn(operation, operation.store.environment())
+        watch_hands.fn(operation, operation.records.environment())
 
 
 @pytest.mark.parametrize("words", list(HANDS))
@@ -190,7 +191,7 @@ def test_what_cannot_be_read_beside_the_weights_keeps_no_traffic_from_going_home
     getattr(aws, client).broken = {call: error}
     with pytest.raises(PointsmanError):
         move_weights(operation, GREEN)
-    move_weights(operation, BLUE, homeward=True)
+    move_weights(operation, BLUE, tolerate_unwritten_record=True)
     assert aws.elbv2.weights == BLUE
 
 
@@ -202,8 +203,8 @@ def test_what_cannot_be_read_beside_the_weights_keeps_no_traffic_from_going_home
 def test_another_definition_or_image_than_the_tested_one_gets_no_traffic(
     operation: Operation, aws: FakeAws, step: Any, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.traffic.probe_release", lambda *_, **__: 1)
-    operation.note(slot=slot_of("shop-test-green:1", "shop-test-green"))
+    monkeypatch.setattr(Prober, "see_release", lambda *_, **__: 1)
+    operation.journal.change(lambda a: a.started_as(slot_of("shop-test-green:1", "shop-test-green")))
     if what == "definition":
         aws.ecs.uses["shop-test-green"] = THEIRS
         aws.ecs.definitions[THEIRS] = definition_of(release("v1.1.0"))
@@ -219,10 +220,9 @@ def test_another_definition_or_image_than_the_tested_one_gets_no_traffic(
 
 
 def frozen_by(operation: Operation, hand: Callable[[FakeAws], None], aws: FakeAws) -> None:
-    operation.store.change_environment(lambda r: r.model_copy(update={"live": KNOWN}))
+    operation.records.change_environment(lambda r: r.model_copy(update={"live": KNOWN}))
     aws.ecs.uses["shop-test-blue"] = OURS
     aws.ecs.definitions[OURS] = definition_of(KNOWN.release)
-    operation.last_seen = operation.store.environment()
     refuse_foreign_hands(operation)
     hand(aws)
     with pytest.raises(Refused, match="frozen"):
@@ -238,7 +238,6 @@ def test_thaw_adopts_what_runs_and_the_record_says_that_it_is_foreign(operation:
     assert record.live.adopted == THEIRS
     assert "other:7 was kept" in said
     assert aws.ecs.uses["shop-test-blue"] == THEIRS
-    operation.last_seen = record
     refuse_foreign_hands(operation)
     assert "foreign task definition other:7" in dict(describe_environment(operation))["live"]
 
@@ -276,7 +275,7 @@ def test_thaw_makes_the_listener_ours_again(operation: Operation, aws: FakeAws, 
 
 def test_a_rule_has_to_go_before_a_thaw(operation: Operation, aws: FakeAws) -> None:
     frozen_by(operation, add_rule, aws)
-    with pytest.raises(Refused, match="cannot be thawed yet: the production listener has the rule 10"):
+    with pytest.raises(Refused, match="cannot be unfrozen yet: the production listener has the rule 10"):
         choose_colour.fn(operation, Colour.BLUE, False)
     aws.elbv2.rules = []
     choose_colour.fn(operation, Colour.BLUE, False)

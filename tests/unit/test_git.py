@@ -16,10 +16,10 @@ import pytest
 
 from core.errors import Permanent, Refused
 from core.version import Version
+from operation.operation import Operation
 from systems.git import Remote
 from systems.processes import ATTEMPT_VARIABLE, interrupt_children
-from tasks.git import Checkout, check_out
-from tasks.operation import Operation
+from tasks.checkout import Checkout, check_out
 from tests.unit.facts import owner, settings_with
 from tests.unit.fakes import FakeAws, Secret, operation_of
 from tests.unit.git_host import GitHost, commit, git, make_certificate, make_repository, serving

@@ -6,15 +6,15 @@ import pytest
 
 from core.colour import Colour
 from core.errors import UnknownOutcome
-from tasks.health_check import set_health_check
-from tasks.operation import Operation
+from operation.operation import Operation
+from tasks.candidate import set_health_check
 from tests.unit.facts import BLUE_GROUP, GREEN_GROUP, release
 from tests.unit.fakes import FakeAws, Fault, lost
 
 
 def releasing(operation: Operation, path: str | None) -> Operation:
-    assert operation.candidate is Colour.GREEN
-    operation.note(release=release("v1.1.0", health_check_path=path))
+    assert operation.candidate.colour is Colour.GREEN
+    operation.journal.change(lambda a: a.pinned(release("v1.1.0", health_check_path=path)))
     return operation
 
 
@@ -22,7 +22,7 @@ def test_a_new_path_is_asked_of_the_candidate_only(aws: FakeAws, operation: Oper
     set_health_check.fn(releasing(operation, "/livez"))
     assert aws.elbv2.health_paths == {GREEN_GROUP: "/livez"}
     assert BLUE_GROUP not in aws.elbv2.health_paths
-    assert operation.attempt.steps[-1].detail == "green is asked /livez and no longer /healthz"
+    assert operation.journal.attempt.steps[-1].detail == "green is asked /livez and no longer /healthz"
 
 
 @pytest.mark.parametrize("path", ["/healthz", None])
@@ -39,7 +39,7 @@ def test_an_answer_that_was_lost_leads_to_a_look(aws: FakeAws, operation: Operat
     assert aws.elbv2.count("modify_target_group") == 1
 
     aws.elbv2.fail("modify_target_group", Fault(lost()))
-    with pytest.raises(UnknownOutcome, match="is asked /livez and not /other"):
+    with pytest.raises(UnknownOutcome, match="are asked /livez and not /other"):
         set_health_check.fn(releasing(operation, "/other"))
 
 

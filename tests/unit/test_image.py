@@ -18,10 +18,10 @@ from core.errors import Permanent, PointsmanError, Refused, Transient, UnknownOu
 from core.record import VersionRecord
 from core.settings import EnvironmentSettings
 from core.version import Version
+from operation.operation import Operation
 from systems.ecr import find_image
-from tasks.docker import build_image, prune_worker, source_label
-from tasks.git import Checkout
-from tasks.operation import Operation
+from tasks.checkout import Checkout
+from tasks.image import build_image, prune_worker, push_image, source_label
 from tests.unit.facts import COMMIT, DIGEST, REPOSITORY, settings_with
 from tests.unit.fakes import CONFIG, Block, FakeAws, Fault, lost
 
@@ -120,6 +120,11 @@ class FakeEngine:
         return {"SpaceReclaimed": 5_000_000}
 
 
+def image_of(operation: Operation, checkout: Checkout) -> str:
+    """Build and push, as a release does."""
+    return push_image.fn(operation, build_image.fn(operation, checkout))
+
+
 @pytest.fixture
 def engine(aws: FakeAws, operation: Operation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     """An engine for the operation, and a docker client before all others."""
@@ -149,13 +154,13 @@ def configure(operation: Operation, more: str) -> None:
 
 
 def history(operation: Operation) -> VersionRecord:
-    found = operation.store.version("v1.1.0")
+    found = operation.records.version("v1.1.0")
     assert found is not None
     return found
 
 
 def outcomes(operation: Operation) -> dict[str, str | None]:
-    return {s.name: s.outcome for s in operation.steps}
+    return {s.name: s.outcome for s in operation.journal.steps}
 
 
 IMAGE = f"{REPOSITORY}@{DIGEST}"
@@ -167,7 +172,7 @@ IMAGE = f"{REPOSITORY}@{DIGEST}"
 def test_an_image_is_known_by_the_digest_that_ecr_holds(
     operation: Operation, engine: FakeEngine, checkout: Checkout
 ) -> None:
-    assert build_image.fn(operation, checkout) == IMAGE
+    assert image_of(operation, checkout) == IMAGE
     (tag,) = engine.pushed
     assert tag.startswith("v1.1.0__test.")
     (written,) = history(operation).images
@@ -179,14 +184,14 @@ def test_what_was_built_is_on_record_before_it_is_pushed(
 ) -> None:
     engine.lands, engine.lines, engine.breaks = None, [], docker.errors.DockerException("reset")
     with pytest.raises(UnknownOutcome):
-        build_image.fn(operation, checkout)
+        image_of(operation, checkout)
     (written,) = history(operation).images
     assert (written.built, written.digest) == (CONFIG, None)
 
 
 def test_the_build_says_how_it_is_to_be_done(operation: Operation, engine: FakeEngine, checkout: Checkout) -> None:
     configure(operation, '[image]\ntarget = "production"\ncontext = "app"\n[image.build_args]\nAPI = "https://a"\n')
-    build_image.fn(operation, checkout)
+    image_of(operation, checkout)
     assert {"--target=production", "--build-arg=API=https://a", "--platform=linux/amd64"} <= set(engine.arguments)
     assert engine.arguments[-1] == str(checkout.directory / "app")
     assert f"--label=org.opencontainers.image.revision={COMMIT}" in engine.arguments
@@ -197,7 +202,7 @@ def test_a_build_client_sees_nothing_of_the_workers_secrets(
 ) -> None:
     for name in ("AWS_SECRET_ACCESS_KEY", "PREFECT_API_AUTH_STRING", "POINTSMAN_SOURCE_TOKEN"):
         monkeypatch.setenv(name, "not-for-builds")
-    build_image.fn(operation, checkout)
+    image_of(operation, checkout)
     seen = engine.said("environment")
     assert "not-for-builds" not in seen
     assert f"POINTSMAN_ATTEMPT={operation.owner.attempt}" in seen.splitlines()
@@ -208,7 +213,7 @@ def test_git_is_never_in_a_build_context_whatever_the_repository_says(
     operation: Operation, engine: FakeEngine, checkout: Checkout
 ) -> None:
     before = sorted(checkout.directory.rglob("*"))
-    build_image.fn(operation, checkout)
+    image_of(operation, checkout)
     assert engine.said("dockerfile") == "FROM scratch\nCOPY . /\n"
     ignored = engine.said("ignored").splitlines()
     assert ignored[:2] == ["node_modules", "!.git/config"]
@@ -220,7 +225,7 @@ def test_an_ignore_file_of_the_dockerfiles_own_is_preferred(
     operation: Operation, engine: FakeEngine, checkout: Checkout
 ) -> None:
     (checkout.directory / "Dockerfile.dockerignore").write_text("only-this")
-    build_image.fn(operation, checkout)
+    image_of(operation, checkout)
     assert engine.said("ignored").splitlines()[0] == "only-this"
 
 
@@ -229,7 +234,7 @@ def test_a_build_that_fails_is_told_and_nothing_is_pushed(
 ) -> None:
     engine.build_fails()
     with pytest.raises(Permanent, match=r"v1\.1\.0 could not be built: ERROR: no such stage"):
-        build_image.fn(operation, checkout)
+        image_of(operation, checkout)
     assert engine.pushed == []
     assert history(operation).images == ()
 
@@ -239,7 +244,7 @@ def test_a_build_that_names_no_image_is_not_pushed(
 ) -> None:
     engine.build_makes("latest")
     with pytest.raises(Permanent, match="wrote 'latest' where the image's id is expected"):
-        build_image.fn(operation, checkout)
+        image_of(operation, checkout)
     assert engine.pushed == []
 
 
@@ -265,14 +270,14 @@ def test_a_link_that_leads_out_of_the_checkout_is_refused(
     here.unlink(missing_ok=True)
     here.symlink_to(tmp_path)
     with pytest.raises(Refused, match=f"{name} leads out of the checkout"):
-        build_image.fn(operation, checkout)
+        image_of(operation, checkout)
     assert engine.arguments == []
 
 
 def test_a_link_inside_the_checkout_is_followed(operation: Operation, engine: FakeEngine, checkout: Checkout) -> None:
     (checkout.directory / "Dockerfile").rename(checkout.directory / "app" / "Dockerfile")
     (checkout.directory / "Dockerfile").symlink_to("app/Dockerfile")
-    assert build_image.fn(operation, checkout) == IMAGE
+    assert image_of(operation, checkout) == IMAGE
 
 
 @pytest.mark.parametrize(
@@ -288,7 +293,7 @@ def test_what_is_not_in_the_checkout_is_refused_by_name(
 ) -> None:
     configure(operation, more)
     with pytest.raises(Refused, match=what):
-        build_image.fn(operation, checkout)
+        image_of(operation, checkout)
 
 
 @pytest.mark.parametrize(
@@ -334,9 +339,9 @@ def test_the_source_label_never_holds_credentials(url: str, label: str) -> None:
 def test_an_image_that_our_record_names_is_not_built_again(
     operation: Operation, engine: FakeEngine, checkout: Checkout
 ) -> None:
-    build_image.fn(operation, checkout)
+    image_of(operation, checkout)
     engine.build_fails()
-    assert build_image.fn(operation, checkout) == IMAGE
+    assert image_of(operation, checkout) == IMAGE
     assert len(engine.pushed) == 1
     assert outcomes(operation) == {"build": "skipped", "push": "skipped"}
 
@@ -352,23 +357,23 @@ def test_an_image_that_our_record_names_is_not_built_again(
 def test_other_inputs_are_built_anew_under_the_same_version_beside_the_old_image(
     operation: Operation, engine: FakeEngine, aws: FakeAws, checkout: Checkout, more: str
 ) -> None:
-    build_image.fn(operation, checkout)
+    image_of(operation, checkout)
     configure(operation, more)
     engine.build_makes(OTHER)
     engine.lines, engine.lands = [{"aux": {"Digest": OTHER}}], OTHER
-    assert build_image.fn(operation, checkout) == f"{REPOSITORY}@{OTHER}"
+    assert image_of(operation, checkout) == f"{REPOSITORY}@{OTHER}"
     first, second = engine.pushed
     assert first != second
     assert aws.ecr.images == {first: DIGEST, second: OTHER}
     assert [i.digest for i in history(operation).images] == [DIGEST, OTHER]
     configure(operation, "")
-    assert build_image.fn(operation, checkout) == IMAGE, "the first inputs are the first image still"
+    assert image_of(operation, checkout) == IMAGE, "the first inputs are the first image still"
 
 
 def test_a_changed_dockerfile_is_another_image(operation: Operation, engine: FakeEngine, checkout: Checkout) -> None:
-    build_image.fn(operation, checkout)
+    image_of(operation, checkout)
     (checkout.directory / "Dockerfile").write_text("FROM scratch\n")
-    build_image.fn(operation, checkout)
+    image_of(operation, checkout)
     assert len(set(engine.pushed)) == 2
 
 
@@ -376,7 +381,7 @@ def foreign(operation: Operation, aws: FakeAws, engine: FakeEngine, checkout: Ch
     """Let somebody else hold the tag that this release would take; return it."""
     engine.lands, engine.lines = None, [{"error": "denied"}]
     with pytest.raises(PointsmanError):
-        build_image.fn(operation, checkout)
+        image_of(operation, checkout)
     tag = engine.pushed.pop()
     aws.ecr.images[tag] = OTHER
     aws.ecr.hold_image(OTHER, OTHER)
@@ -399,7 +404,7 @@ def test_a_foreign_image_with_a_copied_label_is_refused_and_nothing_is_built(
     label(monkeypatch, COMMIT)
     (engine.folder / "arguments").unlink()
     with pytest.raises(Permanent, match=rf"The image tag {tag} is taken: ECR holds {OTHER} .*delete that image"):
-        build_image.fn(operation, checkout)
+        image_of(operation, checkout)
     assert engine.pushed == engine.arguments == []
 
 
@@ -409,7 +414,7 @@ def test_a_foreign_image_that_says_nothing_is_refused_as_well(
     foreign(operation, aws, engine, checkout)
     aws.ecr.fail("get_download_url_for_layer", Fault(lost()))
     with pytest.raises(Permanent, match=r"is taken.*its own revision label says none"):
-        build_image.fn(operation, checkout)
+        image_of(operation, checkout)
 
 
 def test_a_foreign_image_that_was_pushed_between_look_and_push_is_refused(
@@ -419,14 +424,14 @@ def test_a_foreign_image_that_was_pushed_between_look_and_push_is_refused(
     aws.ecr.hold_image(OTHER, OTHER)
     aws.ecr.fail("get_download_url_for_layer", Fault(lost()))
     with pytest.raises(Permanent, match="is taken"):
-        build_image.fn(operation, checkout)
+        image_of(operation, checkout)
 
 
 def test_what_another_stage_pushed_is_neither_used_nor_in_the_way(
     operation: Operation, engine: FakeEngine, aws: FakeAws, checkout: Checkout
 ) -> None:
     aws.ecr.images |= {"v1.1.0": OTHER, "v1.1.0__staging.12345678": OTHER}
-    assert build_image.fn(operation, checkout) == IMAGE
+    assert image_of(operation, checkout) == IMAGE
 
 
 # --- the end of a push is what ECR holds
@@ -443,7 +448,7 @@ def test_a_push_is_done_once_ecr_holds_what_was_built(
     operation: Operation, engine: FakeEngine, checkout: Checkout, lines: list[dict[str, Any]]
 ) -> None:
     engine.lines = lines
-    assert build_image.fn(operation, checkout) == IMAGE
+    assert image_of(operation, checkout) == IMAGE
     assert [i.digest for i in history(operation).images] == [DIGEST]
 
 
@@ -459,7 +464,7 @@ def test_a_push_whose_answer_was_lost_is_settled_by_what_was_built(
     operation: Operation, engine: FakeEngine, checkout: Checkout, breaks: Exception
 ) -> None:
     engine.lines, engine.breaks = [], breaks
-    assert build_image.fn(operation, checkout) == IMAGE
+    assert image_of(operation, checkout) == IMAGE
 
 
 @pytest.mark.parametrize("breaks", BROKEN_OFF)
@@ -468,7 +473,7 @@ def test_a_push_that_broke_off_before_it_was_done_is_not_taken_for_done(
 ) -> None:
     engine.lines, engine.breaks, engine.lands = [], breaks, None
     with pytest.raises(UnknownOutcome, match="was interrupted"):
-        build_image.fn(operation, checkout)
+        image_of(operation, checkout)
 
 
 def test_a_push_that_died_with_its_run_is_found_again(
@@ -476,10 +481,10 @@ def test_a_push_that_died_with_its_run_is_found_again(
 ) -> None:
     engine.lines, engine.breaks = [], KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
-        build_image.fn(operation, checkout)
+        image_of(operation, checkout)
     assert [i.digest for i in history(operation).images] == [None]
     engine.build_fails()
-    assert build_image.fn(operation, checkout) == IMAGE
+    assert image_of(operation, checkout) == IMAGE
     assert len(engine.pushed) == 1
 
 
@@ -488,7 +493,7 @@ def test_a_push_that_ecr_refuses_is_told_with_its_reason(
 ) -> None:
     engine.lines, engine.lands = [{"error": "denied: not authorized"}], None
     with pytest.raises(Permanent, match=r"ECR refused the push of .*: denied: not authorized"):
-        build_image.fn(operation, checkout)
+        image_of(operation, checkout)
 
 
 def test_a_digest_that_ecr_does_not_show_is_no_push(
@@ -496,7 +501,7 @@ def test_a_digest_that_ecr_does_not_show_is_no_push(
 ) -> None:
     engine.lands = None
     with pytest.raises(UnknownOutcome, match=f"ECR does not show .*pushed {DIGEST}"):
-        build_image.fn(operation, checkout)
+        image_of(operation, checkout)
 
 
 def test_a_look_at_ecr_that_fails_after_the_push_is_tried_again(
@@ -505,8 +510,8 @@ def test_a_look_at_ecr_that_fails_after_the_push_is_tried_again(
     engine.lines, engine.breaks = [], docker.errors.DockerException("reset")
     aws.ecr.fail("batch_get_image", Fault(lost(), meanwhile=lambda: None))
     with pytest.raises(Transient):
-        build_image.fn(operation, checkout)
-    assert build_image.fn(operation, checkout) == IMAGE
+        image_of(operation, checkout)
+    assert image_of(operation, checkout) == IMAGE
 
 
 # --- indexes in the registry
@@ -575,7 +580,7 @@ def test_a_pushed_index_is_known_by_its_own_digest_whatever_id_the_client_gave(
     engine.lines, engine.lands = lines, INDEX
     aws.ecr.manifests[INDEX] = ("application/vnd.oci.image.index.v1+json", {"manifests": [ATTESTED, AMD64]})
     aws.ecr.hold_image(CHILD, CONFIG)
-    assert build_image.fn(operation, checkout) == f"{REPOSITORY}@{INDEX}"
+    assert image_of(operation, checkout) == f"{REPOSITORY}@{INDEX}"
     assert "BUILDX_NO_DEFAULT_ATTESTATIONS=0" in engine.said("environment").splitlines()
 
 

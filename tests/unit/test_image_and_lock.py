@@ -11,11 +11,10 @@ import pytest
 
 from core.errors import Permanent, Transient, UnknownOutcome
 from core.record import Owner
+from operation.operation import Operation
 from systems.ecr import find_image, image_exists
 from systems.processes import owner_of
-from tasks.operation import Operation
-from tasks.terraform import state_key
-from tasks.terraform_lock import delete_lock, read_lock, release_dead_lock
+from systems.terraform import state_key
 from tests.unit.facts import DIGEST
 from tests.unit.fakes import FakeAws, Fault, closed, lost, refusal, unreachable
 
@@ -59,13 +58,13 @@ def locked(aws: FakeAws, who: str = f"root@{os.uname().nodename}") -> None:
 
 
 def test_a_lock_says_who_holds_it_and_since_when(operation: Operation, aws: FakeAws) -> None:
-    assert read_lock(operation, "green") is None
+    assert operation.state_locks.read("green") is None
     locked(aws, "ada@laptop")
-    lock = read_lock(operation, "green")
+    lock = operation.state_locks.read("green")
     assert lock is not None
     assert (lock.key, lock.id, lock.who) == (KEY, "lock-1", "ada@laptop")
     assert lock.created == datetime(2026, 3, 1, 12, tzinfo=UTC)
-    assert read_lock(operation, "blue") is None
+    assert operation.state_locks.read("blue") is None
 
 
 @pytest.mark.parametrize("silence", UNANSWERED)
@@ -75,7 +74,7 @@ def test_a_state_is_not_taken_for_unlocked_where_s3_did_not_answer(
     locked(aws)
     aws.s3.broken = {"get_object": silence}
     with pytest.raises(Transient):
-        read_lock(operation, "green")
+        operation.state_locks.read("green")
 
 
 @pytest.mark.parametrize("lands", [True, False])
@@ -83,12 +82,12 @@ def test_after_a_deletion_of_unknown_outcome_a_look_tells_whether_the_lock_is_go
     operation: Operation, aws: FakeAws, lands: bool
 ) -> None:
     locked(aws)
-    lock = read_lock(operation, "green")
+    lock = operation.state_locks.read("green")
     assert lock is not None
     aws.s3.fail("delete_object", Fault(lost(), lands=lands))
     with pytest.raises(UnknownOutcome, match="deleting the state lock was lost"):
-        delete_lock(operation, lock)
-    assert (read_lock(operation, "green") is None) is lands
+        operation.state_locks.delete(lock)
+    assert (operation.state_locks.read("green") is None) is lands
 
 
 # --- what a dead run leaves of it
@@ -113,8 +112,8 @@ def began(seconds: float) -> datetime:
 @pytest.mark.parametrize("state", ["green", "environment", "account"])
 def test_a_dead_run_s_lock_is_released(operation: Operation, aws: FakeAws, dead: Owner, state: str) -> None:
     lock_now(aws, state)
-    release_dead_lock(operation, dead, state, since=began(60))
-    assert read_lock(operation, state) is None
+    operation.state_locks.release_dead(dead, state, since=began(60))
+    assert operation.state_locks.read(state) is None
 
 
 @pytest.mark.parametrize(
@@ -129,5 +128,5 @@ def test_a_lock_that_is_not_proven_dead_is_a_human_s(
 ) -> None:
     lock_now(aws, "green", who=who)
     with pytest.raises(Permanent, match="python -m flows unlock test --state green"):
-        release_dead_lock(operation, dead, "green", since=began(since))
-    assert read_lock(operation, "green") is not None
+        operation.state_locks.release_dead(dead, "green", since=began(since))
+    assert operation.state_locks.read("green") is not None

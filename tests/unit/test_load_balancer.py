@@ -9,11 +9,12 @@ import pytest
 
 from core.colour import Colour, Weights
 from core.errors import Permanent, PointsmanError, Refused, UnknownOutcome
-from core.hold import ask_to_stop, take
-from tasks.hold import now
-from tasks.load_balancer import move_weights, read_target_health, read_weights
-from tasks.operation import Operation
-from tests.unit.facts import INFRASTRUCTURE, owner
+from core.lease import ask_to_stop, take
+from operation.lease import now
+from operation.operation import Operation
+from operation.weights import move_weights
+from tests.unit.adapters import read_weights
+from tests.unit.facts import owner
 from tests.unit.fakes import FakeAws, Fault, closed, lost, refusal, store_of, unreachable
 
 BLUE, GREEN, SPLIT = Weights.all_on(Colour.BLUE), Weights.all_on(Colour.GREEN), Weights(blue=50, green=50)
@@ -50,7 +51,7 @@ def test_weights_are_moved_read_back_and_recorded(operation: Operation, aws: Fak
     move_weights(operation, GREEN)
     record = store_of(aws.s3).environment()
     assert aws.elbv2.history == [GREEN]
-    assert read_weights(aws.clients, INFRASTRUCTURE) == GREEN
+    assert read_weights(operation) == GREEN
     assert (record.weights, record.weights_intent, record.frozen) == (GREEN, None, None)
 
 
@@ -81,12 +82,12 @@ def test_weights_that_are_there_already_are_not_written(operation: Operation, aw
         pytest.param([Fault(refusal("InternalFailure", 500)), Fault(lost())], 3, id="twice nothing"),
     ],
 )
-@pytest.mark.parametrize("homeward", [True, False])
+@pytest.mark.parametrize("tolerate_unwritten_record", [True, False])
 def test_a_lost_answer_leads_to_a_read_and_the_same_weights_again_only_if_need_be(
-    operation: Operation, aws: FakeAws, faults: list[Fault], writes: int, homeward: bool
+    operation: Operation, aws: FakeAws, faults: list[Fault], writes: int, tolerate_unwritten_record: bool
 ) -> None:
     aws.elbv2.fail("modify_listener", *faults)
-    move_weights(operation, GREEN, homeward=homeward)
+    move_weights(operation, GREEN, tolerate_unwritten_record=tolerate_unwritten_record)
     assert aws.elbv2.weights == GREEN
     assert aws.elbv2.count("modify_listener") == writes
 
@@ -118,17 +119,17 @@ def test_a_write_that_aws_refuses_is_not_tried_again(operation: Operation, aws: 
 
 
 @pytest.mark.parametrize("to", [BLUE, GREEN])
-@pytest.mark.parametrize("homeward", [True, False])
+@pytest.mark.parametrize("tolerate_unwritten_record", [True, False])
 def test_foreign_weights_freeze_and_nothing_is_written(
-    operation: Operation, aws: FakeAws, to: Weights, homeward: bool
+    operation: Operation, aws: FakeAws, to: Weights, tolerate_unwritten_record: bool
 ) -> None:
     by_hand(aws)()
     with pytest.raises(Refused, match="test is frozen") as refusal_:
-        move_weights(operation, to, homeward=homeward)
+        move_weights(operation, to, tolerate_unwritten_record=tolerate_unwritten_record)
     frozen = store_of(aws.s3).environment().frozen
     assert frozen is not None
     assert (frozen.observed, frozen.expected) == (SPLIT, BLUE)
-    assert "thaw test --keep blue|green" in refusal_.value.do
+    assert "unfreeze test --keep blue|green" in refusal_.value.do
     assert (aws.elbv2.weights, aws.elbv2.count("modify_listener")) == (SPLIT, 0)
 
 
@@ -145,13 +146,13 @@ def test_a_frozen_environment_stays_frozen_though_the_weights_are_ours_again(
 
 
 @pytest.mark.parametrize("lands", [True, False])
-@pytest.mark.parametrize("homeward", [True, False])
+@pytest.mark.parametrize("tolerate_unwritten_record", [True, False])
 def test_weights_set_by_hand_in_the_moment_of_our_write_freeze_too(
-    operation: Operation, aws: FakeAws, lands: bool, homeward: bool
+    operation: Operation, aws: FakeAws, lands: bool, tolerate_unwritten_record: bool
 ) -> None:
     aws.elbv2.fail("modify_listener", Fault(lost(), lands=lands, meanwhile=by_hand(aws)))
     with pytest.raises(Refused, match="frozen"):
-        move_weights(operation, GREEN, homeward=homeward)
+        move_weights(operation, GREEN, tolerate_unwritten_record=tolerate_unwritten_record)
     assert aws.elbv2.weights == SPLIT
     assert aws.elbv2.count("modify_listener") == 1
 
@@ -162,18 +163,18 @@ def test_foreign_weights_are_not_overwritten_though_the_freeze_cannot_be_recorde
     by_hand(aws)()
     break_s3(aws, lost)
     with pytest.raises(PointsmanError):
-        move_weights(operation, BLUE, homeward=True)
+        move_weights(operation, BLUE, tolerate_unwritten_record=True)
     assert (aws.elbv2.weights, aws.elbv2.count("modify_listener")) == (SPLIT, 0)
 
 
 # --- only the holder writes
 
 
-@pytest.mark.parametrize("homeward", [True, False])
-def test_who_was_taken_over_writes_nothing(operation: Operation, aws: FakeAws, homeward: bool) -> None:
+@pytest.mark.parametrize("tolerate_unwritten_record", [True, False])
+def test_who_was_taken_over_writes_nothing(operation: Operation, aws: FakeAws, tolerate_unwritten_record: bool) -> None:
     taken_over(aws)()
     with pytest.raises(Refused, match="no longer ours"):
-        move_weights(operation, GREEN, homeward=homeward)
+        move_weights(operation, GREEN, tolerate_unwritten_record=tolerate_unwritten_record)
     assert aws.elbv2.count("modify_listener") == 0
 
 
@@ -206,9 +207,9 @@ def test_going_forward_needs_the_record(operation: Operation, aws: FakeAws, how:
 @pytest.mark.parametrize("reads", [True, False])
 def test_traffic_goes_home_though_s3_takes_no_write(operation: Operation, aws: FakeAws, how: str, reads: bool) -> None:
     move_weights(operation, GREEN)
-    operation.ensure_ours()
+    operation.lease.assert_held()
     break_s3(aws, DOWN[how], reads=reads)
-    move_weights(operation, BLUE, homeward=True)
+    move_weights(operation, BLUE, tolerate_unwritten_record=True)
     assert aws.elbv2.weights == BLUE
 
 
@@ -218,28 +219,30 @@ def test_traffic_goes_home_though_s3_went_away_midway(operation: Operation, aws:
     with pytest.raises(PointsmanError):
         move_weights(operation, GREEN)
     assert aws.elbv2.weights == GREEN
-    move_weights(operation, BLUE, homeward=True)
+    move_weights(operation, BLUE, tolerate_unwritten_record=True)
     assert aws.elbv2.weights == BLUE
 
 
-def test_without_the_record_traffic_goes_home_only_while_the_hold_is_ours(operation: Operation, aws: FakeAws) -> None:
+def test_without_the_record_traffic_goes_home_only_while_the_lease_is_ours(
+    operation: Operation, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
     move_weights(operation, GREEN)
-    hold = operation.ensure_ours().hold
-    assert hold is not None
-    past = hold.model_copy(update={"expires_at": now() - timedelta(seconds=1)})
-    operation.last_seen = operation.last_seen.model_copy(update={"hold": past})
+    lease = operation.lease.assert_held().lease
+    assert lease is not None
+    later = lease.expires_at + timedelta(seconds=1)
+    monkeypatch.setattr("operation.lease.now", lambda: later)
     break_s3(aws, lost)
     with pytest.raises(PointsmanError):
-        move_weights(operation, BLUE, homeward=True)
+        move_weights(operation, BLUE, tolerate_unwritten_record=True)
     assert aws.elbv2.weights == GREEN
 
 
 # --- reads
 
 
-def test_target_health_counts_states_and_tells_reasons(aws: FakeAws) -> None:
+def test_target_health_counts_states_and_tells_reasons(operation: Operation, aws: FakeAws) -> None:
     aws.elbv2.healthy[Colour.GREEN] = 3
-    health = read_target_health(aws.clients, INFRASTRUCTURE, Colour.GREEN)
+    health = operation.load_balancer.health(operation.slot(Colour.GREEN).service)
     assert (health.healthy, str(health)) == (3, "3 healthy")
     aws.elbv2.healthy[Colour.GREEN] = 0
-    assert str(read_target_health(aws.clients, INFRASTRUCTURE, Colour.GREEN)) == "no targets"
+    assert str(operation.load_balancer.health(operation.slot(Colour.GREEN).service)) == "no targets"

@@ -11,15 +11,20 @@ from prefect.settings import PREFECT_RESULTS_PERSIST_BY_DEFAULT, temporary_setti
 
 from core.colour import Colour
 from core.errors import Permanent, PointsmanError, Refused
-from core.hold import ask_to_stop, take
-from core.record import Attempt, State, VersionRecord
+from core.lease import ask_to_stop, take
+from core.record import Attempt, Failure, State, VersionRecord
 from core.version import Version
-from flows.entry import enter
-from tasks.git import Checkout
-from tasks.hold import now
-from tasks.operation import Operation, remove_scratch, step_task
+from lifecycle.acquire import take_at_once
+from lifecycle.release_request import enter
+from operation.lease import now
+from operation.operation import Operation
+from operation.step import Done, done, step
+from operation.workspace import remove_workspace
+from tasks.checkout import Checkout
 from tests.unit.facts import COMMIT, owner, settings_with, waiter
 from tests.unit.fakes import FakeAws, Fault, lost, operation_of, store_of
+
+UNKNOWN_TAG = Failure(step="checkout", reason="The tag does not exist")
 
 
 def history(aws: FakeAws, version: str = "v1.1.0") -> VersionRecord:
@@ -37,7 +42,7 @@ def taken_over(aws: FakeAws) -> None:
 
 
 def test_a_step_s_intent_stands_in_the_record_before_and_its_outcome_after(operation: Operation, aws: FakeAws) -> None:
-    with operation.step("apply", "apply plan abc") as step:
+    with operation.journal.step("apply", "apply plan abc") as step:
         written = attempt_of(aws).steps
         assert [(s.name, s.intent, s.outcome) for s in written] == [("apply", "apply plan abc", None)]
         step.done("it is applied")
@@ -46,7 +51,7 @@ def test_a_step_s_intent_stands_in_the_record_before_and_its_outcome_after(opera
 
 
 def test_a_step_with_nothing_to_do_says_why(operation: Operation, aws: FakeAws) -> None:
-    with operation.step("apply", "apply plan abc") as step:
+    with operation.journal.step("apply", "apply plan abc") as step:
         step.skip("the plan changes nothing")
     assert [(s.outcome, s.detail) for s in attempt_of(aws).steps] == [("skipped", "the plan changes nothing")]
 
@@ -55,29 +60,32 @@ def test_a_step_with_nothing_to_do_says_why(operation: Operation, aws: FakeAws) 
 def test_a_step_that_breaks_off_is_written_down_as_failed(
     operation: Operation, aws: FakeAws, error: BaseException
 ) -> None:
-    with pytest.raises(type(error)), operation.step("apply", "apply plan abc"):
+    with pytest.raises(type(error)), operation.journal.step("apply", "apply plan abc"):
         raise error
     assert [s.outcome for s in attempt_of(aws).steps] == ["failed"]
 
 
 def test_an_error_says_which_step_it_left_though_another_began_since(operation: Operation) -> None:
     def break_while_another_step_runs() -> None:
-        operation.stage = "push"
+        operation.lease.step = "push"
         raise Permanent("It broke")
 
-    with pytest.raises(Permanent) as raised, operation.step("init", "initialise Terraform"):
+    with pytest.raises(Permanent) as raised, operation.journal.step("init", "initialise Terraform"):
         break_while_another_step_runs()
     assert raised.value.step == "init"
 
 
 def test_what_ran_beside_a_step_that_failed_was_broken_off(operation: Operation, aws: FakeAws) -> None:
     def break_as_the_run_ends() -> None:
-        operation.ending = True
+        operation.journal.ending = True
         raise Permanent("terraform init failed", why="interrupted")
 
-    with pytest.raises(Refused, match="init was broken off: another step had failed"), operation.step("init", "say"):
+    with (
+        pytest.raises(Refused, match="init was interrupted: another step had failed"),
+        operation.journal.step("init", "say"),
+    ):
         break_as_the_run_ends()
-    assert attempt_of(aws).steps[-1].detail == "init was broken off: another step had failed."
+    assert attempt_of(aws).steps[-1].detail == "init was interrupted: another step had failed."
 
 
 def test_a_failure_is_told_though_it_cannot_be_written_down(operation: Operation, aws: FakeAws) -> None:
@@ -85,13 +93,13 @@ def test_a_failure_is_told_though_it_cannot_be_written_down(operation: Operation
         aws.s3.broken = {"put_object": lost, "get_object": lost}
         raise Permanent("It broke")
 
-    with pytest.raises(Permanent, match="It broke"), operation.step("apply", "apply plan abc"):
+    with pytest.raises(Permanent, match="It broke"), operation.journal.step("apply", "apply plan abc"):
         break_with_s3()
 
 
 def test_a_step_does_not_begin_once_the_environment_was_taken_over(operation: Operation, aws: FakeAws) -> None:
     taken_over(aws)
-    with pytest.raises(Refused, match="no longer ours"), operation.step("apply", "apply plan abc"):
+    with pytest.raises(Refused, match="no longer ours"), operation.journal.step("apply", "apply plan abc"):
         pytest.fail("it began")
 
 
@@ -99,7 +107,7 @@ def test_a_step_does_not_begin_once_somebody_wants_it_to_stop(operation: Operati
     store_of(aws.s3).change_environment(lambda r: ask_to_stop(r, "a rollback", "it said so", now()))
     with (
         pytest.raises(Refused, match=r"v1\.1\.0 was asked to stop: a rollback asked it to: it said so"),
-        operation.step("apply", "apply plan abc"),
+        operation.journal.step("apply", "apply plan abc"),
     ):
         pytest.fail("it began")
 
@@ -107,69 +115,73 @@ def test_a_step_does_not_begin_once_somebody_wants_it_to_stop(operation: Operati
 def test_what_settles_a_stopped_run_is_not_stopped_by_the_same_wish(operation: Operation, aws: FakeAws) -> None:
     store_of(aws.s3).change_environment(lambda r: ask_to_stop(r, "a rollback", "it said so", now()))
     with pytest.raises(Refused):
-        operation.ensure_ours()
-    operation.disregard_stop()
-    operation.ensure_ours()
-    assert not operation.asked_to_stop
+        operation.lease.assert_held()
+    operation.lease.disregard_stop()
+    operation.lease.assert_held()
+    assert not operation.lease.asked_to_stop
 
 
-def test_a_hold_that_ran_out_unprolonged_stops_the_work(operation: Operation) -> None:
-    hold = operation.ensure_ours().hold
-    assert hold is not None
-    past = hold.model_copy(update={"expires_at": now() - timedelta(seconds=1)})
-    operation.last_seen = operation.last_seen.model_copy(update={"hold": past})
+def test_a_lease_that_expired_stops_the_work(operation: Operation, monkeypatch: pytest.MonkeyPatch) -> None:
+    lease = operation.lease.assert_held().lease
+    assert lease is not None
+    later = lease.expires_at + timedelta(seconds=1)
+    monkeypatch.setattr("operation.lease.now", lambda: later)
     with pytest.raises(Refused):
-        operation.check()
+        operation.lease.check()
 
 
 def test_only_one_s_own_hold_is_given_back(operation: Operation, aws: FakeAws) -> None:
     taken_over(aws)
-    operation.free()
-    hold = store_of(aws.s3).environment().hold
-    assert hold is not None
-    assert hold.owner.flow_run_id == "other"
+    operation.lease.drop()
+    lease = store_of(aws.s3).environment().lease
+    assert lease is not None
+    assert lease.owner.flow_run_id == "other"
 
 
 def test_an_environment_that_is_held_is_not_taken(operation: Operation, aws: FakeAws) -> None:
     other = operation_of(aws, settings_with(), owner("run-2", pid=9))
     with pytest.raises(Refused, match="test is held by release") as refusal:
-        other.take_if_free()
+        take_at_once(other)
     assert "reconcile" in refusal.value.do
 
 
 @pytest.mark.parametrize("lands", [True, False])
 def test_taking_the_hold_survives_a_lost_answer(operation: Operation, aws: FakeAws, lands: bool) -> None:
-    operation.free()
+    operation.lease.drop()
     other = operation_of(aws, settings_with(), owner("run-2", pid=9))
-    before = other.store.environment().fence
+    before = other.records.environment().fencing_token
     aws.s3.fail("put_object", Fault(lost(), lands=lands))
-    other.take_if_free()
+    take_at_once(other)
     record = store_of(aws.s3).environment()
-    assert record.hold is not None
-    assert (record.hold.owner, record.fence, other.fence) == (other.owner, before + 1, before + 1)
-    other.stop_heartbeat()
+    assert record.lease is not None
+    assert (record.lease.owner, record.fencing_token, other.lease.fencing_token) == (
+        other.owner,
+        before + 1,
+        before + 1,
+    )
+    other.lease.stop_heartbeat()
 
 
 def test_an_attempt_moves_by_the_table_and_not_otherwise(operation: Operation, aws: FakeAws) -> None:
-    operation.advance(State.PLANNED)
-    operation.advance(State.PLANNED)
+    operation.journal.advance(State.PLANNED)
+    operation.journal.advance(State.PLANNED)
     assert attempt_of(aws).state is State.PLANNED
     with pytest.raises(Permanent, match="cannot go from PLANNED to SHIFTING"):
-        operation.advance(State.SHIFTING)
+        operation.journal.advance(State.SHIFTING)
     assert attempt_of(aws).state is State.PLANNED
 
 
 def test_a_run_that_is_suspended_takes_up_its_own_attempt(operation: Operation, aws: FakeAws) -> None:
-    operation.advance(State.PLANNED)
+    operation.journal.advance(State.PLANNED)
     again = operation_of(aws, settings_with(), operation.owner)
-    assert again.begin_attempt("v1.1.0", COMMIT, Colour.GREEN).state is State.PLANNED
+    assert again.journal.begin_attempt("v1.1.0", COMMIT, Colour.GREEN).state is State.PLANNED
     assert len(history(aws).attempts) == 1
 
 
 def test_a_retry_is_an_attempt_of_its_own_and_closes_the_one_that_died(operation: Operation, aws: FakeAws) -> None:
-    operation.advance(State.PLANNED)
+    operation.journal.advance(State.PLANNED)
     retried = operation_of(aws, settings_with(), owner("run-1", attempt="run-1-2"))
-    retried.begin_attempt("v1.1.0", COMMIT, Colour.GREEN)
+    retried.journal.begin_attempt("v1.1.0", COMMIT, Colour.GREEN)
     assert [a.state for a in history(aws).attempts] == [State.ABORTED, State.BUILDING]
 
 
@@ -177,20 +189,20 @@ def test_a_waiter_that_is_superseded_leaves_the_attempt_of_the_run_that_works(
     operation: Operation, aws: FakeAws
 ) -> None:
     """Two runs of v1.1.0: one works, the other waits until v1.2.0 comes."""
-    operation.advance(State.PLANNED)
+    operation.journal.advance(State.PLANNED)
     store_of(aws.s3).change_environment(
         lambda r: r.model_copy(
             update={
-                "hold": r.hold.model_copy(update={"version": "v1.1.0"}) if r.hold else None,
+                "lease": r.lease.model_copy(update={"version": "v1.1.0"}) if r.lease else None,
                 "queue": (waiter("v1.2.0", "run-3").model_copy(update={"seen_at": now()}),),
             }
         )
     )
     second = operation_of(aws, settings_with(), owner("run-2", pid=9))
     ended = enter(second, Checkout(Version.parse("v1.1.0"), COMMIT, Path(), ()), allow_downgrade=False)
-    assert ended is not None
-    assert ended.name == "Superseded"
-    operation.advance(State.APPLIED)
+    assert ended.outcome is not None
+    assert ended.outcome.name == "Superseded"
+    operation.journal.advance(State.APPLIED)
     first = history(aws).attempt(operation.owner.attempt)
     assert first is not None
     assert first.state is State.APPLIED
@@ -198,19 +210,17 @@ def test_a_waiter_that_is_superseded_leaves_the_attempt_of_the_run_that_works(
 
 def test_a_refused_retry_leaves_the_record_of_what_is_live(operation: Operation, aws: FakeAws) -> None:
     for state in (State.PLANNED, State.APPLIED, State.MIGRATED, State.RUNNING, State.VERIFIED):
-        operation.advance(state)
+        operation.journal.advance(state)
     for state in (State.SHIFTING, State.BAKING, State.HEALTHY):
-        operation.advance(state)
+        operation.journal.advance(state)
     other = operation_of(aws, settings_with(), owner("run-2", pid=9))
-    other.version = "v1.1.0"
-    other.record_early_failure(State.FAILED, "checkout", "The tag does not exist")
+    other.journal.record_early_failure("v1.1.0", COMMIT, State.FAILED, UNKNOWN_TAG)
     assert [a.state for a in history(aws).attempts] == [State.HEALTHY]
 
 
 def test_a_failure_before_the_hold_is_written_down(aws: FakeAws, operation: Operation) -> None:
     other = operation_of(aws, settings_with(), owner("run-2", pid=9))
-    other.version = "v9.0.0"
-    other.record_early_failure(State.FAILED, "checkout", "The tag does not exist")
+    other.journal.record_early_failure("v9.0.0", "", State.FAILED, UNKNOWN_TAG)
     failed = history(aws, "v9.0.0").attempts[-1]
     assert failed.failure is not None
     assert (failed.state, failed.failure.step, failed.failure.reason) == (
@@ -230,15 +240,15 @@ def test_what_a_dead_run_left_on_disk_goes_and_a_living_one_s_stays(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     other = operation_of(aws, settings_with(), owner("run-2"))
-    dead, alive = operation.scratch("slot"), other.scratch("slot")
-    remove_scratch(operation.owner.attempt)
+    dead, alive = operation.workspace.folder("slot"), other.workspace.folder("slot")
+    remove_workspace(operation.owner.attempt)
     assert (dead.exists(), alive.exists()) == (False, True)
     other.close()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_step_that_fails_writes_down_no_secret(operation: Operation, aws: FakeAws) -> None:
-    with pytest.raises(RuntimeError), operation.step("migrate", "migrate"):
+    with pytest.raises(RuntimeError), operation.journal.step("migrate", "migrate"):
         raise RuntimeError("input: 'postgres://app:hun ter2@db'")
     (step,) = attempt_of(aws).steps
     assert step.detail == "input: '***'"
@@ -247,13 +257,18 @@ def test_a_step_that_fails_writes_down_no_secret(operation: Operation, aws: Fake
 @pytest.mark.parametrize("by_default", [True, False])
 def test_a_step_s_result_is_never_written_to_prefect_s_storage(by_default: bool) -> None:
     with temporary_settings(updates={PREFECT_RESULTS_PERSIST_BY_DEFAULT: by_default}):
-        assert step_task("init")(lambda: "AWS_SECRET_ACCESS_KEY").persist_result is False
+
+        @step("init", "initialise")
+        def secret(_operation: Operation) -> Done[str]:
+            return done("initialised", "AWS_SECRET_ACCESS_KEY")
+
+        assert secret.persist_result is False
 
 
 def test_a_record_that_names_another_role_leads_nowhere(operation: Operation) -> None:
-    found = operation.last_seen.infrastructure
+    found = operation.record.infrastructure
     assert found is not None
     foreign = found.model_copy(update={"task_role_arn": "arn:aws:iam::123456789012:role/admin"})
-    operation.last_seen = operation.store.change_environment(lambda r: r.model_copy(update={"infrastructure": foreign}))
+    operation.records.change_environment(lambda r: r.model_copy(update={"infrastructure": foreign}))
     with pytest.raises(Refused, match="task_role_arn"):
         operation.infrastructure  # noqa: B018

@@ -9,9 +9,9 @@ import pytest
 from core.colour import Colour, Weights
 from core.errors import UnknownOutcome
 from core.record import State
-from flows.orphan import settle_orphan
-from tasks.hold import now
-from tasks.operation import Operation
+from lifecycle.takeover import take_over
+from operation.lease import now
+from operation.operation import Operation
 from tests.unit.facts import owner, settings_with
 from tests.unit.fakes import FakeAws, Task, operation_of, refusal, store_of
 
@@ -22,7 +22,7 @@ def expire(aws: FakeAws) -> None:
     """Its heartbeat stopped long ago."""
     past = {"expires_at": now() - timedelta(seconds=1)}
     store_of(aws.s3).change_environment(
-        lambda r: r.model_copy(update={"hold": r.hold.model_copy(update=past) if r.hold else None})
+        lambda r: r.model_copy(update={"lease": r.lease.model_copy(update=past) if r.lease else None})
     )
 
 
@@ -33,16 +33,16 @@ def finder(aws: FakeAws, run: str) -> Operation:
 @pytest.fixture
 def dead(operation: Operation, aws: FakeAws) -> str:
     """A release that died while its migration ran and its candidate was up; returns its attempt's id."""
-    operation.advance(State.PLANNED)
-    operation.advance(State.APPLIED)
-    with operation.step("vacate", "empty green") as step:
+    operation.journal.advance(State.PLANNED)
+    operation.journal.advance(State.APPLIED)
+    with operation.journal.step("vacate", "empty green") as step:
         step.done("said")
-    with operation.step("migrate", "apply 1_a") as step:
+    with operation.journal.step("migrate", "apply 1_a") as step:
         step.done("said")
     store_of(aws.s3).change_environment(
-        lambda r: r.model_copy(update={"hold": r.hold.model_copy(update={"version": "v1.1.0"}) if r.hold else None})
+        lambda r: r.model_copy(update={"lease": r.lease.model_copy(update={"version": "v1.1.0"}) if r.lease else None})
     )
-    operation.stop_heartbeat()
+    operation.lease.stop_heartbeat()
     aws.ecs.tasks = [Task("arn:aws:ecs:eu-west-1:123456789012:task/c/0", operation.owner.attempt)]
     aws.ecs.desired[GREEN] = 2
     expire(aws)
@@ -56,26 +56,26 @@ def assert_settled(aws: FakeAws, attempt_id: str) -> None:
     assert attempt is not None
     assert attempt.state is State.FAILED
     assert attempt.failure is not None
-    assert record.hold is None
+    assert record.lease is None
     assert aws.elbv2.weights == Weights.all_on(Colour.BLUE)
     assert aws.ecs.desired == {"shop-test-blue": 1, GREEN: 0}
     assert [t.last for t in aws.ecs.tasks] == ["STOPPED"]
 
 
 def test_a_dead_release_is_settled(aws: FakeAws, dead: str) -> None:
-    assert settle_orphan(finder(aws, "rec-1")) is not None
+    assert take_over(finder(aws, "rec-1")) is not None
     assert_settled(aws, dead)
 
 
 def test_what_one_could_not_settle_the_next_does(aws: FakeAws, dead: str) -> None:
     first = finder(aws, "rec-1")
     aws.ecs.broken = {"list_tasks": lambda: refusal("ServerException", 500)}
-    with pytest.raises(UnknownOutcome, match="could not be settled"):
-        settle_orphan(first)
-    first.stop_heartbeat()
+    with pytest.raises(UnknownOutcome, match=r"Could not clean up after v1\.1\.0"):
+        take_over(first)
+    first.lease.stop_heartbeat()
     aws.ecs.broken = {}
     expire(aws)
-    assert settle_orphan(finder(aws, "rec-2")) is not None
+    assert take_over(finder(aws, "rec-2")) is not None
     assert_settled(aws, dead)
 
 
@@ -91,8 +91,8 @@ def test_what_one_died_over_the_next_settles(aws: FakeAws, dead: str, monkeypatc
     with monkeypatch.context() as patched:
         patched.setattr(aws.ecs, "list_tasks", killed)
         with pytest.raises(Killed):
-            settle_orphan(first)
-    first.stop_heartbeat()
+            take_over(first)
+    first.lease.stop_heartbeat()
     expire(aws)
-    assert settle_orphan(finder(aws, "rec-2")) is not None
+    assert take_over(finder(aws, "rec-2")) is not None
     assert_settled(aws, dead)

@@ -8,8 +8,8 @@ from uuid import uuid4
 import pytest
 from prefect.client.schemas.objects import FlowRun, State, StateType
 
+from systems.prefect_api import attempt_id, looks_dead
 from systems.processes import owner_of
-from tasks.prefect_api import attempt_id, looks_dead
 
 SILENCE = 12.0
 GONE = 2**22 + 1  # above the kernel's highest pid

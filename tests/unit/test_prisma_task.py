@@ -73,7 +73,7 @@ class Image:
     environment: dict[str, str]
     settings: Migration
 
-    def hold(self, **migrations: str) -> None:
+    def lease(self, **migrations: str) -> None:
         for name, sql in migrations.items():
             folder = self.path / "prisma/migrations" / name
             folder.mkdir(parents=True, exist_ok=True)
@@ -118,7 +118,7 @@ def image(tmp_path: Path) -> Image:
     (tmp_path / "prisma/schema.prisma").touch()
     environment = {"PATH": f"{cli.parent}:{os.environ['PATH']}", "DATABASE_URL": "postgresql://app:x@db.invalid/app"}
     made = Image(tmp_path, environment, Migration(command=["prisma", "migrate", "deploy"]))
-    made.hold(**{"1_a": A, "2_b": B})
+    made.lease(**{"1_a": A, "2_b": B})
     return made
 
 
@@ -210,7 +210,7 @@ def test_the_commands_exit_code_is_told_beside_what_the_table_says(image: Image)
 
 def test_a_table_of_many_rows_arrives_in_lines_that_no_log_cuts(image: Image) -> None:
     names = [f"{n:03}_{'x' * 150}" for n in range(300)]
-    image.hold(**dict.fromkeys(names, A))
+    image.lease(**dict.fromkeys(names, A))
     image.table([row(name, A) for name in names])
     script = TaskScript(image.settings, None)
     with image.start(script) as process:

@@ -9,9 +9,11 @@ import pytest
 from core.colour import Colour
 from core.errors import Permanent
 from core.smoke import Answer
-from tasks import smoke
-from tasks.operation import Operation
-from tasks.smoke import Endpoint, endpoint_of, probe_release
+from operation.operation import Operation
+from systems import probes
+from systems.http import Endpoint
+from systems.probes import endpoint_of
+from tests.unit.adapters import probe_release
 from tests.unit.facts import release, settings_with
 
 RELEASE = release("v1.1.0")
@@ -28,7 +30,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[Answer]:
     def ask(*_: object) -> Answer:
         return queue.pop(0) if len(queue) > 1 else queue[0]
 
-    monkeypatch.setattr(smoke, "ask", ask)
+    monkeypatch.setattr(probes, "ask", ask)
     return queue
 
 

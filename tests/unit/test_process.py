@@ -16,7 +16,7 @@ import pytest
 from core.errors import Permanent, Refused
 from core.record import Owner
 from systems.processes import ATTEMPT_VARIABLE, interrupt_children, owner_of, process_is_dead, run_streamed, same_host
-from tasks.terraform_lock import end_orphans
+from systems.terraform_lock import end_orphans
 
 ME = owner_of("release", "run-1", "run-1-1")
 PATIENT = """

@@ -15,12 +15,12 @@ from blocks.provision import check_provision, declared_variables
 from core.colour import Colour
 from core.errors import Refused
 from core.provision_variables import SET_BY_US
-from core.record import Hold, Owner
+from core.record import LeaseRecord, Owner
 from core.settings import EnvironmentSettings, Service
-from flows.provision import account_held, account_variables, check_principals, environment_variables
+from operation.operation import Operation, open_account
 from systems.processes import owner_of
-from tasks.operation import Operation, open_account
-from tasks.terraform import slot_variables
+from tasks.infrastructure import account_held, account_variables, check_principals, environment_variables
+from tasks.plan import slot_variables
 from tests.unit.facts import SETTINGS, owner, release, settings_with
 from tests.unit.fakes import FakeAws, operation_of
 
@@ -33,19 +33,19 @@ def held_by(operation: Operation, whose: Owner) -> None:
     """Another run holds the account, for a minute now."""
     account = open_account(operation)
     since = datetime.now(UTC) - timedelta(seconds=60)
-    hold = Hold(
+    lease = LeaseRecord(
         owner=whose,
-        fence=1,
+        fencing_token=1,
         acquired_at=since,
-        heartbeat_at=since,
+        renewed_at=since,
         expires_at=since + timedelta(seconds=120),
-        stage="account",
+        step="account",
     )
-    account.store.change_environment(lambda r: r.model_copy(update={"hold": hold, "fence": 1}))
+    account.records.change_environment(lambda r: r.model_copy(update={"lease": lease, "fencing_token": 1}))
 
 
-def hold_of_account(operation: Operation) -> Hold | None:
-    return open_account(operation).store.environment().hold
+def hold_of_account(operation: Operation) -> LeaseRecord | None:
+    return open_account(operation).records.environment().lease
 
 
 def test_it_is_held_while_it_is_provisioned_and_free_afterwards(operation: Operation) -> None:
@@ -54,7 +54,7 @@ def test_it_is_held_while_it_is_provisioned_and_free_afterwards(operation: Opera
         assert held is not None
         assert held.owner == account.owner
     assert hold_of_account(operation) is None
-    own = operation.store.environment().hold
+    own = operation.records.environment().lease
     assert own is not None, "the environment's own hold is another one"
 
 
@@ -143,16 +143,16 @@ def test_the_files_that_ship_are_taken() -> None:
 
 
 def test_what_is_set_elsewhere_is_what_provision_sets(operation: Operation) -> None:
-    ours = environment_variables(operation, operation.last_seen)
+    ours = environment_variables(operation.settings, operation.record)
     assert {*ours, "container_port"} == SET_BY_US["environment"].keys()
-    assert account_variables(operation).keys() == SET_BY_US["account"].keys()
+    assert account_variables(operation.settings).keys() == SET_BY_US["account"].keys()
 
 
 @pytest.mark.parametrize("root", ["account", "environment"])
 def test_every_variable_that_provision_sets_is_one_of_the_root_s(root: str, operation: Operation) -> None:
     ours = {
-        "account": account_variables(operation),
-        "environment": environment_variables(operation, operation.last_seen),
+        "account": account_variables(operation.settings),
+        "environment": environment_variables(operation.settings, operation.record),
     }[root]
     assert ours.keys() <= declared_variables(PROJECT / "terraform" / root)
 

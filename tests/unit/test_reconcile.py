@@ -12,7 +12,7 @@ from core.record import EnvironmentRecord
 from flows import reconcile
 from flows.reconcile import forgotten_runs
 from systems.records import RecordStore
-from tests.unit.facts import environment, hold_of, owner, waiter
+from tests.unit.facts import environment, lease_of, owner, waiter
 
 
 class Store:
@@ -36,10 +36,10 @@ def forgotten(monkeypatch: pytest.MonkeyPatch, dead: Iterable[str], record: Envi
     ("rule", "record", "left"),
     [
         ("the record knows nothing of it", environment(), {"run-1"}),
-        ("it holds the environment, which is settled first", environment(hold=hold_of(owner("run-1"))), set()),
+        ("it holds the environment, which is settled first", environment(lease=lease_of(owner("run-1"))), set()),
         (
             "somebody settles what it left",
-            environment(hold=hold_of(owner("run-2"), settles=hold_of(owner("run-1")))),
+            environment(lease=lease_of(owner("run-2"), takes_over=lease_of(owner("run-1")))),
             set(),
         ),
         ("it waits in the queue, and is dropped from there", environment(queue=(waiter("v1.1.0", "run-1"),)), set()),

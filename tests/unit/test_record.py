@@ -132,16 +132,17 @@ def test_an_intent_becomes_an_outcome_and_a_repeated_step_stands_once() -> None:
     intent = StepRecord(name="apply", intent="apply plan abc", started_at=NOON)
     outcome = intent.model_copy(update={"outcome": "done", "seconds": 1.0})
     begun = attempt().begun(intent)
-    assert not begun.done("apply")
+    assert begun.open_step == "apply"
     assert begun.concluded(outcome).steps == (outcome,)
-    assert begun.concluded(outcome).done("apply")
+    assert begun.concluded(outcome).open_step is None
     assert begun.concluded(outcome).begun(intent).steps == (intent,)
 
 
-@pytest.mark.parametrize(("outcome", "done"), [("done", True), ("skipped", True), ("failed", False), (None, False)])
-def test_a_step_is_done_if_it_ended_well(outcome: str | None, done: bool) -> None:
+@pytest.mark.parametrize("outcome", ["done", "skipped", "failed", None])
+def test_a_step_was_reached_however_it_ended(outcome: str | None) -> None:
     step = StepRecord.model_validate({"name": "apply", "intent": "", "started_at": NOON, "outcome": outcome})
-    assert attempt(steps=(step,)).done("apply") is done
+    assert attempt(steps=(step,)).reached("apply")
+    assert not attempt(steps=(step,)).reached("shift")
 
 
 # --- the environment
@@ -175,11 +176,11 @@ def test_what_is_live_is_no_target_and_no_target_stands_twice(
 def test_going_live_ends_a_rollback_a_failure_and_a_version_s_exile() -> None:
     before = environment(
         live=live("v1.0.0"),
-        left_behind=(live("v1.1.0").release.revision, live("v0.9.0").release.revision),
+        rolled_back=(live("v1.1.0").release.revision, live("v0.9.0").release.revision),
         last_failure="v1.1.0 FAILED",
     )
     record = before.gone_live(live("v1.1.0", Colour.GREEN))
-    assert (record.left_behind, record.rollback, record.last_failure) == (
+    assert (record.rolled_back, record.rollback, record.last_failure) == (
         (live("v0.9.0").release.revision,),
         None,
         None,
@@ -188,7 +189,7 @@ def test_going_live_ends_a_rollback_a_failure_and_a_version_s_exile() -> None:
 
 def test_a_version_rolled_back_from_is_left_behind() -> None:
     record = environment(live=live("v1.1.0", Colour.GREEN), healthy=(live("v1.0.0"),)).gone_back(live("v1.0.0"))
-    assert record.left_behind == (live("v1.1.0").release.revision,)
+    assert record.rolled_back == (live("v1.1.0").release.revision,)
     assert record.live == live("v1.0.0")
 
 
@@ -215,13 +216,13 @@ def test_weights_are_ours_if_we_wrote_them_or_were_about_to_or_they_are_home(
 
 
 def test_a_record_has_a_schema_version_and_survives_writing_and_reading() -> None:
-    record = environment(live=live("v1.0.0"), weights=BLUE, fence=3)
+    record = environment(live=live("v1.0.0"), weights=BLUE, fencing_token=3)
     text = record.model_dump_json(by_alias=True)
-    assert '"schema":1' in text
+    assert '"schema":2' in text
     assert EnvironmentRecord.model_validate_json(text) == record
 
 
-@pytest.mark.parametrize("text", ['{"schema": 2, "environment": "test"}', '{"schema": 1, "environment": "t", "x": 1}'])
+@pytest.mark.parametrize("text", ['{"schema": 3, "environment": "test"}', '{"schema": 1, "environment": "t", "x": 1}'])
 def test_a_record_of_another_schema_is_not_guessed_at(text: str) -> None:
     with pytest.raises(ValidationError):
         EnvironmentRecord.model_validate_json(text)

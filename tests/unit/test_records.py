@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from core.errors import Permanent, Refused, UnknownOutcome
-from core.hold import ask_to_stop, take
+from core.lease import ask_to_stop, take
 from core.record import EnvironmentRecord
 from systems.records import RecordStore, StateBucket, ensure_state_bucket
-from tests.unit.facts import NOON, attempt, hold_of, owner, waiter
+from tests.unit.facts import NOON, attempt, lease_of, owner, waiter
 from tests.unit.fakes import FakeS3, Fault, closed, lost, refusal, store_of, unreachable
 
 pytestmark = pytest.mark.usefixtures("no_waiting")
@@ -19,7 +19,7 @@ SECURE = {"versioned", "encrypted", "closed"}
 
 def raised(record: EnvironmentRecord) -> EnvironmentRecord:
     """A change that shows how often it was made."""
-    return record.model_copy(update={"fence": record.fence + 1})
+    return record.model_copy(update={"fencing_token": record.fencing_token + 1})
 
 
 def joined(run: str, record: EnvironmentRecord) -> EnvironmentRecord:
@@ -53,18 +53,18 @@ def s3(request: pytest.FixtureRequest) -> FakeS3:
 )
 def test_a_change_is_made_once_whatever_became_of_its_answer(s3: FakeS3, faults: list[Fault]) -> None:
     store = store_of(s3)
-    before = store.environment().fence
+    before = store.environment().fencing_token
     s3.fail("put_object", *faults)
-    assert store.change_environment(raised).fence == before + 1
-    assert store_of(s3).environment().fence == before + 1
+    assert store.change_environment(raised).fencing_token == before + 1
+    assert store_of(s3).environment().fencing_token == before + 1
 
 
 def test_a_change_is_made_once_though_the_look_after_a_lost_answer_fails_too(s3: FakeS3) -> None:
     store = store_of(s3)
-    before = store.environment().fence
+    before = store.environment().fencing_token
     s3.fail("put_object", Fault(lost(), lands=True, meanwhile=lambda: s3.fail("get_object", Fault(lost()))))
     store.change_environment(raised)
-    assert store_of(s3).environment().fence == before + 1
+    assert store_of(s3).environment().fencing_token == before + 1
 
 
 @pytest.mark.parametrize("both_looked_first", [True, False])
@@ -85,10 +85,10 @@ def test_somebody_else_s_write_in_the_moment_of_a_lost_answer_stays(s3: FakeS3, 
         "put_object",
         Fault(lost(), lands=lands, meanwhile=lambda: theirs.change_environment(lambda r: joined("theirs", r))),
     )
-    mine.change_environment(lambda r: r if r.hold else r.model_copy(update={"hold": hold_of(owner())}))
+    mine.change_environment(lambda r: r if r.lease else r.model_copy(update={"lease": lease_of(owner())}))
     record = store_of(s3).environment()
     assert [w.flow_run_id for w in record.queue] == ["theirs"]
-    assert record.hold is not None
+    assert record.lease is not None
 
 
 def test_every_write_has_a_condition(s3: FakeS3) -> None:
@@ -102,8 +102,8 @@ def test_every_write_has_a_condition(s3: FakeS3) -> None:
 
 def test_two_who_want_the_hold_do_not_both_get_it(s3: FakeS3) -> None:
     def take_if_free(whose: str, record: EnvironmentRecord) -> EnvironmentRecord:
-        if record.hold is not None:
-            raise Refused("It is held", why=record.hold.owner.flow_run_id)
+        if record.lease is not None:
+            raise Refused("It is held", why=record.lease.owner.flow_run_id)
         return take(record, owner(whose), NOON, expiry=60, version=None)
 
     first, second = store_of(s3), store_of(s3)
@@ -148,7 +148,7 @@ def test_a_write_that_is_not_allowed_is_not_tried_again(s3: FakeS3) -> None:
     assert s3.count("put_object") == puts + 1
 
 
-@pytest.mark.parametrize("body", [b'{"schema": 2, "environment": "test"}', b"no json", b"[]"])
+@pytest.mark.parametrize("body", [b'{"schema": 3, "environment": "test"}', b"no json", b"[]"])
 def test_a_record_that_cannot_be_read_is_left_as_it_is(body: bytes) -> None:
     s3 = FakeS3(objects={KEY: (body, '"1"')})
     with pytest.raises(Refused, match="cannot be read"):

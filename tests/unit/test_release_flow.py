@@ -10,10 +10,10 @@ import pytest
 from core.errors import Refused
 from core.record import State
 from core.version import Version
-from flows.entry import enter
 from flows.release import release, release_version
-from tasks.git import Checkout
-from tasks.operation import Operation
+from lifecycle.release_request import enter
+from operation.operation import Operation
+from tasks.checkout import Checkout
 from tests.unit.facts import COMMIT, attempt, owner, settings_with
 from tests.unit.facts import release as facts_of
 from tests.unit.fakes import FakeAws, operation_of, store_of
@@ -44,7 +44,7 @@ def test_a_repeated_delivery_does_not_enter_with_what_was_rolled_back_from(opera
     left = facts_of("v1.2.0")
     store = store_of(aws.s3)
     store.change_version("v1.2.0", COMMIT, lambda r: r.with_attempt(attempt(State.ROLLED_BACK, "run-0", release=left)))
-    store.change_environment(lambda r: r.model_copy(update={"left_behind": (left.revision,)}))
+    store.change_environment(lambda r: r.model_copy(update={"rolled_back": (left.revision,)}))
     again = operation_of(aws, settings_with(), owner("run-9", pid=9))
     delivered = Checkout(Version.parse("v1.2.0"), COMMIT, Path(), (), announced=True)
     with pytest.raises(Refused, match=r"v1\.2\.0 was rolled back from"):

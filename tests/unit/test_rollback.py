@@ -12,7 +12,7 @@ from core.colour import Colour
 from core.errors import Refused
 from core.record import EnvironmentRecord, State
 from core.rollback import choose_target, may_interrupt
-from tests.unit.facts import FROZEN, environment, hold_of, live, owner
+from tests.unit.facts import FROZEN, environment, lease_of, live, owner
 
 V1, V2, V3 = live("v1.0.0"), live("v1.1.0", Colour.GREEN), live("v1.2.0")
 V2_BEFORE = live("v1.1.0", Colour.GREEN, variables={"LOG": "old"})
@@ -27,9 +27,9 @@ def record(**facts: Any) -> EnvironmentRecord:
     [
         ("the last healthy one", {}, None, V2),
         ("a named one", {}, "v1.0.0", V1),
-        ("past what was rolled back from", {"left_behind": (V2.release.revision,)}, None, V1),
-        ("what was rolled back from, if named", {"left_behind": (V2.release.revision,)}, "v1.1.0", V2),
-        ("forward by name", {"live": V1, "healthy": (V2, V3), "left_behind": (V3.release.revision,)}, "v1.2.0", V3),
+        ("past what was rolled back from", {"rolled_back": (V2.release.revision,)}, None, V1),
+        ("what was rolled back from, if named", {"rolled_back": (V2.release.revision,)}, "v1.1.0", V2),
+        ("forward by name", {"live": V1, "healthy": (V2, V3), "rolled_back": (V3.release.revision,)}, "v1.2.0", V3),
         ("the newest revision of a named version", {"healthy": (V2_BEFORE, V2)}, "v1.1.0", V2),
         ("the last revision before, of the same version", {"live": V2, "healthy": (V1, V2_BEFORE)}, None, V2_BEFORE),
         ("on the floor", {"rollback_floor": "v1.1.0"}, None, V2),
@@ -49,7 +49,7 @@ def test_a_rollback_goes_to_a_healthy_release(
             {"healthy": ()}, None, "test has no healthy predecessor of v1.2.0", "healthy before: none", id="first"
         ),
         pytest.param(
-            {"left_behind": (V1.release.revision, V2.release.revision)},
+            {"rolled_back": (V1.release.revision, V2.release.revision)},
             None,
             "test has no healthy predecessor of v1.2.0",
             "rolled back from: v1.0.0, v1.1.0",
@@ -136,7 +136,7 @@ def test_a_downgrade_rolled_back_from_is_no_target_again() -> None:
 
 def test_a_version_left_behind_is_a_target_again_once_named_and_left() -> None:
     forward = rolled_back(rolled_back(released(("v1.0.0", "a"), ("v1.1.0", "a"))), "v1.1.0")
-    assert forward.left_behind == ()
+    assert forward.rolled_back == ()
     assert choose_target(forward, None).release.version == "v1.0.0"
 
 
@@ -164,7 +164,7 @@ def test_rollbacks_without_a_name_never_reach_a_release_twice(releases: list[tup
 
 # --- whom a rollback may interrupt
 
-RELEASE = hold_of(owner(), version="v1.2.0", stage="apply")
+RELEASE = lease_of(owner(), version="v1.2.0", step="apply")
 BEFORE_TRAFFIC = [s for s in State if s not in (State.SHIFTING, State.BAKING)]
 
 
@@ -192,4 +192,4 @@ def test_a_release_is_never_interrupted_against_the_wish(state: State | None) ->
 @pytest.mark.parametrize("asked", [None, True, False])
 def test_nothing_but_a_release_is_interrupted(flow: str, asked: bool | None) -> None:
     with pytest.raises(Refused, match=f"test is held by {flow}"):
-        may_interrupt("test", hold_of(owner(flow=flow), version=None), State.SHIFTING, asked)
+        may_interrupt("test", lease_of(owner(flow=flow), version=None), State.SHIFTING, asked)

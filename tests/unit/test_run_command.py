@@ -10,20 +10,21 @@ import pytest
 from core.errors import Permanent, Refused
 from core.record import DatabaseReading, EnvironmentRecord, SlotOutputs, State
 from flows import __main__ as commands
-from flows.run import run_command
-from flows.settlement import Ending, settle_attempt
-from tasks.operation import Operation
-from tests.unit.facts import NOON, hold_of, owner, settings_with
+from lifecycle.abort import Ending, abort_attempt
+from lifecycle.acquire import take_at_once
+from lifecycle.run_command import run_command
+from operation.operation import Operation
+from tests.unit.facts import NOON, lease_of, owner, settings_with
 from tests.unit.fakes import FakeAws, Task, operation_of, refusal, store_of
 
 SLOT = SlotOutputs(service_name="s", task_definition_arn="t:7", migration_task_definition_arn="m:7")
 
 
 def test_the_record_keeps_a_command_without_its_secrets(operation: Operation, aws: FakeAws) -> None:
-    operation.store.change_environment(
+    operation.records.change_environment(
         lambda r: r.model_copy(update={"live": r.live and r.live.model_copy(update={"slot": SLOT})})
     )
-    operation.free()
+    operation.lease.drop()
     by_hand = operation_of(aws, settings_with(), owner("by-hand", pid=9))
     assert run_command(by_hand, ["psql", "postgres://app:hunter2@db/app"], None, print) == 0
     kept = store_of(aws.s3).environment().commands[-1]
@@ -43,9 +44,9 @@ def by_hand(operation: Operation, aws: FakeAws) -> Operation:
         reading = DatabaseReading(at=NOON, table="t")
         return record.model_copy(update={"live": live, "last_failed": "v1.1.0", "database": reading})
 
-    operation.store.change_environment(failed)
-    operation.note(slot=FAILED)
-    operation.free()
+    operation.records.change_environment(failed)
+    operation.journal.change(lambda a: a.started_as(FAILED))
+    operation.lease.drop()
     return operation_of(aws, settings_with(), owner("local-1", flow="run", pid=9))
 
 
@@ -65,7 +66,7 @@ def test_the_release_that_failed_last_runs_the_command_unless_another_is_named(
 
 
 def test_where_none_failed_the_live_release_runs_it(by_hand: Operation, aws: FakeAws) -> None:
-    by_hand.store.change_environment(lambda r: r.model_copy(update={"last_failed": None}))
+    by_hand.records.change_environment(lambda r: r.model_copy(update={"last_failed": None}))
     run_command(by_hand, ["true"], None, print)
     assert asked(aws)["taskDefinition"] == "m:7"
 
@@ -74,7 +75,7 @@ def test_a_version_without_a_task_definition_is_refused(by_hand: Operation, aws:
     with pytest.raises(Refused, match=r"no task definition of v9\.0\.0"):
         run_command(by_hand, ["true"], "v9.0.0", print)
     assert aws.ecs.count("run_task") == 0
-    assert store_of(aws.s3).environment().hold is None
+    assert store_of(aws.s3).environment().lease is None
 
 
 def test_its_lines_come_in_order_and_its_exit_code_is_the_commands(by_hand: Operation, aws: FakeAws) -> None:
@@ -85,20 +86,20 @@ def test_its_lines_come_in_order_and_its_exit_code_is_the_commands(by_hand: Oper
     record = store_of(aws.s3).environment()
     assert [entry.exit_code for entry in record.commands] == [3]
     assert record.database is None, "the command may have changed the table"
-    assert record.hold is None
+    assert record.lease is None
 
 
 def test_it_holds_the_environment_and_is_on_record_while_it_runs(by_hand: Operation, aws: FakeAws) -> None:
     seen: list[EnvironmentRecord] = []
     aws.logs.lines = ["working"]
     run_command(by_hand, ["seed"], None, lambda _line: seen.append(store_of(aws.s3).environment()))
-    assert seen[0].hold is not None
-    assert (seen[0].hold.owner.flow, seen[0].hold.stage) == ("run", "run")
+    assert seen[0].lease is not None
+    assert (seen[0].lease.owner.flow, seen[0].lease.step) == ("run", "run")
     assert [entry.exit_code for entry in seen[0].commands] == [None]
 
 
 def test_a_held_environment_runs_no_command(by_hand: Operation, aws: FakeAws) -> None:
-    operation_of(aws, settings_with(), owner("other")).take_if_free()
+    take_at_once(operation_of(aws, settings_with(), owner("other")))
     with pytest.raises(Refused, match="test is held by release"):
         run_command(by_hand, ["seed"], None, print)
     assert aws.ecs.count("run_task") == 0
@@ -121,7 +122,7 @@ def test_a_command_whose_operator_goes_away_is_stopped_before_the_environment_is
         run_command(by_hand, ["seed"], None, end)
     assert [task.last for task in aws.ecs.tasks] == ["STOPPED"]
     record = store_of(aws.s3).environment()
-    assert record.hold is None
+    assert record.lease is None
     assert [entry.exit_code for entry in record.commands] == [None], "its end was not seen"
 
 
@@ -130,14 +131,14 @@ def test_a_command_that_cannot_be_stopped_keeps_the_environment(by_hand: Operati
     aws.ecs.broken = {"stop_task": lambda: refusal("AccessDeniedException")}
     with pytest.raises(KeyboardInterrupt):
         run_command(by_hand, ["seed"], None, interrupted)
-    assert store_of(aws.s3).environment().hold is not None
+    assert store_of(aws.s3).environment().lease is not None
 
 
 def test_a_command_whose_process_died_is_stopped_by_whoever_finds_it(operation: Operation, aws: FakeAws) -> None:
     dead = owner("local-1", flow="run", pid=9)
     aws.ecs.tasks = [Task("arn:aws:ecs:eu-west-1:123456789012:task/c/9", dead.attempt)]
     ending = Ending(State.FAILED, "run", "its process died")
-    settled = settle_attempt(operation, None, ending, hold_of(dead, version=None))
+    settled = abort_attempt(operation.with_journal_of_its_own(), ending, lease_of(dead, version=None))
     assert settled.complete
     assert [task.last for task in aws.ecs.tasks] == ["STOPPED"]
 
@@ -147,7 +148,7 @@ def test_while_it_cannot_be_stopped_nobody_gets_the_environment(operation: Opera
     aws.ecs.tasks = [Task("arn:aws:ecs:eu-west-1:123456789012:task/c/9", dead.attempt)]
     aws.ecs.broken = {"stop_task": lambda: refusal("AccessDeniedException")}
     ending = Ending(State.FAILED, "run", "its process died")
-    assert not settle_attempt(operation, None, ending, hold_of(dead, version=None)).complete
+    assert not abort_attempt(operation.with_journal_of_its_own(), ending, lease_of(dead, version=None)).complete
 
 
 @pytest.mark.parametrize(
@@ -169,7 +170,7 @@ def test_what_stands_behind_two_dashes_is_the_commands_own(
 ) -> None:
     ran: list[object] = []
     monkeypatch.setattr(commands, "_refuse_without_server", lambda: None)
-    monkeypatch.setattr(commands, "open_operation", lambda *_asked, **_options: by_hand)
+    monkeypatch.setattr(commands, "open_run", lambda *_asked, **_options: by_hand)
     monkeypatch.setattr(commands, "run_command", lambda _op, words, version, _say: ran.append((words, version)) or 4)
     assert commands.main(line) == 4
     assert ran == [(words, version)]
@@ -178,11 +179,11 @@ def test_what_stands_behind_two_dashes_is_the_commands_own(
 def test_without_a_command_nothing_is_held(by_hand: Operation, aws: FakeAws) -> None:
     with pytest.raises(Refused, match="No command was given"):
         run_command(by_hand, [], None, print)
-    assert store_of(aws.s3).environment().hold is None
+    assert store_of(aws.s3).environment().lease is None
 
 
 def test_a_command_that_is_not_placed_is_told_with_the_reason(by_hand: Operation, aws: FakeAws) -> None:
     aws.ecs.failures = [{"reason": "InvalidParameter", "detail": "no such image"}]
     with pytest.raises(Permanent, match="ECS started no task"):
         run_command(by_hand, ["seed"], None, print)
-    assert store_of(aws.s3).environment().hold is None
+    assert store_of(aws.s3).environment().lease is None

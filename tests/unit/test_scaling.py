@@ -12,12 +12,13 @@ from core.record import RollbackIntent
 from core.release import Configuration
 from core.version import Version
 from core.warm import Warmth
-from flows.completion import warmth_of
-from flows.entry import enter
-from tasks.ecs import start_candidate
-from tasks.git import Checkout
-from tasks.operation import Operation
-from tasks.scaling import fill_slot, scale_live
+from lifecycle.acquire import take_at_once
+from lifecycle.finish_rollback import warmth_of
+from lifecycle.release_request import enter
+from lifecycle.scale import scale_to_settings
+from operation.operation import Operation
+from tasks.candidate import fill_slot, scale_live, start_candidate
+from tasks.checkout import Checkout
 from tests.unit.facts import COMMIT, NOON, live, owner, settings_with, slot_of
 from tests.unit.fakes import FakeAws, Fault, operation_of, refusal, store_of
 
@@ -34,17 +35,17 @@ def again(aws: FakeAws, desired_count: int) -> Operation:
 
 def asked_for(operation: Operation, tag: str = "v1.0.0") -> str:
     source = Checkout(Version.parse(tag), COMMIT, Path(), ())
-    ended = enter(operation, source, allow_downgrade=False)
-    assert ended is not None
-    return ended.message or ""
+    entered = enter(operation, source, allow_downgrade=False)
+    outcome = scale_to_settings(operation, source.version) if entered.only_scale else entered.outcome
+    assert outcome is not None
+    return outcome.message or ""
 
 
 @pytest.mark.parametrize(("ran", "wanted"), [(1, 3), (3, 1)])
 def test_the_live_tag_with_another_count_is_scaled_at_once(
-    operation: Operation, aws: FakeAws, ran: int, wanted: int, monkeypatch: pytest.MonkeyPatch
+    operation: Operation, aws: FakeAws, ran: int, wanted: int
 ) -> None:
-    monkeypatch.setattr("flows.scale.scale_live", scale_live.fn)  # as it is, without Prefect
-    operation.free()
+    operation.lease.drop()
     aws.ecs.desired[BLUE] = ran
     aws.elbv2.healthy[Colour.BLUE] = wanted
     said = asked_for(again(aws, wanted))
@@ -52,18 +53,18 @@ def test_the_live_tag_with_another_count_is_scaled_at_once(
     assert aws.ecs.desired[BLUE] == wanted
     assert aws.ecs.deployments.get(BLUE, 0) == 0, "a count makes no deployment"
     record = store_of(aws.s3).environment()
-    assert (record.hold, record.frozen) == (None, None)
+    assert (record.lease, record.frozen) == (None, None)
     assert aws.elbv2.history == []
 
 
 def test_the_live_tag_with_the_same_count_changes_nothing(operation: Operation, aws: FakeAws) -> None:
-    operation.free()
+    operation.lease.drop()
     assert "nothing was changed" in asked_for(again(aws, 1))
     assert aws.ecs.count("update_service") == 0
 
 
 def test_a_sick_live_release_that_ecs_doubles_is_not_scaled(operation: Operation, aws: FakeAws) -> None:
-    operation.free()
+    operation.lease.drop()
     aws.ecs.running[BLUE] = 2
     assert "nothing was changed" in asked_for(again(aws, 1))
     assert aws.ecs.count("update_service") == 0
@@ -71,21 +72,21 @@ def test_a_sick_live_release_that_ecs_doubles_is_not_scaled(operation: Operation
 
 def test_a_scaling_is_done_only_once_targets_say_so(operation: Operation, aws: FakeAws) -> None:
     other = operation_of(aws, settings_with(desired_count="3", start="0.05"), owner("run-2", pid=9))
-    operation.free()
-    other.take_if_free()
+    operation.lease.drop()
+    take_at_once(other)
     with pytest.raises(Permanent, match="was not seen to run 3 tasks"):
         scale_live.fn(other, live("v1.0.0"), 1)
-    other.stop_heartbeat()
+    other.lease.stop_heartbeat()
 
 
 def test_a_foreign_definition_is_not_scaled(operation: Operation, aws: FakeAws) -> None:
-    operation.free()
+    operation.lease.drop()
     aws.ecs.uses[BLUE] = "other:7"
     aws.ecs.definitions["other:7"] = {"containerDefinitions": [{"image": "someone/else:1"}]}
     other = again(aws, 3)
     with pytest.raises(Refused, match="frozen"):
         asked_for(other)
-    other.stop_heartbeat()
+    other.lease.stop_heartbeat()
     assert aws.ecs.desired[BLUE] == 1
 
 
@@ -131,8 +132,8 @@ def test_a_slot_that_started_the_target_for_this_rollback_is_known_by_that_start
 
 def filler(aws: FakeAws, start: str = "0.5") -> Operation:
     made = operation_of(aws, settings_with(desired_count="3", start=start), owner("run-2", pid=9))
-    made.take_if_free()
-    made.begin_rollback(TARGET.release, Colour.GREEN)
+    take_at_once(made)
+    made.journal.begin_rollback(TARGET.release, Colour.GREEN)
     return made
 
 
@@ -143,12 +144,12 @@ def filler(aws: FakeAws, start: str = "0.5") -> Operation:
 def test_a_short_slot_gets_tasks_and_loses_none(
     old: Operation, aws: FakeAws, filling: list[int], live_healthy: int
 ) -> None:
-    old.free()
+    old.lease.drop()
     aws.elbv2.filling[Colour.GREEN] = filling
     aws.elbv2.healthy[Colour.BLUE] = live_healthy
     run = filler(aws)
-    fill_slot.fn(run, Colour.GREEN)
-    run.stop_heartbeat()
+    fill_slot.fn(run)
+    run.lease.stop_heartbeat()
     counts = [a["desiredCount"] for name, a in aws.ecs.calls if name == "update_service"]
     assert counts == [3]
     assert aws.ecs.deployments.get(GREEN, 0) == 0, "no task of it was replaced"
@@ -156,17 +157,17 @@ def test_a_short_slot_gets_tasks_and_loses_none(
 
 
 def test_a_short_slot_takes_the_traffic_with_what_is_healthy_when_time_is_up(old: Operation, aws: FakeAws) -> None:
-    old.free()
+    old.lease.drop()
     aws.elbv2.healthy = {Colour.BLUE: 3, Colour.GREEN: 1}
     run = filler(aws, start="0.02")
-    fill_slot.fn(run, Colour.GREEN)
-    run.stop_heartbeat()
+    fill_slot.fn(run)
+    run.lease.stop_heartbeat()
 
 
 def test_a_new_release_starts_the_configured_count_whatever_live_runs(operation: Operation, aws: FakeAws) -> None:
     aws.ecs.desired[BLUE] = 7
     for state in ("PLANNED", "APPLIED", "MIGRATED"):
-        operation.advance(type(operation.attempt.state)(state))
+        operation.journal.advance(type(operation.journal.attempt.state)(state))
     start_candidate.fn(operation)
     assert aws.ecs.desired[GREEN] == 1
     assert aws.elbv2.weights == Weights.all_on(Colour.BLUE)

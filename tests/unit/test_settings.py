@@ -136,23 +136,26 @@ def test_no_environment_is_called_as_the_account() -> None:
 @pytest.mark.parametrize(
     ("timing", "fits"),
     [
-        ({"hold_expiry": 100}, True),
-        ({"hold_expiry": 60, "heartbeat": 30}, False),
-        ({"hold_expiry": 60, "aws_read_timeout": 30}, False),
-        ({"hold_expiry": 60, "aws_connect_timeout": 15}, False),
-        ({"hold_expiry": 60, "aws_attempts": 6}, False),
+        ({"lease_expiry": 100}, True),
+        ({"lease_expiry": 60, "heartbeat": 30}, False),
+        ({"lease_expiry": 60, "aws_read_timeout": 30}, False),
+        ({"lease_expiry": 60, "aws_connect_timeout": 15}, False),
+        ({"lease_expiry": 60, "aws_attempts": 6}, False),
         (
-            {"hold_expiry": 10, "heartbeat": 1, "aws_attempts": 1, "aws_connect_timeout": 3, "aws_read_timeout": 6},
+            {"lease_expiry": 10, "heartbeat": 1, "aws_attempts": 1, "aws_connect_timeout": 3, "aws_read_timeout": 6},
             False,
         ),
-        ({"hold_expiry": 11, "heartbeat": 1, "aws_attempts": 1, "aws_connect_timeout": 3, "aws_read_timeout": 6}, True),
+        (
+            {"lease_expiry": 11, "heartbeat": 1, "aws_attempts": 1, "aws_connect_timeout": 3, "aws_read_timeout": 6},
+            True,
+        ),
     ],
 )
 def test_a_hold_outlasts_the_longest_call_and_a_heartbeat(timing: dict[str, float], fits: bool) -> None:
     if fits:
-        assert Timing.model_validate(timing).hold_expiry == timing["hold_expiry"]
+        assert Timing.model_validate(timing).lease_expiry == timing["lease_expiry"]
     else:
-        with pytest.raises(ValueError, match=r"hold_expiry .* must be longer than the longest AWS call and"):
+        with pytest.raises(ValueError, match=r"lease_expiry .* must be longer than the longest AWS call and"):
             Timing.model_validate(timing)
 
 
@@ -161,13 +164,13 @@ def test_the_longest_call_counts_the_waits_between_its_attempts(attempts: int) -
     # botocore's standard mode waits up to 2**n seconds before the n-th repeat, at most 20:
     # https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
     waits = sum(min(20.0, 2.0**n) for n in range(attempts - 1))
-    timing = Timing(hold_expiry=86_400, aws_attempts=attempts, aws_connect_timeout=1, aws_read_timeout=2)
+    timing = Timing(lease_expiry=86_400, aws_attempts=attempts, aws_connect_timeout=1, aws_read_timeout=2)
     assert timing.longest_call >= attempts * 3 + waits
 
 
 def test_the_defaults_fit_together() -> None:
     assert isinstance(settings_with(), EnvironmentSettings)
-    assert Timing().hold_expiry > Timing().longest_call + Timing().heartbeat
+    assert Timing().lease_expiry > Timing().longest_call + Timing().heartbeat
 
 
 # --- settings that contradict each other
@@ -197,16 +200,16 @@ def test_settings_that_would_fail_every_release_are_refused(more: str, fault: st
 def test_where_a_role_is_assumed_a_hold_outlasts_its_renewal_too(role: bool, expiry: int, fits: bool) -> None:
     text = "aws_attempts = 3\naws_connect_timeout = 3\naws_read_timeout = 10\n"
     text += '[aws]\nrole_arn = "arn:aws:iam::123456789012:role/pipeline"\n' if role else ""
-    changed = {"heartbeat": "10", "hold_expiry": str(expiry)}
+    changed = {"heartbeat": "10", "lease_expiry": str(expiry)}
     if fits:
-        assert settings_with(text, **changed).timing.hold_expiry == expiry
+        assert settings_with(text, **changed).timing.lease_expiry == expiry
     else:
         with pytest.raises(Refused, match="the renewal of the role's session"):
             settings_with(text, **changed)
 
 
 def test_the_defaults_fit_a_role_too() -> None:
-    assert Timing().hold_expiry > 2 * Timing().longest_call + Timing().heartbeat
+    assert Timing().lease_expiry > 2 * Timing().longest_call + Timing().heartbeat
 
 
 @pytest.mark.parametrize("path", ["healthz", "/health z", ""])

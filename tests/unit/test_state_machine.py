@@ -13,7 +13,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precon
 from core.admission import WantedRelease, admit
 from core.colour import Colour
 from core.errors import Permanent, Refused
-from core.hold import HoldVerdict, ask_to_stop, beat, free, is_ours, judge_hold, park, take
+from core.lease import LeaseVerdict, ask_to_stop, drop, is_ours, judge_lease, park, renew, take
 from core.record import LEGAL_MOVES, Attempt, Live, Owner, State, VersionRecord
 from core.rollback import choose_target, may_interrupt
 from core.version import Version
@@ -48,7 +48,7 @@ class Environment(RuleBasedStateMachine):
         self.traces: dict[str, list[State]] = {}
         self.runs = 0
         self.highest_fence = 0
-        self.holding: tuple[Owner, int] | None = None
+        self.leases: tuple[Owner, int] | None = None
         self.current: tuple[str, str] | None = None  # version and attempt of the release that holds
         self.superseded: dict[str, str] = {}  # flow run to version
 
@@ -79,12 +79,12 @@ class Environment(RuleBasedStateMachine):
 
     def take(self, whose: Owner, version: str | None) -> None:
         self.record = take(self.record, whose, self.now, expiry=EXPIRY, version=version)
-        self.holding = (whose, self.record.fence)
+        self.leases = (whose, self.record.fencing_token)
 
     def give_back(self) -> None:
-        assert self.holding is not None
-        self.record = free(self.record, *self.holding)
-        self.holding = self.current = None
+        assert self.leases is not None
+        self.record = drop(self.record, *self.leases)
+        self.leases = self.current = None
 
     def begin(self, run: str, attempt_id: str, version: str, configured: str) -> None:
         wish = WantedRelease(Version.parse(version), COMMIT, configured, run, allow_downgrade=True)
@@ -105,22 +105,22 @@ class Environment(RuleBasedStateMachine):
 
     @property
     def parked(self) -> bool:
-        return self.record.hold is not None and self.record.hold.parked_until is not None
+        return self.record.lease is not None and self.record.lease.parked_until is not None
 
     def works(self) -> bool:
-        return self.holding is not None and self.current is not None and not self.parked
+        return self.leases is not None and self.current is not None and not self.parked
 
-    def judged(self, whose: Owner, *, dead: bool = False) -> HoldVerdict:
-        return judge_hold(self.record, whose, self.now, owner_dead=dead)
+    def judged(self, whose: Owner, *, dead: bool = False) -> LeaseVerdict:
+        return judge_lease(self.record, whose, self.now, owner_dead=dead)
 
     # --- releases
 
-    @precondition(lambda self: self.holding is None)
+    @precondition(lambda self: self.leases is None)
     @rule(version=st.sampled_from(TAGS), configured=st.sampled_from("ab"), until=st.sampled_from(IN_FLIGHT))
     def begin_attempt(self, version: str, configured: str, until: State) -> None:
         self.runs += 1
         run = f"run-{self.runs}"
-        assert self.judged(owner(run)) is HoldVerdict.FREE
+        assert self.judged(owner(run)) is LeaseVerdict.FREE
         self.begin(run, f"{run}-1", version, configured)
         self.go_on(until, until is State.AWAITING_APPROVAL)
 
@@ -156,11 +156,11 @@ class Environment(RuleBasedStateMachine):
     @precondition(works)
     @rule()
     def abort(self) -> None:
-        assert self.holding is not None
+        assert self.leases is not None
         self.record = ask_to_stop(self.record, "an operator", "cancel", self.now)
-        self.record = beat(self.record, *self.holding, self.now, expiry=EXPIRY)
-        assert self.record.hold is not None
-        assert self.record.hold.stop is not None
+        self.record = renew(self.record, *self.leases, self.now, expiry=EXPIRY)
+        assert self.record.lease is not None
+        assert self.record.lease.stop is not None
         self.step_to(State.ABORTED)
         self.give_back()
 
@@ -175,7 +175,7 @@ class Environment(RuleBasedStateMachine):
         self.step_to(State.HEALTHY)
         self.give_back()
 
-    @precondition(lambda self: self.holding is None)
+    @precondition(lambda self: self.leases is None)
     @rule(
         version=st.sampled_from(TAGS),
         forced=st.booleans(),
@@ -194,7 +194,7 @@ class Environment(RuleBasedStateMachine):
 
     # --- rollbacks
 
-    @precondition(lambda self: self.holding is None and self.record.live is not None)
+    @precondition(lambda self: self.leases is None and self.record.live is not None)
     @rule(named=st.none() | st.sampled_from(TAGS))
     def roll_back(self, named: str | None) -> None:
         leaving = self.record.live
@@ -204,7 +204,7 @@ class Environment(RuleBasedStateMachine):
         except Refused:
             return
         assert target.release.revision != leaving.release.revision
-        assert named is not None or target.release.revision not in self.record.left_behind
+        assert named is not None or target.release.revision not in self.record.rolled_back
         self.runs += 1
         self.take(owner(f"run-{self.runs}", flow="rollback"), named)
         self.record = self.record.gone_back(
@@ -222,54 +222,54 @@ class Environment(RuleBasedStateMachine):
     @precondition(works)
     @rule(wish=st.sampled_from([None, True, False]))
     def ask_for_a_rollback(self, wish: bool | None) -> None:
-        hold, state = self.record.hold, self.attempt().state
-        assert hold is not None
+        lease, state = self.record.lease, self.attempt().state
+        assert lease is not None
         allowed = wish if wish is not None else state in (State.SHIFTING, State.BAKING)
         if allowed:
-            may_interrupt("test", hold, state, wish)
+            may_interrupt("test", lease, state, wish)
         else:
             with pytest.raises(Refused):
-                may_interrupt("test", hold, state, wish)
+                may_interrupt("test", lease, state, wish)
 
     # --- the hold
 
     @precondition(works)
     @rule(after=st.floats(0, EXPIRY - 1))
-    def beat(self, after: float) -> None:
-        assert self.holding is not None
+    def renew(self, after: float) -> None:
+        assert self.leases is not None
         self.now += timedelta(seconds=after)
-        self.record = beat(self.record, *self.holding, self.now, expiry=EXPIRY, stage="any")
+        self.record = renew(self.record, *self.leases, self.now, expiry=EXPIRY, step="any")
 
     @precondition(lambda self: self.works() and self.attempt().state is State.AWAITING_APPROVAL)
     @rule()
     def park(self) -> None:
-        assert self.holding is not None
+        assert self.leases is not None
         until = self.now + timedelta(seconds=APPROVAL)
-        self.record = park(self.record, *self.holding, until)
+        self.record = park(self.record, *self.leases, until)
 
     @precondition(lambda self: self.parked)
     @rule(answer_after=st.floats(0, APPROVAL * 1.2))
     def resume(self, answer_after: float) -> None:
-        assert self.holding is not None
+        assert self.leases is not None
         self.now += timedelta(seconds=answer_after)
-        before = self.holding[0]
+        before = self.leases[0]
         process = before.model_copy(update={"pid": before.pid + 1})
         verdict = self.judged(process)
         if answer_after >= APPROVAL:
-            assert verdict is HoldVerdict.ABANDONED
-        elif verdict is HoldVerdict.RESUMED:
+            assert verdict is LeaseVerdict.ABANDONED
+        elif verdict is LeaseVerdict.RESUMED:
             assert self.current is not None
             self.take(process, self.current[0])
 
     @precondition(lambda self: self.parked)
     @rule(target=former)
     def supersede(self) -> tuple[Owner, int]:
-        assert self.holding is not None
+        assert self.leases is not None
         assert self.current is not None
-        lost = self.holding
+        lost = self.leases
         self.runs += 1
         newer = owner(f"run-{self.runs}")
-        assert self.judged(newer) in (HoldVerdict.PARKED, HoldVerdict.ABANDONED)
+        assert self.judged(newer) in (LeaseVerdict.PARKED, LeaseVerdict.ABANDONED)
         self.take(newer, None)
         self.superseded[lost[0].flow_run_id] = self.current[0]
         self.step_to(State.SUPERSEDED)
@@ -280,15 +280,15 @@ class Environment(RuleBasedStateMachine):
     @rule(target=former, dead=st.booleans())
     def lose_the_process(self, dead: bool) -> tuple[Owner, int]:
         """Its heartbeat stops; whoever finds the hold expired, or its owner proven dead, settles the attempt."""
-        assert self.holding is not None
-        lost = self.holding
+        assert self.leases is not None
+        lost = self.leases
         self.runs += 1
         finder = owner(f"run-{self.runs}", flow="reconcile")
-        assert self.judged(finder) in (HoldVerdict.HELD, HoldVerdict.ABANDONED)
+        assert self.judged(finder) in (LeaseVerdict.HELD, LeaseVerdict.ABANDONED)
         if not dead:
-            assert self.record.hold is not None
-            self.now = max(self.now, self.record.hold.expires_at)
-        assert self.judged(finder, dead=dead) is HoldVerdict.ABANDONED
+            assert self.record.lease is not None
+            self.now = max(self.now, self.record.lease.expires_at)
+        assert self.judged(finder, dead=dead) is LeaseVerdict.ABANDONED
         self.take(finder, None)
         self.step_to(State.FAILED)
         self.give_back()
@@ -299,10 +299,10 @@ class Environment(RuleBasedStateMachine):
         before = self.record
         assert not is_ours(self.record, *lost)
         with pytest.raises(Refused, match="no longer ours"):
-            beat(self.record, *lost, self.now, expiry=EXPIRY)
+            renew(self.record, *lost, self.now, expiry=EXPIRY)
         with pytest.raises(Refused, match="no longer ours"):
             park(self.record, *lost, self.now)
-        assert free(self.record, *lost) == before
+        assert drop(self.record, *lost) == before
 
     # --- what always holds
 
@@ -323,8 +323,8 @@ class Environment(RuleBasedStateMachine):
         in_flight = [a.id for h in self.versions.values() for a in h.attempts if not a.state.ended]
         assert len(in_flight) <= 1
         if in_flight:
-            assert self.record.hold is not None
-            assert self.record.hold.owner.attempt == in_flight[0]
+            assert self.record.lease is not None
+            assert self.record.lease.owner.attempt == in_flight[0]
 
     @invariant()
     def at_most_one_is_live_and_it_is_no_target(self) -> None:
@@ -332,16 +332,16 @@ class Environment(RuleBasedStateMachine):
         assert len(revisions) == len(set(revisions))
         if self.record.live is not None:
             assert self.record.live.release.revision not in revisions
-            assert self.record.live.release.revision not in self.record.left_behind
+            assert self.record.live.release.revision not in self.record.rolled_back
             history = self.versions[self.record.live.release.version]
             assert any(a.state is State.HEALTHY for a in history.attempts)
 
     @invariant()
     def the_fence_only_rises(self) -> None:
-        assert self.record.fence >= self.highest_fence
-        self.highest_fence = self.record.fence
-        if self.record.hold is not None:
-            assert self.record.hold.fence == self.record.fence
+        assert self.record.fencing_token >= self.highest_fence
+        self.highest_fence = self.record.fencing_token
+        if self.record.lease is not None:
+            assert self.record.lease.fencing_token == self.record.fencing_token
 
 
 Environment.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)

@@ -15,9 +15,10 @@ from prefect_aws import AwsCredentials
 
 from blocks.environment import PROJECT
 from core.errors import Permanent
+from operation.operation import Operation
+from systems.terraform import Root
 from systems.terraform_provider import child_environment, kept_provider, locked_version
-from tasks.operation import Operation
-from tasks.terraform import Root, initialise, make_plan, terraform_in
+from tasks.plan import workplace_of
 
 VERSION = locked_version(PROJECT / "terraform/slot")
 PLATFORM = f"linux_{'arm64' if platform.machine() == 'aarch64' else 'amd64'}"
@@ -85,9 +86,9 @@ def test_a_state_that_names_another_provider_runs_nothing(worker: Operation, tmp
     seen = mirror_with_a_spy(tmp_path / "home")
     root = root_with_state(tmp_path / "slot", "evil", lock=OTHER_LOCK)
     with pytest.raises(Permanent, match=r"(?s)terraform init failed: .*lock file.*restore an earlier version"):
-        initialise(worker, root, {"path": "terraform.tfstate"})
+        workplace_of(worker).initialise(root, {"path": "terraform.tfstate"})
     with pytest.raises(Permanent):  # nor by whoever goes on all the same
-        make_plan(worker, root, {})
+        workplace_of(worker).plan(root, {})
     assert not seen.exists()
 
 
@@ -95,9 +96,9 @@ def test_what_the_lock_file_names_is_given_named_variables_only(worker: Operatio
     seen = mirror_with_a_spy(tmp_path / "home")
     # Locked by hand, as a root's own provider is, so that it does run and shows what it is given.
     root = root_with_state(tmp_path / "slot", "evil", lock="")
-    terraform_in(worker, root).run("init", input=False)
+    workplace_of(worker).terraform(root).run("init", input=False)
     with pytest.raises(Permanent):
-        make_plan(worker, root, {})
+        workplace_of(worker).plan(root, {})
     given = dict(line.partition("=")[::2] for line in seen.read_text().splitlines())
     assert not [name for name in given if name.startswith("PREFECT_") or name == "POINTSMAN_WEBHOOK_SECRET"]
     assert (given["AWS_ACCESS_KEY_ID"], given["AWS_SECRET_ACCESS_KEY"]) == ("AKIABLOCK", "block-secret")
@@ -108,10 +109,10 @@ def test_what_the_lock_file_names_is_given_named_variables_only(worker: Operatio
 
 def test_credentials_are_issued_for_each_command_and_kept_nowhere(worker: Operation, tmp_path: Path) -> None:
     root = root_with_state(tmp_path / "slot", lock=OTHER_LOCK)
-    initialise(worker, root, {"path": "terraform.tfstate"})
+    workplace_of(worker).initialise(root, {"path": "terraform.tfstate"})
     assert b"block-secret" not in cloudpickle.dumps(root)
     renewed = worker.block.aws_credentials.model_copy(update={"aws_access_key_id": "AKIARENEWED"})
-    terraform = terraform_in(worker, root)
+    terraform = workplace_of(worker).terraform(root)
     worker.block.aws_credentials = renewed  # type: ignore[misc]
     assert terraform._environment()["AWS_ACCESS_KEY_ID"] == "AKIARENEWED"
 
@@ -121,7 +122,7 @@ def test_a_public_load_balancer_waits_for_its_way_to_the_internet(operation: Ope
     shutil.copytree(PROJECT / "terraform/environment", copied, ignore=shutil.ignore_patterns(".terraform", "tests"))
     (copied / "backend_override.tf").write_text('terraform {\n  backend "local" {}\n}\n')
     operation.block.aws_credentials = AwsCredentials(region_name="eu-west-1")  # type: ignore[misc]
-    terraform = terraform_in(operation, Root("environment", copied, ""))
+    terraform = workplace_of(operation).terraform(Root("environment", copied, ""))
     terraform.run("init", input=False, lockfile="readonly")
     edges = [re.findall(r'"([^"]+)"', line) for line in terraform.run("graph", quiet=True) if "->" in line]
     awaited = {"aws_lb.main"}

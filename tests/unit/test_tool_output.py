@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from systems.docker import failing_lines
-from tasks.database import migration_failure
-from tasks.terraform import applied_outputs, diagnostics
+from systems.migrations.prisma import migration_failure
+from systems.terraform import applied_outputs, diagnostics
 
 # --- BuildKit
 

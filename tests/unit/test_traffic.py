@@ -9,8 +9,8 @@ import pytest
 from core.colour import Colour, Weights
 from core.errors import Permanent
 from core.record import RollbackIntent, State
-from flows.settlement import Ending, settle_attempt
-from tasks.operation import Operation
+from lifecycle.abort import Ending, abort_attempt
+from operation.operation import Operation
 from tasks.traffic import finish_rollback
 from tests.unit.facts import NOON, attempt, environment, live
 from tests.unit.fakes import FakeAws
@@ -27,27 +27,27 @@ class DiedError(BaseException):
 def moved(operation: Operation) -> RollbackIntent:
     """Traffic is back on v1.0.0, left once and now named; nothing of that is on record yet but the intent."""
     intent = RollbackIntent(target=OLD, leaving=NEW, flow_run_id="run-1", at=NOON, named=True)
-    facts = environment(live=NEW, healthy=(OLD,), left_behind=(OLD.release.revision,), rollback=intent)
-    operation.store.change_environment(
-        lambda r: facts.model_copy(update={"hold": r.hold, "fence": r.fence, "nonce": r.nonce})
+    facts = environment(live=NEW, healthy=(OLD,), rolled_back=(OLD.release.revision,), rollback=intent)
+    operation.records.change_environment(
+        lambda r: facts.model_copy(update={"lease": r.lease, "fencing_token": r.fencing_token, "nonce": r.nonce})
     )
     for release, state in ((OLD.release, State.ROLLED_BACK), (NEW.release, State.HEALTHY)):
         tried = (attempt(state, run=f"of-{release.version}", release=release),)
-        operation.store.change_version(
+        operation.records.change_version(
             release.version, release.commit, lambda r, tried=tried: r.model_copy(update={"attempts": tried})
         )
-    operation.begin_rollback(OLD.release, OLD.colour)
+    operation.journal.begin_rollback(OLD.release, OLD.colour)
     return intent
 
 
 def assert_back(operation: Operation) -> None:
-    record = operation.store.environment()
+    record = operation.records.environment()
     assert record.live is not None
     assert record.live.release == OLD.release
-    assert record.left_behind == (NEW.release.revision,)
+    assert record.rolled_back == (NEW.release.revision,)
     assert record.rollback is None
     for version, state in (("v1.0.0", State.HEALTHY), ("v1.1.0", State.ROLLED_BACK)):
-        history = operation.store.version(version)
+        history = operation.records.version(version)
         assert history is not None
         assert history.state is state
 
@@ -69,7 +69,7 @@ def test_a_rollback_that_died_while_it_was_recorded_is_recorded_by_the_next(
     with pytest.raises(DiedError):
         finish_rollback.fn(operation, moved)
     monkeypatch.undo()
-    assert operation.store.environment().rollback == moved
+    assert operation.records.environment().rollback == moved
     finish_rollback.fn(operation, moved)
     assert_back(operation)
 
@@ -89,12 +89,12 @@ def test_a_rollback_whose_histories_cannot_be_written_keeps_its_traffic_and_is_c
         raise Permanent("S3 refuses the history")
 
     with monkeypatch.context() as patched:
-        patched.setattr(operation.store, "change_version", refuse)
+        patched.setattr(operation.records, "change_version", refuse)
         with pytest.raises(Permanent, match="S3 refuses"):
             finish_rollback.fn(operation, moved)
-    hold = operation.last_seen.hold
-    assert hold is not None
-    settled = settle_attempt(operation, operation.attempt, Ending(State.FAILED, "record", "said"), hold)
+    lease = operation.record.lease
+    assert lease is not None
+    settled = abort_attempt(operation, Ending(State.FAILED, "record", "said"), lease)
     assert not settled.complete, "whoever finds it goes on"
     assert aws.elbv2.weights == Weights.all_on(OLD.colour)
-    assert operation.store.environment().rollback == moved
+    assert operation.records.environment().rollback == moved

@@ -1,0 +1,143 @@
+"""How an operation that did not end well ends: the old version first, then the candidate, then the record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from core.colour import Weights
+from core.ending import Ending, went_live
+from core.errors import PointsmanError, Transient, UnknownOutcome
+from core.listener import ListenerView
+from core.record import Attempt, LeaseRecord
+from operation.operation import Operation
+from systems.log import run_logger
+from tasks.cleanup import (
+    close_healthy,
+    close_record,
+    release_state_lock,
+    return_home,
+    stop_candidate,
+    stop_one_offs,
+)
+
+__all__ = ["Aborted", "abort_attempt", "traffic_now"]
+
+_PATIENCE = 4
+
+
+@dataclass(frozen=True)
+class Aborted:
+    """What came of it: what traffic does now, and whether the environment may be given to the next."""
+
+    traffic: str
+    complete: bool
+
+
+def abort_attempt(operation: Operation, ending: Ending, lease: LeaseRecord) -> Aborted:
+    """Give traffic back to the live colour, stop the candidate, write the record; each part though another failed.
+
+    The order is the promise: traffic first, since users feel nothing else; then what could still change the account or
+    the database (Terraform, one-off tasks), before the record says that all has ended; the candidate only once no
+    request reaches it. An attempt that is live by the environment's record ends healthy, whatever became of its process
+    since. `lease` is that of the process whose attempt it was; what could not be done is said in the record.
+    """
+    operation.lease.disregard_stop()
+    operation.lease.step = "abort"
+    attempt = operation.journal.entry.attempt if operation.journal.entry else None
+    parts = _Parts()
+    if attempt is not None and went_live(operation.record, attempt):
+        parts.do("the record", lambda: close_healthy(operation, attempt))
+        operation.journal.tell_ended()
+        return Aborted(traffic_now(operation), complete=not parts.remains)
+    if _rollback_moved(operation):
+        # Never undone: whatever failed since, a probe or a write, `reconcile` completes it from here.
+        message = f"{traffic_now(operation)} The rollback stands; `reconcile` completes it."
+        return Aborted(message, complete=operation.record.frozen is not None)
+
+    home = parts.do("traffic", lambda: return_home(operation))
+    stopped = _stop_what_runs(operation, attempt, lease, parts, home=home)
+    traffic = traffic_now(operation)
+    recorded = True
+    if attempt is not None:
+        remains = "; ".join(parts.remains)
+        recorded = parts.do("the record", lambda: close_record(operation, ending, remains))
+        operation.journal.tell_ended()
+    run_logger().info("Traffic: %s", traffic)
+    message = traffic + (f" Could not do: {'; '.join(parts.remains)}." if parts.remains else "")
+    # A freeze is a settled state: a human's answer ends it. Anything else is tried again by `reconcile`.
+    return Aborted(message, complete=stopped and recorded and (home or operation.record.frozen is not None))
+
+
+def _stop_what_runs(
+    operation: Operation, attempt: Attempt | None, lease: LeaseRecord, parts: _Parts, *, home: bool
+) -> bool:
+    """End what the run left at work; return whether no one-off task of it can change the database any more."""
+    if attempt is None:
+        if lease.owner.flow == "provision":
+            parts.do("Terraform", lambda: release_state_lock(operation, "environment", lease, lease.acquired_at))
+        if lease.owner.flow == "run":
+            return parts.do("one-off tasks", lambda: stop_one_offs(operation, lease.owner.attempt))
+        return True
+    colour = attempt.colour
+    if colour is not None:
+        parts.do("Terraform", lambda: release_state_lock(operation, colour.value, lease, attempt.started_at))
+    stopped = not attempt.reached("migrate") or parts.do("one-off tasks", lambda: stop_one_offs(operation, attempt.id))
+    keeps = operation.journal.entry is not None and operation.journal.entry.keeps_slot
+    if colour is not None and home and attempt.reached("vacate") and not keeps:
+        shifted = attempt.reached("shift")
+        parts.do(f"the {colour} slot", lambda: stop_candidate(operation, colour, shifted))
+    return stopped
+
+
+class _Parts:
+    """The parts of an abort: each with patience for passing errors, and what remains of those that failed."""
+
+    def __init__(self) -> None:
+        self.remains: list[str] = []
+
+    def do(self, what: str, action: Callable[[], object]) -> bool:
+        """Run a part; note what did not work. Return whether it did."""
+        for attempt in range(_PATIENCE):
+            try:
+                action()
+                return True
+            except (Transient, UnknownOutcome) as error:
+                failure: PointsmanError = error
+                time.sleep(0.5 * 2**attempt)
+            except PointsmanError as error:
+                failure = error
+                break
+        run_logger().error("Could not clean up %s: %s", what, failure)
+        self.remains.append(f"{what} ({failure})")
+        return False
+
+
+def _rollback_moved(operation: Operation) -> bool:
+    """Whether this is a rollback whose target has all the weight already."""
+    intent, record = operation.record.rollback, operation.record
+    if intent is None or record.infrastructure is None or not operation.journal.is_rollback:
+        return False
+    target = Weights.all_on(intent.leaving.colour.other)
+    try:
+        return operation.load_balancer.weights() == target
+    except PointsmanError:
+        return record.weights == target
+
+
+def traffic_now(operation: Operation) -> str:
+    """Return in words who carries the traffic now."""
+    record = operation.record
+    if record.infrastructure is None:
+        return "no traffic is served."
+    try:
+        listener = operation.load_balancer.listener()
+    except PointsmanError as error:
+        return f"unknown ({error})"
+    if record.live is None:
+        return "nothing was live before, and the listener is as it was."
+    live = record.live
+    share = f"{live.release.version} ({live.colour})"
+    home = listener == ListenerView(Weights.all_on(live.colour))
+    return f"100 % on {share}." if home else f"{listener}; live is {share}."

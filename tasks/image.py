@@ -1,0 +1,333 @@
+"""The image as steps of a release: built unless our record says that ECR has it, pushed, and seen there.
+
+docs/decisions/image-identity.md says when an image is taken for ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from core.errors import Permanent, PointsmanError, Refused, UnknownOutcome
+from core.image import PLATFORM, ImageInputs, PushedImage, RegistryImage, is_ours, removable
+from core.words import counted
+from operation.lease import now
+from operation.operation import Operation
+from operation.step import Done, done, skipped, step
+from systems import docker, ecr
+from systems.docker import Build, PushEnd
+from systems.log import run_logger
+from systems.processes import ATTEMPT_VARIABLE
+from tasks.checkout import Checkout
+
+__all__ = ["BuiltImage", "build_image", "prune_worker", "push_image"]
+
+_REVISION = "org.opencontainers.image.revision"
+_VERSION = "org.opencontainers.image.version"
+_SOURCE = "org.opencontainers.image.source"
+_SHOWN_LINES = 25
+_FILE_LIMIT = 1024 * 1024
+# Older engines match a pattern with `**` against fewer parents than newer ones do, hence each in both forms.
+_NEVER_IN_AN_IMAGE = b"\n.git\n.git/**\n**/.git\n**/.git/**\n"
+
+
+@dataclass(frozen=True)
+class WantedImage:
+    """The image that a version asks for: what it is built from, and the tag that names it."""
+
+    inputs: ImageInputs
+    repository: str
+    tag: str
+    dockerfile: Path
+    context: Path
+
+    @property
+    def reference(self) -> str:
+        return f"{self.repository}:{self.tag}"
+
+
+@dataclass(frozen=True)
+class BuiltImage:
+    """The image that a version asks for, and what there is of it: in the registry already, or built just now."""
+
+    wanted: WantedImage
+    digest: str | None = None
+    """The digest by which the registry holds it, where this environment pushed it before."""
+    built: str = ""
+    """The id of what was built."""
+
+    @property
+    def reference(self) -> str:
+        """Repository and tag."""
+        return self.wanted.reference
+
+
+@step("build", "build the image of {checkout.version}", writes=False)
+def build_image(operation: Operation, checkout: Checkout) -> Done[BuiltImage]:
+    """Build the version's image, unless our record says that ECR has it.
+
+    Raises `Permanent` for a build that fails (with its failing line), and for a tag that holds an image that is not
+    known to be ours; `Refused` for a Dockerfile or context outside of the checkout.
+    """
+    wanted = _wanted(operation, checkout)
+    found = _pushed_before(operation, wanted)
+    if found:
+        reason = f"{wanted.tag} was built from commit {checkout.commit[:12]} with the same inputs already"
+        return skipped(reason, BuiltImage(wanted, digest=found))
+    return done(f"built {wanted.reference}", BuiltImage(wanted, built=_build(operation, checkout, wanted)))
+
+
+@step("push", "push {image.reference} to ECR")
+def push_image(operation: Operation, image: BuiltImage) -> Done[str]:
+    """Push what was built, and write which release this is; return its `repository@sha256:…`, as ECR holds it."""
+    digest = image.digest or _push(operation, image.wanted, image.built)
+    reference = f"{image.wanted.repository}@{digest}"
+    operation.pin_release(reference)
+    return (skipped if image.digest else done)(f"ECR holds {digest}", reference)
+
+
+@step("prune", "remove old images and build cache from the worker", writes=False)
+def prune_worker(operation: Operation) -> Done[None]:
+    """Remove this environment's old images and old build cache from the engine; its failure is said and no more.
+
+    To be called under the lease, since nothing else of this environment builds then.
+    """
+    limits, host = operation.settings.docker, operation.block.docker_host
+
+    def images() -> str:
+        needed = operation.record.images_needed(now() - timedelta(seconds=operation.settings.timing.rollback_window))
+        repository = operation.infrastructure.ecr_repository_url
+        old = removable(
+            docker.list_images(host, repository),
+            repository,
+            operation.environment,
+            keep=limits.keep_images,
+            needed=needed,
+        )
+        removed = docker.remove_images(host, old) if old else ()
+        return f"{counted(len(removed), 'old image')} removed ({', '.join(removed)})" if removed else ""
+
+    def cache() -> str:
+        freed = docker.prune_build_cache(host, limits.build_cache_bytes)
+        return f"{freed / 10**6:,.0f} MB of build cache freed" if freed else ""
+
+    pruned = []
+    for prune in (images, cache):
+        try:
+            pruned.append(prune())
+        except PointsmanError as error:
+            run_logger().warning("The worker's disk was not pruned: %s", error)
+    removed = "; ".join(part for part in pruned if part)
+    return done(removed) if removed else skipped("nothing is old")
+
+
+def _wanted(operation: Operation, checkout: Checkout) -> WantedImage:
+    image = operation.settings.image
+    context = _inside(checkout.directory, image.context)
+    if not context.is_dir():
+        raise Refused(
+            f"The build context {image.context} was not found",
+            why=f"{checkout.version} has no such folder",
+            do="Fix image.context, or add the folder and push a new tag.",
+        )
+    dockerfile = _read(checkout.directory, image.dockerfile)
+    if dockerfile is None:
+        raise Refused(
+            f"{image.dockerfile} was not found",
+            why=f"{checkout.version} has no such file",
+            do="Fix image.dockerfile, or add the file and push a new tag.",
+        )
+    inputs = ImageInputs(
+        version=checkout.version.tag,
+        commit=checkout.commit,
+        dockerfile=image.dockerfile,
+        dockerfile_sha256=hashlib.sha256(dockerfile).hexdigest(),
+        context=image.context,
+        target=image.target,
+        build_args=image.build_args,
+        attestations=image.attestations,
+    )
+    return WantedImage(
+        inputs=inputs,
+        repository=operation.infrastructure.ecr_repository_url,
+        tag=inputs.tag(operation.environment),
+        dockerfile=_outside_of_the_context(operation, checkout, dockerfile),
+        context=context,
+    )
+
+
+def _outside_of_the_context(operation: Operation, checkout: Checkout, dockerfile: bytes) -> Path:
+    """Write the Dockerfile to a folder of its own, beside an ignore file that also keeps `.git` out; return its path.
+
+    BuildKit prefers the ignore file that is named like the Dockerfile, so the checkout itself stays as it is.
+    """
+    image = operation.settings.image
+    ignored = _read(checkout.directory, f"{image.dockerfile}.dockerignore")
+    if ignored is None:
+        ignored = _read(checkout.directory, f"{image.context}/.dockerignore") or b""
+    copy = operation.workspace.folder("image") / Path(image.dockerfile).name
+    copy.write_bytes(dockerfile)
+    copy.with_name(f"{copy.name}.dockerignore").write_bytes(ignored + _NEVER_IN_AN_IMAGE)
+    return copy
+
+
+def _inside(root: Path, path: str) -> Path:
+    """Return where a path of the repository leads; raise `Refused` where that is outside of the checkout."""
+    found = (root / path).resolve()
+    if not found.is_relative_to(root.resolve()):
+        raise Refused(
+            f"{path} leads out of the checkout",
+            why="a symbolic link in the repository points elsewhere, and a build may only see what was tagged",
+            do="Replace the link with what it points to, and push a new tag.",
+        )
+    return found
+
+
+def _read(root: Path, path: str) -> bytes | None:
+    """Return a file of the repository, or None if there is none; raise `Refused` for one that is no text of ours."""
+    found = _inside(root, path)
+    if not found.exists():
+        return None
+    if not found.is_file() or found.stat().st_size > _FILE_LIMIT:
+        raise Refused(
+            f"{path} cannot be read", why="it is not a regular file of at most 1 MiB", do="Fix it and push a new tag."
+        )
+    return found.read_bytes()
+
+
+def _pushed_before(operation: Operation, wanted: WantedImage) -> str | None:
+    """Return the digest under the wanted tag if our record says that it is ours, None if ECR has no such tag."""
+    history = operation.records.version(wanted.inputs.version)
+    return _ours_or_none(operation, wanted, history.images if history else ())
+
+
+def _ours_or_none(operation: Operation, wanted: WantedImage, pushed: tuple[PushedImage, ...]) -> str | None:
+    found = ecr.find_image(operation.aws, operation.settings.repository, wanted.tag)
+    if found is None:
+        return None
+    if not is_ours(found, pushed, wanted.inputs):
+        raise _taken(operation, wanted, found)
+    return found.digest
+
+
+def _taken(operation: Operation, wanted: WantedImage, found: RegistryImage) -> Permanent:
+    labels: dict[str, str] = {}
+    with suppress(PointsmanError):  # for the reader's eyes only
+        labels = ecr.read_labels(operation.aws, operation.settings.repository, found)
+    said = labels.get(_REVISION, "none")[:12]
+    return Permanent(
+        f"The image tag {wanted.tag} is taken",
+        why=f"ECR holds {found.digest} under it, which {operation.environment} is not known to have pushed for commit "
+        f"{wanted.inputs.commit[:12]} (its own revision label says {said})",
+        do="Find out who pushed it. Then delete that image in ECR and press Retry, or release this commit under a "
+        "new tag.",
+    )
+
+
+def _build(operation: Operation, checkout: Checkout, wanted: WantedImage) -> str:
+    settings = operation.settings
+    last: deque[str] = deque(maxlen=_SHOWN_LINES)
+    build = Build(
+        reference=wanted.reference,
+        platform=PLATFORM,
+        dockerfile=wanted.dockerfile,
+        context=wanted.context,
+        id_file=wanted.dockerfile.with_name("image-id"),
+        target=wanted.inputs.target,
+        build_args=wanted.inputs.build_args,
+        labels={
+            _VERSION: checkout.version.tag,
+            _REVISION: checkout.commit,
+            _SOURCE: source_label(settings.source.url, settings.source.github_repository),
+        },
+    )
+    environment = docker.child_environment(
+        operation.block.docker_host.base_url, attestations=settings.image.attestations
+    )
+    built = docker.build(
+        build,
+        environment=environment | {ATTEMPT_VARIABLE: operation.owner.attempt},
+        on_line=_logged(last),
+        timeout=settings.timing.build,
+    )
+    if built is None:
+        raise Permanent(
+            f"The image of {checkout.version} could not be built",
+            why="\n".join(docker.failing_lines(last)),
+            do=f"Correct {settings.image.dockerfile} and push a new tag.",
+        )
+    return built
+
+
+def _logged(last: deque[str]) -> Callable[[str], None]:
+    logger = run_logger()
+
+    def on_line(line: str) -> None:
+        if line.strip():
+            logger.info(line)
+            last.append(line)
+
+    return on_line
+
+
+def source_label(url: str, github_repository: str) -> str:
+    """Return where the image's source is, as its label says it: never with credentials that stand in the URL."""
+    if not url.startswith("https://"):
+        return f"https://github.com/{github_repository}"
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _push(operation: Operation, wanted: WantedImage, built: str) -> str:
+    """Push the image and return the digest that ECR holds; what was built is written down first.
+
+    So an answer that is lost is settled by comparing what ECR holds with what was built.
+    """
+    inputs = wanted.inputs
+    image = PushedImage(tag=wanted.tag, commit=inputs.commit, inputs=inputs.digest, built=built, at=now())
+    operation.records.change_version(inputs.version, inputs.commit, lambda r: r.about_to_push(image))
+    ended = docker.push(operation.block.docker_host, wanted.reference, ecr.login(operation.aws), _watched(operation))
+    # A tag that ECR refuses as taken may be our own push of a moment ago.
+    digest = _ours_or_none(operation, wanted, (image.held_as(ended.digest),))
+    if digest is None:
+        raise _not_there(wanted, ended)
+    operation.records.change_version(inputs.version, inputs.commit, lambda r: r.pushed(image, digest))
+    return digest
+
+
+def _watched(operation: Operation) -> Callable[[str], None]:
+    logger = run_logger()
+
+    def on_line(line: str) -> None:
+        operation.lease.check()
+        if line:
+            logger.info(line)
+
+    return on_line
+
+
+def _not_there(wanted: WantedImage, ended: PushEnd) -> PointsmanError:
+    """Return why ECR has no such image after a push."""
+    if ended.refusal is not None:
+        return Permanent(
+            f"ECR refused the push of {wanted.reference}",
+            why=ended.refusal,
+            do="Check the repository and the pipeline role's policy.",
+        )
+    if ended.broken is not None:
+        return UnknownOutcome(
+            f"The push of {wanted.reference} was interrupted",
+            why=ended.broken,
+            do="Press Retry; layers that arrived are not sent again.",
+        )
+    return UnknownOutcome(
+        f"ECR does not show {wanted.reference} after its push",
+        why=f"the engine said that it pushed {ended.digest or 'it, without a digest'}",
+        do="Look at the repository in ECR, then press Retry.",
+    )

@@ -1,0 +1,175 @@
+"""What a release stands on, as steps of `provision`: state bucket, principals, the two roots below the slots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from typing import Any
+
+from core.colour import Colour, Weights
+from core.errors import PointsmanError, Refused
+from core.lease import LeaseVerdict, refuse_held
+from core.record import EnvironmentRecord, Infrastructure, LeaseRecord
+from core.settings import ACCOUNT, EnvironmentSettings
+from core.words import counted
+from operation.lease import now
+from operation.operation import Operation, open_account
+from operation.step import Done, done, skipped, step
+from systems.iam import missing_principals
+from systems.records import StateBucket, ensure_state_bucket
+from systems.terraform import describe, state_key
+from tasks.plan import workplace_of
+
+__all__ = [
+    "account_held",
+    "account_variables",
+    "apply_account",
+    "apply_environment",
+    "check_principals",
+    "environment_variables",
+    "initial_weights",
+    "make_state_bucket",
+    "record_infrastructure",
+]
+
+
+@step("state bucket", "ensure that {operation.settings.state_bucket} exists", writes=False)
+def make_state_bucket(operation: Operation) -> Done[None]:
+    """Make the bucket of state and records, where it is missing; one that exists is taken as it is, if it is safe."""
+    settings = operation.settings
+    bucket = StateBucket(settings.state_bucket, settings.region, settings.aws_account_number)
+    made = ensure_state_bucket(operation.aws("s3"), bucket)
+    return done("created" if made else "already exists")
+
+
+@step("principals", "check that those who may assume the roles exist", writes=False)
+def check_principals(operation: Operation) -> Done[None]:
+    """Raise `Refused` for a principal of a trust policy that does not exist, at which AWS refuses the whole policy."""
+    settings = operation.settings
+    named = {
+        str(arn)
+        for variable in ("operator_principal_arns", "pipeline_principal_arns")
+        for arn in as_list(settings.provision.account.get(variable))
+    }
+    missing = missing_principals(operation.aws("iam"), named, settings.aws_account_number)
+    if missing:
+        raise Refused(
+            f"IAM does not know {', '.join(missing)}",
+            why="a role can be assumed only by principals that exist: AWS refuses any other",
+            do=f"Create it, or fix [provision.account] in environments/{settings.stage}.toml.",
+        )
+    return done(counted(len(named), "principal") + " checked")
+
+
+def as_list(value: object) -> list[object]:
+    """Return a list from the settings, or none where Terraform will refuse what stands there."""
+    return value if isinstance(value, list) else []
+
+
+@contextmanager
+def account_held(operation: Operation) -> Iterator[Operation]:
+    """Hold what all environments share, so that two of them are not provisioned over each other.
+
+    A dead holder's lease is taken over: no traffic hangs on it, and Terraform says itself what it did not finish.
+    """
+    operation.lease.step = ACCOUNT
+    operation.lease.assert_held()
+    account = open_account(operation)
+    try:
+        dead = _take(account)
+        if dead is not None:
+            account.state_locks.release_dead(dead.owner, ACCOUNT, since=dead.acquired_at)
+            account.lease.clear_takeover()
+        try:
+            yield account
+        except BaseException:
+            # Terraform has ended; where it had to be killed, its lock is still there. What failed first is told.
+            with suppress(PointsmanError):
+                account.state_locks.release_dead(account.owner, ACCOUNT, since=_since(account.record))
+            raise
+        finally:
+            with suppress(PointsmanError):  # else it expires
+                account.lease.drop()
+    finally:
+        account.close()
+
+
+def _take(account: Operation) -> LeaseRecord | None:
+    """Take the account's lease, from a dead holder too, else raise `Refused`; return what that one left to do."""
+
+    def judged(record: EnvironmentRecord) -> None:
+        if record.lease is not None and account.lease.judge(record) not in (
+            LeaseVerdict.OURS,
+            LeaseVerdict.ABANDONED,
+        ):
+            raise refuse_held(record, record.lease)
+
+    taken = account.lease.take(None, judged, taking_over=True)
+    return taken.lease.takes_over if taken.lease else None
+
+
+def _since(record: EnvironmentRecord) -> datetime:
+    return record.lease.acquired_at if record.lease else now()
+
+
+@step("account", "bring the root account up to date")
+def apply_account(account: Operation) -> Done[dict[str, Any]]:
+    """Plan and apply the root `account`; return its outputs."""
+    return _apply(account, "account", account_variables(account.settings))
+
+
+@step("environment", "bring the root environment up to date")
+def apply_environment(operation: Operation) -> Done[dict[str, Any]]:
+    """Plan and apply the root `environment`; return its outputs."""
+    return _apply(operation, "environment", environment_variables(operation.settings, operation.record))
+
+
+def _apply(operation: Operation, name: str, variables: dict[str, Any]) -> Done[dict[str, Any]]:
+    workplace = workplace_of(operation)
+    plan = workplace.plan(workplace.open_root(name, state_key(operation.environment, name)), variables)
+    if plan.empty:
+        return skipped("nothing to change", plan.outputs)
+    operation.lease.assert_held()
+    return done(describe(plan), workplace.apply(plan))
+
+
+@step("record", "write what was provisioned into the record")
+def record_infrastructure(operation: Operation, outputs: dict[str, Any]) -> Done[None]:
+    """Write what releases need to know into the environment's record."""
+    found = Infrastructure.model_validate({name: outputs.get(name) for name in Infrastructure.model_fields})
+    operation.records.change_environment(lambda r: r.provisioned(found, initial_weights(r)))
+    return done(f"cluster {found.cluster_arn.rsplit('/', 1)[-1]}, load balancer {found.alb_dns_name}")
+
+
+def initial_weights(record: EnvironmentRecord) -> Weights:
+    """Return the weights that a new listener starts with: the live colour's; before any, blue is the empty one."""
+    return Weights.all_on(record.live.colour if record.live else Colour.GREEN)
+
+
+def _common(settings: EnvironmentSettings) -> dict[str, Any]:
+    return {
+        "region": settings.region,
+        "aws_account_number": settings.aws_account_number,
+        "namespace": settings.namespace,
+        "name": settings.name,
+    }
+
+
+def account_variables(settings: EnvironmentSettings) -> dict[str, Any]:
+    """Return the variables of the root `account`."""
+    return {**_common(settings), "state_bucket": settings.state_bucket, **settings.provision.account}
+
+
+def environment_variables(settings: EnvironmentSettings, record: EnvironmentRecord) -> dict[str, Any]:
+    """Return the variables of the root `environment`."""
+    return {
+        **_common(settings),
+        "stage": settings.stage,
+        "health_check_path": settings.service.health_check_path,
+        "production_listener_port": settings.ports.production,
+        "test_listener_ports": {c.value: settings.ports.test(c) for c in Colour},
+        "listener_weights": initial_weights(record).model_dump(),
+        "secret_names": sorted({reference.secret for reference in settings.service.secrets.values()}),
+        **settings.provision.environment,
+    }
