@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test unit integration e2e chaos bench lint format
+.PHONY: help setup demo down test unit integration e2e chaos bench count lint format
 PYTHON = .venv/bin/python
 TERRAFORM_ROOTS = account environment slot
 
@@ -34,6 +34,10 @@ chaos: setup ## The long fault matrix; writes .sandbox/chaos.json
 
 bench: setup ## Measure the release against the same commands by hand
 	@$(PYTHON) -m bench
+
+COMMITS = HEAD
+count: setup ## Count the code: sizes, widths, structure; COMMITS="v0.1.0 HEAD" compares two
+	@$(PYTHON) scripts/count $(COMMITS)
 
 lint: setup ## Formatter, linter, types, import contracts, Terraform's own checks
 	@.venv/bin/ruff format --check --quiet .
