@@ -25,7 +25,6 @@ __all__ = [
     "park",
     "refuse_held",
     "renew",
-    "seen_since",
     "take",
     "time_left",
 ]
@@ -149,11 +148,6 @@ def enqueue(record: EnvironmentRecord, release: QueuedRelease, *, stale_before: 
 def leave_queue(record: EnvironmentRecord, flow_run_id: str) -> EnvironmentRecord:
     """Return the record without that queued release."""
     return record.queueing(q for q in record.queue if q.flow_run_id != flow_run_id)
-
-
-def seen_since(record: EnvironmentRecord, since: datetime) -> list[QueuedRelease]:
-    """Return the queued releases whose processes were seen since then; the others count as gone."""
-    return [q for q in record.queue if q.seen_at >= since]
 
 
 def time_left(lease: LeaseRecord, now: datetime) -> float:

@@ -319,6 +319,7 @@ class EnvironmentSettings(_Section):
     state_bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
     queue: Literal["newest", "in-order"] = "newest"
     prereleases: bool = Field(default=False, description="Whether versions such as v2.0.0-rc.1 are released here.")
+    retire_on_schedule: bool = Field(default=True, description="Whether `retire` runs every 15 minutes by itself.")
     aws: Aws = Aws()
     docker: Docker = Docker()
     source: Source

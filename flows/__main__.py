@@ -1,4 +1,4 @@
-"""The operator's commands: `python -m flows status|unfreeze|unlock|run <environment>`.
+"""The operator's commands: `python -m flows deploy|status|unfreeze|unlock|run <environment>`.
 
 They run in this process, with the blocks of the Prefect server that PREFECT_API_URL names.
 """
@@ -13,6 +13,7 @@ from prefect.settings import PREFECT_API_URL
 from core.colour import Colour
 from core.errors import PointsmanError, Refused
 from core.settings import ACCOUNT
+from deploy.environment import deploy
 from flows.status import describe_environment
 from flows.unfreeze import unfreeze
 from lifecycle.run import open_run
@@ -26,6 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m flows", description="What an operator asks of an environment.")
     commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("deploy", help="make or update the environment's deployments in Prefect")
+    command.add_argument("environment")
     command = commands.add_parser("status", help="what is live, in flight and warm, and why the last attempt failed")
     command.add_argument("environment")
     for name, help_ in (("unfreeze", "end a freeze by naming the colour that carries all traffic"), ("thaw", None)):
@@ -66,6 +69,9 @@ def _refuse_without_server() -> None:
 
 
 def _run(asked: argparse.Namespace) -> int:
+    if asked.command == "deploy":
+        print("\n".join(deploy(asked.environment)))
+        return 0
     if asked.command == "thaw":
         print("`thaw` is called `unfreeze` now; this name goes with the next version.", file=sys.stderr)
     if asked.command in ("unfreeze", "thaw"):

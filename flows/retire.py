@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from prefect import flow
 
+from core.errors import Refused
+from core.retirement import reason_to_skip
 from core.words import counted
 from lifecycle.acquire import take_at_once
 from lifecycle.run import Outcome, run_operation
@@ -20,25 +20,31 @@ __all__ = ["retire"]
 def retire(environment: str, at_once: bool = False) -> Outcome:
     """Stop the tasks of the colour that is not live, once the rollback window has passed.
 
-    A later rollback is then a cold one. Never touches the live colour, and never runs beside a release.
+    A later rollback is then a cold one. Never touches the live colour, and never runs beside a release: while somebody
+    is at work, or the environment is frozen, there is nothing to do.
 
     Args:
         environment: Which environment: the name of a file in environments/, such as production.
-        at_once: Do not wait for the rollback window to pass.
+        at_once: Do not wait for the rollback window to pass; fail where the environment cannot be had now.
     """
     return run_operation("retire", environment, lambda op: retire_old_colour(op, at_once))
 
 
 def retire_old_colour(operation: Operation, at_once: bool) -> str:
-    """Stop the old colour's tasks if their time has come; return what was done, in a sentence."""
-    record = operation.records.environment()
-    live = record.live
+    """Stop the old colour's tasks if their time has come; return what was done, or why nothing was, in a sentence."""
+    skipped = _reason_to_skip(operation, at_once)
+    if skipped is not None:
+        return skipped
+    try:
+        live = take_at_once(operation).live
+    except Refused:
+        # Somebody came between the look and the taking.
+        skipped = _reason_to_skip(operation, at_once)
+        if skipped is None:
+            raise
+        return skipped
     if live is None:
-        return f"Nothing is live in {operation.environment}, so nothing is old."
-    due = live.since + timedelta(seconds=operation.settings.timing.rollback_window)
-    if not at_once and now() < due:
-        return f"{live.colour.other} stays warm until {due:%Y-%m-%d %H:%M:%S %Z}."
-    take_at_once(operation)
+        raise Refused(f"Nothing is live in {operation.environment} any more")
     stopped = empty_old_slot(operation, live.colour.other)
     operation.lease.drop()
     return (
@@ -46,3 +52,8 @@ def retire_old_colour(operation: Operation, at_once: bool) -> str:
         if stopped
         else f"{live.colour.other} was empty."
     )
+
+
+def _reason_to_skip(operation: Operation, at_once: bool) -> str | None:
+    record = operation.records.environment()
+    return reason_to_skip(record, now(), window=operation.settings.timing.rollback_window, at_once=at_once)

@@ -9,6 +9,7 @@ from datetime import timedelta
 from core import lease as leases
 from core.admission import Admission, WantedRelease, admit, candidate_colour, newer_than_parked, whose_turn
 from core.next_move import Policy
+from core.reconciliation import is_waiting
 from core.record import EnvironmentRecord, Failure, LeaseRecord, QueuedRelease, State
 from core.release import Configuration
 from lifecycle.acquire import Ended, acquire, holder_of
@@ -92,8 +93,8 @@ class ReleaseRequest:
     def policy(self, record: EnvironmentRecord) -> Policy:
         """Return that it waits in its turn, and takes the place of the dead and of an older release that waits."""
         settings = self.operation.settings
-        fresh = leases.seen_since(record, now() - timedelta(seconds=settings.timing.lease_expiry))
-        turn = whose_turn(fresh, self._queued, in_order=settings.queue == "in-order")
+        waiting = [q for q in record.queue if is_waiting(q, now(), settings.timing.lease_expiry)]
+        turn = whose_turn(waiting, self._queued, in_order=settings.queue == "in-order")
         return Policy(
             turn=turn, takes_over=True, takes_over_parked=newer_than_parked(self.source.version, record), waits=True
         )

@@ -13,6 +13,7 @@ from core.errors import Permanent
 from sandbox.base_image import ensure_base_image
 from sandbox.kept_secrets import prefect_headers
 from sandbox.part import ask, python
+from sandbox.prefect_blocks import STAGE
 from sandbox.repository import make_repository
 from sandbox.settings import CODE, Settings
 
@@ -38,15 +39,20 @@ def prepare(settings: Settings) -> None:
 
 
 def deploy(settings: Settings, environment: Mapping[str, str]) -> None:
-    """Make the deployments of prefect.yaml; nothing where they were made from these very files."""
+    """Make the sandbox's deployments; nothing where they were made from these very files."""
     stamp = settings.directories.run / "deployments.stamp"
-    inputs = [CODE / "prefect.yaml", *sorted((CODE / "flows").glob("*.py"))]
+    inputs = [
+        CODE / "prefect.yaml",
+        CODE / "environments" / f"{STAGE}.toml",
+        *sorted((CODE / "flows").glob("*.py")),
+        *sorted((CODE / "deploy").glob("*.py")),
+    ]
     fingerprint = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()
     if stamp.exists() and stamp.read_text() == fingerprint and _deployed(settings):
         return
     done = subprocess.run(
-        python("prefect", "--no-prompt", "deploy", "--all"),
-        env={**environment, "POINTSMAN_HOME": str(CODE)},
+        python("flows", "deploy", STAGE),
+        env=environment,
         cwd=CODE,
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -15,7 +15,7 @@ __all__ = ["exists", "part"]
 
 def exists() -> bool:
     """Whether this checkout has a reconciler."""
-    return (CODE / "flows" / "reconcile.py").exists()
+    return (CODE / "reconciler" / "__main__.py").exists()
 
 
 def part(settings: Settings) -> Part:
@@ -24,8 +24,7 @@ def part(settings: Settings) -> Part:
         name="reconciler",
         address="reconcile/sandbox",
         needs=("prefect", "aws"),
-        command=lambda: python("flows.reconcile"),
-        environment=lambda: {"PREFECT_RUNNER_POLL_FREQUENCY": "1"},
+        command=lambda: python("reconciler"),
         healthy=lambda: _serves(settings),
         start_seconds=60.0,
         supervised=True,

@@ -123,7 +123,7 @@ class PrefectRuns:
         return Permanent(
             f"{release.tag} was not queued",
             why=f"Prefect has no deployment {self.deployment}",
-            do=f"Create it with `prefect deploy --all`. {_REDELIVER}",
+            do=f"Create it with `python -m flows deploy {self.environment}`. {_REDELIVER}",
         )
 
     def _describe(self, run: FlowRun) -> CreatedRun:

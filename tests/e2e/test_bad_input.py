@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import re
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 
 from core.image import ImageInputs
 from core.record import Live, State, VersionRecord
 from sandbox.operator import Operator, Run
+from sandbox.part import python
 from sandbox.settings import CODE
 from sandbox.traffic import Client
 
@@ -164,7 +168,22 @@ def spoil(operator: Operator) -> Iterator[Callable[..., None]]:
 
 
 @pytest.fixture(scope="module")
-def refused(operator: Operator, live: Live) -> dict[str, Failed]:
+def production(operator: Operator) -> Iterator[None]:
+    """The deployments of an environment whose blocks nobody registered."""
+    subprocess.run(
+        python("flows", "deploy", "production"),
+        env={**os.environ, **operator.sandbox.environment()},
+        cwd=CODE,
+        check=True,
+    )
+    yield
+    made = operator.api.post("/deployments/filter", json={"deployments": {"name": {"any_": ["production"]}}})
+    for deployment in made.raise_for_status().json():
+        operator.api.delete(f"/deployments/{deployment['id']}").raise_for_status()
+
+
+@pytest.fixture(scope="module")
+def refused(operator: Operator, live: Live, production: None) -> dict[str, Failed]:
     off_main = operator.next_tag()
     operator.push("v1.1.0", tag=off_main, branch="feature/unmerged")
     asked: dict[str, dict[str, str]] = {
@@ -172,7 +191,6 @@ def refused(operator: Operator, live: Live) -> dict[str, Failed]:
         "no leading v": {"tag": "1.4.0"},
         "missing": {"tag": "v0.0.404"},
         "off main": {"tag": off_main},
-        "another environment": {"tag": "v1.4.0", "environment": "production"},
         "missing block": {"tag": "v1.4.0", "deployment": "production"},
     }
     with untouched(operator):
@@ -188,10 +206,6 @@ def refused(operator: Operator, live: Live) -> dict[str, Failed]:
         ("missing", ["v0.0.404 → sandbox failed at checkout", "The tag v0.0.404 does not exist", "Push the tag"]),
         ("off main", ["failed at checkout", "is not on main", "is not reachable from main", "tag the merge commit"]),
         (
-            "another environment",
-            ["release/sandbox cannot act on production", "prefect deployment run release/production"],
-        ),
-        (
             "missing block",
             ["The block of environment 'production' is missing", "Run `python -m blocks register production`"],
         ),
@@ -202,6 +216,13 @@ def test_refused_with_what_is_wrong_and_what_to_do(refused: dict[str, Failed], c
     for words in said:
         assert words in message
     assert "\n" not in message
+
+
+def test_prefect_makes_no_run_of_another_environment(operator: Operator) -> None:
+    with pytest.raises(httpx.HTTPStatusError) as refusal:
+        operator.run("release", tag="v1.4.0", environment="production")
+    assert refusal.value.response.status_code == 409
+    assert "'production' is not one of ['sandbox']" in refusal.value.response.text
 
 
 @pytest.mark.parametrize("case", ["missing", "off main"])

@@ -15,8 +15,8 @@ from core.listener import ListenerView
 from core.record import Frozen, NamedRelease
 from core.rollback import choose_target
 from core.version import Version
-from flows.reconcile import watch_hands
 from flows.status import describe_environment
+from lifecycle.cleaning import watch_hands
 from operation.foreign_hands import refuse_foreign_hands
 from operation.operation import Operation
 from operation.weights import move_weights
@@ -147,7 +147,7 @@ def test_the_watch_freezes_an_environment_at_rest(operation: Operation, aws: Fak
     operation.lease.drop()
     HANDS[words](aws)
     with pytest.raises(Refused, match=f"test is frozen: .*{words}"):
-        watch_hands.fn(operation, operation.records.environment())
+        watch_hands.fn(operation)
 
 
 @pytest.mark.parametrize("words", list(HANDS))

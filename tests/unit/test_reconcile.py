@@ -1,59 +1,70 @@
-"""Which dead runs are nobody's business but Prefect's."""
+"""`reconcile` does what there is to do, and ends well where that is nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import cast
+from datetime import timedelta
 
 import httpx
 import pytest
 
-from core.record import EnvironmentRecord
+from core.colour import Colour, Weights
+from core.errors import Refused
+from core.record import EnvironmentRecord, Frozen
 from flows import reconcile
-from flows.reconcile import forgotten_runs
-from systems.records import RecordStore
-from tests.unit.facts import environment, lease_of, owner, waiter
+from flows.reconcile import clean_up_environment, close_forgotten_runs, look_beside
+from operation.lease import now
+from operation.operation import Operation
+from tests.unit.facts import NOON, environment, lease_of, live, owner, settings_with
+from tests.unit.fakes import FakeAws, operation_of, store_of
+
+BLUE = Weights.all_on(Colour.BLUE)
+FROZEN = Frozen(reason="the production listener carries 50/50", observed=BLUE, expected=BLUE, at=NOON)
 
 
-class Store:
-    """A store that holds one record."""
-
-    environment_name = "test"
-
-    def __init__(self, record: EnvironmentRecord) -> None:
-        self._record = record
-
-    def environment(self) -> EnvironmentRecord:
-        return self._record
+@pytest.fixture
+def ours(aws: FakeAws, no_waiting: None, no_run_log: None) -> Operation:
+    return operation_of(aws, settings_with(), owner("rec-1", flow="reconcile", pid=9))
 
 
-def forgotten(monkeypatch: pytest.MonkeyPatch, dead: Iterable[str], record: EnvironmentRecord) -> set[str]:
-    monkeypatch.setattr(reconcile, "dead_runs", lambda _environment, _silence: set(dead))
-    return forgotten_runs(cast(RecordStore, Store(record)), 12.0)
+def stands(aws: FakeAws, record: EnvironmentRecord) -> None:
+    store_of(aws.s3).change_environment(lambda _: record)
 
 
-@pytest.mark.parametrize(
-    ("rule", "record", "left"),
-    [
-        ("the record knows nothing of it", environment(), {"run-1"}),
-        ("it holds the environment, which is settled first", environment(lease=lease_of(owner("run-1"))), set()),
-        (
-            "somebody settles what it left",
-            environment(lease=lease_of(owner("run-2"), takes_over=lease_of(owner("run-1")))),
-            set(),
-        ),
-        ("it waits in the queue, and is dropped from there", environment(queue=(waiter("v1.1.0", "run-1"),)), set()),
-    ],
-)
-def test_a_dead_run_is_forgotten_unless_the_record_knows_it(
-    monkeypatch: pytest.MonkeyPatch, rule: str, record: EnvironmentRecord, left: set[str]
-) -> None:
-    assert forgotten(monkeypatch, ["run-1"], record) == left, rule
+def silent(*_: object) -> set[str]:
+    raise httpx.ConnectError("refused")
 
 
-def test_prefect_s_silence_hinders_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def silent(_environment: str, _silence: float) -> set[str]:
-        raise httpx.ConnectError("refused")
+def test_nothing_to_do_is_a_good_end(aws: FakeAws, ours: Operation) -> None:
+    stands(aws, environment(live=live("v1.0.0"), weights=BLUE))
+    assert clean_up_environment(ours) == "test is settled; nobody holds it."
 
+
+def test_somebody_at_work_is_a_good_end(aws: FakeAws, ours: Operation) -> None:
+    stands(
+        aws, environment(lease=lease_of(owner("run-1")).model_copy(update={"expires_at": now() + timedelta(hours=1)}))
+    )
+    assert clean_up_environment(ours) == "test is held by v1.1.0, at starting."
+
+
+def test_a_freeze_that_a_human_has_to_end_is_said_and_fails_nothing(aws: FakeAws, ours: Operation) -> None:
+    stands(aws, environment(live=live("v1.0.0"), weights=BLUE, frozen=FROZEN))
+    aws.elbv2.weights = Weights(blue=50, green=50)
+    said = clean_up_environment(ours)
+    assert said.startswith("test is frozen since 2026-03-01 12:00:00 UTC: the production listener carries 50/50.")
+
+
+def test_a_foreign_hand_that_nobody_saw_before_fails_the_run(aws: FakeAws, ours: Operation) -> None:
+    stands(aws, environment(live=live("v1.0.0"), weights=BLUE))
+    aws.elbv2.weights = Weights(blue=50, green=50)
+    with pytest.raises(Refused, match="test is frozen"):
+        clean_up_environment(ours)
+
+
+def test_prefect_s_silence_hinders_nothing(aws: FakeAws, ours: Operation, monkeypatch: pytest.MonkeyPatch) -> None:
+    parked = environment(lease=lease_of(owner("run-1"), parked_until=now() + timedelta(hours=1)))
+    monkeypatch.setattr(reconcile, "run_is_over", silent)
     monkeypatch.setattr(reconcile, "dead_runs", silent)
-    assert forgotten_runs(cast(RecordStore, Store(environment())), 12.0) == set()
+    assert not look_beside(parked).run_over
+    stands(aws, parked)
+    assert clean_up_environment(ours) == "test is parked by v1.1.0, at starting."
+    close_forgotten_runs(ours)

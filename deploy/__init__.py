@@ -1,0 +1,1 @@
+"""Prefect's side of an environment: its deployments, and the work pool's template."""
