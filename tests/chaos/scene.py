@@ -126,7 +126,7 @@ class Scene:
 
     def unfreeze(self) -> None:
         """Answer a freeze: what was live keeps all traffic, and what else runs is stopped."""
-        self.repeat("thaw", keep=self._colour.value)
+        self.repeat("unfreeze", keep=self._colour.value)
         self.repeat("retire", at_once=True)
 
     def make_warm(self) -> None:
@@ -344,7 +344,7 @@ def forget_migrations(operator: Operator) -> None:
 
 
 def make_ready(operator: Operator, observer: Observer) -> None:
-    """Bring the sandbox to where every case begins: settled, thawed, its worker alive, something live."""
+    """Bring the sandbox to where every case begins: settled, unfrozen, its worker alive, something live."""
     operator.mend()
     forget_migrations(operator)
     if operator.sandbox.pid("worker") is None:
@@ -357,7 +357,7 @@ def make_ready(operator: Operator, observer: Observer) -> None:
     wait_for(free, PATIENCE, f"the case before left it held: {_told(operator.record().hold)}")
     record = operator.record()
     if record.frozen and record.live:
-        operator.wait(operator.run("thaw", keep=record.live.colour.value))
+        operator.wait(operator.run("unfreeze", keep=record.live.colour.value))
     if record.live is None:
         release_version(operator)
     elif not set(observer.images(record.live.colour.other)) <= {h.release.image for h in record.healthy}:

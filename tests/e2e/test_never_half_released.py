@@ -176,7 +176,7 @@ def test_a_weight_that_nobody_of_ours_wrote_freezes_until_a_human_answers(
     assert refused.type == "FAILED"
     assert "frozen" in refused.message
     assert operator.weights() == {colour.value: weight for colour, weight in foreign.items()}
-    unfrozen = operator.wait(operator.run("thaw", keep=record.live.colour.value))
+    unfrozen = operator.wait(operator.run("unfreeze", keep=record.live.colour.value))
     assert unfrozen.type == "COMPLETED", unfrozen.message
     assert observer.faults(before, live=was) == []
 
@@ -203,7 +203,7 @@ def test_a_task_definition_that_somebody_else_deployed_freezes_until_a_human_res
         refused = operator.wait(run_id)
         assert refused.type == "FAILED"
         assert "frozen" in refused.message
-    unfrozen = operator.wait(operator.run("thaw", keep=live.colour.value, restore=True))
+    unfrozen = operator.wait(operator.run("unfreeze", keep=live.colour.value, restore=True))
     assert unfrozen.type == "COMPLETED", unfrozen.message
     running = ecs.describe_services(cluster=service["cluster"], services=[service["service"]])["services"][0]
     assert running["taskDefinition"] == live.definition
