@@ -153,11 +153,20 @@ class RecordStore:
             ) from failure
 
     def _put(self, key: str, record: R, etag: str | None) -> str:
+        body = record.model_dump_json(by_alias=True, indent=1, warnings=False)
+        try:
+            type(record).model_validate(upgrade(body))
+        except ValidationError as error:
+            # Nobody could read the environment any more, which is worse than any write that is missing.
+            raise Permanent(
+                f"The record s3://{self._bucket}/{key} was not written",
+                why=f"it could not be read: {_first_line(error)}",
+            ) from error
         condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
         answer = self._s3.put_object(
             **self._named,
             Key=key,
-            Body=record.model_dump_json(by_alias=True, indent=1).encode(),
+            Body=body.encode(),
             ContentType="application/json",
             **condition,
         )

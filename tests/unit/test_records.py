@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
 from core.errors import Permanent, Refused, UnknownOutcome
 from core.lease import ask_to_stop, take
 from core.record import EnvironmentRecord
 from systems.records import RecordStore, StateBucket, ensure_state_bucket
 from tests.unit.facts import NOON, attempt, lease_of, owner, waiter
-from tests.unit.fakes import FakeS3, Fault, closed, lost, refusal, store_of, unreachable
+from tests.unit.fakes import FakeAws, FakeS3, Fault, closed, lost, refusal, store_of, unreachable
 
 pytestmark = pytest.mark.usefixtures("no_waiting")
 
@@ -228,3 +229,16 @@ def test_records_are_neither_read_from_nor_written_to_a_bucket_of_another_accoun
     with pytest.raises(Permanent, match="AWS does not allow reading"):
         store.change_environment(raised)
     assert not s3.objects
+
+
+def test_a_record_that_nobody_could_read_is_not_written(aws: FakeAws) -> None:
+    store = store_of(aws.s3)
+    before = store.change_environment(lambda r: r.with_failure("v1.0.0", "it failed"))
+    with pytest.raises(Permanent, match="was not written: it could not be read"):
+        store.change_environment(lambda r: r.model_copy(update={"weights": "oops", "fencing_token": 2}))
+    assert store_of(aws.s3).environment() == before
+
+
+def test_a_misspelt_transition_is_refused_at_once() -> None:
+    with pytest.raises(ValidationError, match="wieghts_intent"):
+        EnvironmentRecord(environment="test")._with(wieghts_intent=None)
