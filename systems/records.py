@@ -128,9 +128,9 @@ class RecordStore:
                     return wanted
                 nonce = uuid.uuid4().hex
                 nonces.add(nonce)
-                wanted = wanted.with_nonce(nonce)
+                wanted, body = self._readable(key, wanted, nonce)
                 try:
-                    etag = self._put(key, wanted, current.etag)
+                    etag = self._put(key, body, current.etag)
                 except (ClientError, BotoCoreError) as error:
                     failure = error
                     if not _worth_another_look(error):
@@ -152,9 +152,11 @@ class RecordStore:
                 do="The last write may or may not have arrived; `status` shows what stands.",
             ) from failure
 
-    def _put(self, key: str, record: R, etag: str | None) -> str:
-        body = record.model_dump_json(by_alias=True, indent=1, warnings=False)
+    def _readable(self, key: str, record: R, nonce: str) -> tuple[R, bytes]:
+        """Return a record under the name of this write, and its JSON, seen to be one that can be read again."""
         try:
+            named = record.with_nonce(nonce)
+            body = named.model_dump_json(by_alias=True, indent=1)
             type(record).model_validate(upgrade(body))
         except ValidationError as error:
             # Nobody could read the environment any more, which is worse than any write that is missing.
@@ -162,11 +164,14 @@ class RecordStore:
                 f"The record s3://{self._bucket}/{key} was not written",
                 why=f"it could not be read: {_first_line(error)}",
             ) from error
+        return named, body.encode()
+
+    def _put(self, key: str, body: bytes, etag: str | None) -> str:
         condition = {"IfMatch": etag} if etag else {"IfNoneMatch": "*"}
         answer = self._s3.put_object(
             **self._named,
             Key=key,
-            Body=body.encode(),
+            Body=body,
             ContentType="application/json",
             **condition,
         )
