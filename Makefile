@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test unit integration e2e chaos bench count lint format
+.PHONY: help setup demo down test unit integration e2e chaos mutants bench count lint format
 PYTHON = .venv/bin/python
 TERRAFORM_ROOTS = account environment slot
 
@@ -31,6 +31,11 @@ e2e: setup ## The whole sandbox
 
 chaos: setup ## The long fault matrix; writes .sandbox/chaos.json
 	@$(PYTHON) -m pytest -m chaos tests/chaos
+
+mutants: setup ## Change the code in small ways; fails unless the unit tests notice 90 % (docs/mutants.md)
+	@rm -rf mutants
+	@.venv/bin/mutmut run
+	@$(PYTHON) scripts/mutants.py
 
 bench: setup ## Measure the release against the same commands by hand
 	@$(PYTHON) -m bench

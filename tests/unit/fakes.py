@@ -260,7 +260,7 @@ class FakeElbV2(_Fake):
             self.history.append(self.weights)
             return {}
 
-        return self._do("modify_listener", {"DefaultActions": DefaultActions}, write)
+        return self._do("modify_listener", {"ListenerArn": ListenerArn, "DefaultActions": DefaultActions}, write)
 
     def describe_target_health(self, *, TargetGroupArn: str) -> Answer:  # noqa: N803
         def read() -> Answer:

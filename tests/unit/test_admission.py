@@ -17,6 +17,7 @@ from tests.unit.facts import COMMIT, FROZEN, attempt, configuration, environment
 MOVED = "dead" * 10
 DIGEST = configuration().digest
 LIVE = environment(live=live("v1.1.0"))
+FLOORED = environment(live=live("v1.1.0"), rollback_floor="v1.2.0")
 
 
 def wanted(version: str = "v1.1.0", **facts: Any) -> WantedRelease:
@@ -44,6 +45,21 @@ def history(version: str = "v1.1.0", commit: str = COMMIT, *states: tuple[str, S
         ("a newer pre-release", LIVE, None, wanted("v1.2.0-rc.1"), Admission.PROCEED),
         ("live already", LIVE, history(), wanted(), Admission.ALREADY_LIVE),
         ("another configuration", LIVE, history(), wanted(configuration_digest="new"), Admission.PROCEED),
+        (
+            "live already by its name, with a commit that nobody knows",
+            environment(live=live("v1.1.0", commit="")),
+            None,
+            wanted(),
+            Admission.PROCEED,
+        ),
+        (
+            "live already, adopted and never released from here",
+            environment(live=live("v1.1.0").adopting("arn:aws:ecs:eu-west-1:123456789012:task-definition/theirs:3")),
+            None,
+            wanted(),
+            Admission.PROCEED,
+        ),
+        ("on the rollback floor", FLOORED, None, wanted("v1.2.0"), Admission.PROCEED),
         ("an older version on wish", LIVE, None, wanted("v1.0.0", allow_downgrade=True), Admission.PROCEED),
         (
             "live already, downgrade allowed",
@@ -176,6 +192,24 @@ def test_a_wish_is_admitted(
             "newer version",
             "start a new run",
             id="superseded run, retried late",
+        ),
+        pytest.param(
+            FLOORED,
+            None,
+            wanted("v1.1.9"),
+            "v1.1.9 is below the rollback floor v1.2.0",
+            "schema no longer serves",
+            "works with this schema",
+            id="below the floor",
+        ),
+        pytest.param(
+            FLOORED,
+            None,
+            wanted("v1.0.0", allow_downgrade=True),
+            "v1.0.0 is below the rollback floor v1.2.0",
+            "schema no longer serves",
+            "works with this schema",
+            id="below the floor, downgrade allowed",
         ),
     ],
 )

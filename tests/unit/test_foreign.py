@@ -10,7 +10,7 @@ import pytest
 from core.admission import Admission, WantedRelease, admit
 from core.colour import Colour, Weights
 from core.errors import PointsmanError, Refused
-from core.foreign import Definition, Seen, foreign_hand, runs
+from core.foreign import Definition, Seen, foreign_hand, freeze, runs
 from core.listener import ListenerView
 from core.record import Frozen, NamedRelease
 from core.rollback import choose_target
@@ -25,10 +25,10 @@ from tasks.candidate import vacate_slot
 from tasks.retirement import empty_old_slot
 from tasks.traffic import return_traffic, shift_traffic
 from tasks.unfreezing import choose_colour
-from tests.unit.facts import COMMIT, NOON, definition_of, environment, live, release, slot_of
+from tests.unit.facts import COMMIT, FROZEN, NOON, definition_of, environment, live, release, slot_of
 from tests.unit.fakes import FakeAws, lost, refusal, store_of
 
-BLUE, GREEN = Weights.all_on(Colour.BLUE), Weights.all_on(Colour.GREEN)
+BLUE, GREEN, SPLIT = Weights.all_on(Colour.BLUE), Weights.all_on(Colour.GREEN), Weights(blue=50, green=50)
 OURS, THEIRS = "arn:aws:ecs:eu-west-1:1:task-definition/shop:1", "arn:aws:ecs:eu-west-1:1:task-definition/other:7"
 EVIL = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/evil/9"
 KNOWN = live("v1.0.0").model_copy(update={"slot": slot_of(OURS)})
@@ -68,6 +68,54 @@ def test_a_release_is_known_by_its_task_definition(rule: str, known: Any, defini
 def test_what_we_did_not_write_is_said_in_words(seen: Seen, reason: str | None) -> None:
     said = foreign_hand(environment(live=KNOWN, weights=BLUE), seen)
     assert said is None if reason is None else reason in (said or "")
+
+
+@pytest.mark.parametrize(
+    ("known", "deployed"),
+    [(KNOWN, "shop:1"), (live("v1.0.0"), "v1.0.0")],
+)
+def test_what_should_run_is_said_beside_what_does(known: Any, deployed: str) -> None:
+    other = NamedRelease(image="someone/else:1", version="v9.0.0", revision="0" * 12)
+    said = foreign_hand(
+        environment(live=known, weights=BLUE), Seen(ListenerView(BLUE), Colour.BLUE, Definition(THEIRS, other))
+    )
+    assert said == (
+        "the live blue service runs the task definition other:7, which Pointsman did not deploy "
+        f"(it deployed {deployed})"
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "seen", "strange", "definition"),
+    [
+        ("a definition", Seen(ListenerView(BLUE), Colour.BLUE, Definition(THEIRS)), "", THEIRS),
+        ("weights", Seen(ListenerView(SPLIT)), "", None),
+        ("weights beside a definition", Seen(ListenerView(SPLIT), Colour.BLUE, Definition(THEIRS)), "", None),
+        (
+            "a listener beside a definition",
+            Seen(ListenerView(BLUE, "has group stickiness on"), Colour.BLUE, Definition(THEIRS)),
+            "has group stickiness on",
+            None,
+        ),
+        ("a listener", Seen(ListenerView(BLUE, "has the rule 7")), "has the rule 7", None),
+    ],
+)
+def test_a_freeze_keeps_what_a_human_has_to_decide_about(
+    rule: str, seen: Seen, strange: str, definition: str | None
+) -> None:
+    record = environment(live=KNOWN, weights=BLUE)
+    frozen = freeze(record, seen, NOON).frozen
+    assert frozen is not None
+    assert (frozen.observed, frozen.expected, frozen.at) == (seen.listener.weights, BLUE, NOON)
+    assert (frozen.seen, frozen.definition) == (strange, definition), rule
+    assert frozen.reason == foreign_hand(record, seen)
+
+
+def test_a_freeze_that_stands_stays_and_what_is_ours_freezes_nothing() -> None:
+    stands = environment(live=KNOWN, weights=BLUE, frozen=FROZEN)
+    assert freeze(stands, Seen(ListenerView(GREEN, "has the rule 7")), NOON) == stands
+    at_rest = environment(live=KNOWN, weights=BLUE)
+    assert freeze(at_rest, Seen(ListenerView(BLUE), Colour.BLUE, Definition(OURS)), NOON) == at_rest
 
 
 def test_a_freeze_written_by_yesterday_s_code_still_loads() -> None:

@@ -149,3 +149,24 @@ def test_run_key_tells_apart_environment_repository_tag_and_commit() -> None:
     ]
     assert len(set(keys)) == len(keys)
     assert run_key("production", REPOSITORY.upper(), release) == keys[0]
+
+
+@pytest.mark.parametrize(
+    ("payload", "field"),
+    [
+        (push(repository=None), "repository.full_name"),
+        (push(ref=None), "ref"),
+        (push(head_commit=None), "head_commit.id"),
+    ],
+)
+def test_what_a_delivery_lacks_is_named(payload: dict[str, Any], field: str) -> None:
+    decision = decide("push", payload, repository=REPOSITORY, prereleases=True)
+    assert isinstance(decision, Reject)
+    assert decision.sentence.startswith(f"The push event has no usable {field}, ")
+
+
+@pytest.mark.parametrize(("length", "shown"), [(100, "x" * 100), (101, "x" * 100 + "…")])
+def test_foreign_text_is_cut_at_a_hundred_characters(length: int, shown: str) -> None:
+    decision = decide("push", push(ref=f"refs/tags/{'x' * length}"), repository=REPOSITORY, prereleases=True)
+    assert isinstance(decision, Ignore)
+    assert f"'{shown}'" in decision.reason

@@ -65,3 +65,16 @@ def test_what_is_not_ours_is_refused_by_name(named: str, facts: dict[str, Any]) 
         refuse_foreign_infrastructure(changed(**facts), settings_with())
     assert f"{named} is " in refusal.value.why
     assert "provision/test" in refusal.value.do
+
+
+def test_each_fault_is_said_with_what_it_should_be() -> None:
+    with pytest.raises(Refused) as refusal:
+        refuse_foreign_infrastructure(
+            changed(ecr_repository_url="x/y", task_security_group_id="default", log_group_name="payroll"),
+            settings_with(),
+        )
+    assert refusal.value.why == (
+        "ecr_repository_url is 'x/y', not 123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/shop; "
+        "task_security_group_id is 'default', not the id of a security group; "
+        "log_group_name is 'payroll', not team-shop-test"
+    )

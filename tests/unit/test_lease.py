@@ -83,7 +83,7 @@ def test_a_beat_keeps_the_wish_to_stop() -> None:
 def test_parking_keeps_the_hold_until_the_approval_s_deadline() -> None:
     lease = park(HELD, ME, 4, HOUR).lease
     assert lease is not None
-    assert (lease.owner, lease.fencing_token, lease.parked_until) == (ME, 4, HOUR)
+    assert (lease.owner, lease.fencing_token, lease.parked_until, lease.step) == (ME, 4, HOUR, "approve")
 
 
 def _beat(record: EnvironmentRecord, whose: Owner, fencing_token: int) -> EnvironmentRecord:
@@ -170,3 +170,15 @@ def test_who_leaves_the_queue_leaves_the_others_in_it() -> None:
     record = environment(queue=(waiter("v1.0.0", "a"), waiter("v1.1.0", "b")))
     assert [w.flow_run_id for w in leave_queue(record, "a").queue] == ["b"]
     assert leave_queue(record, "z") == record
+
+
+@pytest.mark.parametrize(
+    ("record", "holder"),
+    [
+        (environment(lease=lease_of(OTHER, fencing_token=5), fencing_token=5), "run-2"),
+        (environment(fencing_token=5), "nobody"),
+    ],
+)
+def test_who_lost_the_hold_is_told_who_has_it(record: EnvironmentRecord, holder: str) -> None:
+    with pytest.raises(Refused, match=f"it was taken over, and now belongs to {holder}"):
+        renew(record, ME, 4, NOON, expiry=60)

@@ -74,3 +74,36 @@ def test_a_rule_that_leads_elsewhere_and_the_default_rule_are_nobody_s_business(
         {"Priority": "default", "IsDefault": True, "Actions": [OURS]},
     ]
     assert judge_listener([OURS], rules, GROUPS) == ListenerView(HOME)
+
+
+@pytest.mark.parametrize(
+    ("view", "said"),
+    [
+        (ListenerView(HOME), "blue 100, green 0"),
+        (ListenerView(HOME, "has group stickiness on"), "blue 100, green 0, and it has group stickiness on"),
+    ],
+)
+def test_a_listener_is_said_in_words(view: ListenerView, said: str) -> None:
+    assert str(view) == said
+
+
+def test_several_strange_things_are_all_said() -> None:
+    odd = forward((BLUE_GROUP, 100), (EVIL, 1), ("no-arn", 0), sticky=True)
+    assert judge_listener([odd], [], GROUPS).strange == ("forwards to evil, no-arn as well and has group stickiness on")
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ({"Actions": [OURS]}, "has the rule ? that names our groups"),
+        ({"Priority": "3"}, ""),
+        ({"Priority": "3", "IsDefault": False, "Actions": [OURS]}, "has the rule 3 that names our groups"),
+    ],
+)
+def test_a_rule_that_lacks_something_is_read_all_the_same(rule: dict[str, Any], said: str) -> None:
+    assert judge_listener([OURS], [rule], GROUPS).strange == said
+
+
+def test_a_group_without_a_weight_has_one() -> None:
+    action = {"Type": "forward", "ForwardConfig": {"TargetGroups": [{"TargetGroupArn": BLUE_GROUP}]}}
+    assert judge_listener([action], [], GROUPS) == ListenerView(Weights(blue=1, green=0))

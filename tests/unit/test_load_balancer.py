@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,7 @@ from operation.lease import now
 from operation.operation import Operation
 from operation.weights import move_weights
 from tests.unit.adapters import read_weights
-from tests.unit.facts import owner
+from tests.unit.facts import BLUE_GROUP, GREEN_GROUP, INFRASTRUCTURE, LISTENER, NOON, owner
 from tests.unit.fakes import FakeAws, Fault, closed, lost, refusal, store_of, unreachable
 
 BLUE, GREEN, SPLIT = Weights.all_on(Colour.BLUE), Weights.all_on(Colour.GREEN), Weights(blue=50, green=50)
@@ -113,6 +115,147 @@ def test_a_write_that_aws_refuses_is_not_tried_again(operation: Operation, aws: 
     with pytest.raises(Permanent, match="AWS does not allow"):
         move_weights(operation, GREEN)
     assert aws.elbv2.count("modify_listener") == 1
+
+
+# --- what is written, where and how often
+
+
+def test_what_is_written_is_one_forward_to_both_groups_without_stickiness(operation: Operation, aws: FakeAws) -> None:
+    move_weights(operation, GREEN)
+    (written,) = [arguments for name, arguments in aws.elbv2.calls if name == "modify_listener"]
+    (action,) = written["DefaultActions"]
+    assert written["ListenerArn"] == LISTENER
+    assert action == {
+        "Type": "forward",
+        "ForwardConfig": {
+            "TargetGroups": [
+                {"TargetGroupArn": BLUE_GROUP, "Weight": 0},
+                {"TargetGroupArn": GREEN_GROUP, "Weight": 100},
+            ],
+            "TargetGroupStickinessConfig": {"Enabled": False},
+        },
+    }
+
+
+def test_while_https_is_being_set_up_port_80_does_not_lag_behind(operation: Operation, aws: FakeAws) -> None:
+    both = INFRASTRUCTURE.model_copy(update={"http_forward_listener_arn": f"{LISTENER}80"})
+    operation.records.change_environment(lambda r: r.model_copy(update={"infrastructure": both}))
+    move_weights(operation, GREEN)
+    calls = [
+        (name, a["ListenerArn"] if name == "modify_listener" else a["ListenerArns"][0])
+        for name, a in aws.elbv2.calls
+        if name in ("modify_listener", "describe_listeners")
+    ]
+    assert calls[-4:] == [
+        ("modify_listener", f"{LISTENER}80"),
+        ("describe_listeners", f"{LISTENER}80"),
+        ("modify_listener", LISTENER),
+        ("describe_listeners", LISTENER),
+    ]
+
+
+@pytest.mark.parametrize("tolerate_unwritten_record", [True, False])
+def test_a_listener_is_written_five_times_with_more_and_more_time_between(
+    operation: Operation, aws: FakeAws, tolerate_unwritten_record: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    aws.elbv2.broken = {"modify_listener": lost}
+    with pytest.raises(UnknownOutcome, match=r"[Tt]he answer of AWS .* was lost") as error:
+        move_weights(operation, GREEN, tolerate_unwritten_record=tolerate_unwritten_record)
+    assert error.value.__cause__ is not None
+    assert "reconcile" in error.value.do
+    assert aws.elbv2.count("modify_listener") == 5
+    assert slept == [0.4, 0.8, 1.6, 2.0]
+
+
+def test_before_each_further_try_the_hold_is_looked_at(operation: Operation, aws: FakeAws) -> None:
+    aws.elbv2.broken = {"modify_listener": lost}
+    before = aws.s3.count("put_object")
+    with pytest.raises(UnknownOutcome):
+        move_weights(operation, GREEN)
+    assert aws.s3.count("put_object") - before == 1 + 1 + 4, "a look and the intent, then a look before each try"
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_traffic_goes_home_by_a_further_try_though_s3_takes_no_write(
+    operation: Operation, aws: FakeAws, reads: bool
+) -> None:
+    move_weights(operation, GREEN)
+    operation.lease.assert_held()
+    break_s3(aws, lost, reads=reads)
+    aws.elbv2.fail("modify_listener", Fault(lost()))
+    move_weights(operation, BLUE, tolerate_unwritten_record=True)
+    assert aws.elbv2.weights == BLUE
+
+
+def test_a_listener_that_reads_back_as_before_has_an_unknown_outcome(operation: Operation, aws: FakeAws) -> None:
+    aws.elbv2.stale = [BLUE] * 20
+    with pytest.raises(UnknownOutcome, match="could not be set to blue 0, green 100: it reads back other weights"):
+        move_weights(operation, GREEN)
+    assert aws.elbv2.count("modify_listener") == 5
+
+
+def test_a_read_that_lags_once_costs_one_more_write_of_the_same(operation: Operation, aws: FakeAws) -> None:
+    aws.elbv2.stale = [BLUE, BLUE]  # the look before, and the one after
+    move_weights(operation, GREEN)
+    assert aws.elbv2.history == [GREEN, GREEN]
+
+
+def test_a_listener_that_never_reads_back_has_an_unknown_outcome(
+    operation: Operation, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = aws.elbv2.modify_listener
+
+    def write_and_go(**arguments: Any) -> Any:
+        aws.elbv2.broken = {"describe_listeners": lost}
+        return write(**arguments)
+
+    monkeypatch.setattr(aws.elbv2, "modify_listener", write_and_go)
+    with pytest.raises(UnknownOutcome, match="reading the production listener"):
+        move_weights(operation, GREEN)
+    assert aws.elbv2.history == [GREEN] * 5
+
+
+# --- what the record says of it
+
+
+def test_the_record_says_since_when_the_listener_carries_what_was_written(operation: Operation, aws: FakeAws) -> None:
+    began = now()
+    move_weights(operation, GREEN)
+    record = store_of(aws.s3).environment()
+    assert record.weights_since is not None
+    assert record.weights_since >= began
+    assert operation.record.weights == GREEN
+
+
+def test_weights_that_are_there_already_close_the_intent_and_have_stood_since_before(
+    operation: Operation, aws: FakeAws
+) -> None:
+    operation.records.change_environment(lambda r: r.carrying(BLUE, since=NOON).intending(GREEN))
+    operation.records.environment()
+    move_weights(operation, BLUE)
+    record = store_of(aws.s3).environment()
+    assert (record.weights, record.weights_intent, record.weights_since) == (BLUE, None, NOON)
+
+
+@pytest.mark.parametrize("tolerate_unwritten_record", [True, False])
+def test_what_was_written_forward_and_cannot_be_recorded_is_told_and_homeward_it_is_not(
+    operation: Operation, aws: FakeAws, tolerate_unwritten_record: bool
+) -> None:
+    aws.elbv2.fail("modify_listener", Fault(lost(), lands=True, meanwhile=lambda: break_s3(aws, lost)))
+    if tolerate_unwritten_record:
+        move_weights(operation, GREEN, tolerate_unwritten_record=True)
+        assert aws.elbv2.weights == GREEN
+        return
+    with pytest.raises(UnknownOutcome, match="could not be written"):
+        move_weights(operation, GREEN)
+
+
+def test_the_listener_that_is_named_is_the_one_that_is_read(operation: Operation, aws: FakeAws) -> None:
+    operation.load_balancer.listener(rules=False)
+    operation.load_balancer.listener(f"{LISTENER}80", rules=False)
+    assert [a["ListenerArns"] for name, a in aws.elbv2.calls] == [[LISTENER], [f"{LISTENER}80"]]
 
 
 # --- weights that we did not write

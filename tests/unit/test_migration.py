@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.errors import Refused
-from core.migration import MigrationFile, plan_migrations
+from core.migration import MigrationFile, Reading, TableRow, missing_in, plan_migrations, refuse_disagreement
 from core.record import EnvironmentRecord
 from core.version import Version
 from tests.unit.facts import environment, live
@@ -114,3 +114,188 @@ def test_a_floor_in_a_file_with_line_ends_of_windows_is_read() -> None:
 def test_a_floor_that_is_not_read_is_refused_and_never_passed_over(sql: str) -> None:
     with pytest.raises(Refused, match="2_b has an unrecognised `-- pointsman:` comment"):
         floor_of(sql)
+
+
+@pytest.mark.parametrize(
+    ("rule", "before", "sql", "raised"),
+    [
+        ("no marker, no floor", None, PLAIN, False),
+        ("no marker", "v1.1.0", PLAIN, False),
+        ("the first floor", None, "-- pointsman: rollback-floor v1.0.0\n", True),
+        ("a higher one", "v1.1.0", "-- pointsman: rollback-floor v1.2.0\n", True),
+        ("the same", "v1.1.0", "-- pointsman: rollback-floor v1.1.0\n", False),
+        ("a lower one", "v1.1.0", "-- pointsman: rollback-floor v1.0.0\n", False),
+    ],
+)
+def test_a_plan_says_whether_it_raises_the_floor(rule: str, before: str | None, sql: str, raised: bool) -> None:
+    record = environment(live=live("v1.4.0"), rollback_floor=before)
+    assert plan_migrations([MigrationFile("1_a", sql)], NEW, record).raises_floor is raised, rule
+
+
+def test_a_floor_that_is_read_makes_up_for_none_that_is_not() -> None:
+    with pytest.raises(Refused, match="2_b has an unrecognised") as refusal:
+        floor_of("-- pointsman: rollback-floor v1.2.0\n-- pointsman: floor v1.3.0\n")
+    assert "rollback" in refusal.value.why
+    assert "-- pointsman: rollback-floor" in refusal.value.do
+
+
+# --- repository, image and table
+
+FIRST, SECOND = MigrationFile("1_a", "-- a\n"), MigrationFile("2_b", "-- b\r\n")
+BOTH = (FIRST, SECOND)
+IN_IMAGE = tuple((file.name, file.checksum) for file in BOTH)
+REPAIR = "python -m flows run test -- prisma migrate resolve"
+
+
+def row(file: MigrationFile, *, finished: bool = True, rolled_back: bool = False, log: str | None = None) -> TableRow:
+    return TableRow(file.name, file.checksum, finished, rolled_back, log)
+
+
+def unix(file: MigrationFile) -> MigrationFile:
+    return MigrationFile(file.name, file.sql.replace("\r\n", "\n"))
+
+
+def windows(file: MigrationFile) -> MigrationFile:
+    return MigrationFile(file.name, unix(file).sql.replace("\n", "\r\n"))
+
+
+@pytest.mark.parametrize("file", BOTH)
+def test_line_ends_of_another_platform_make_no_other_migration(file: MigrationFile) -> None:
+    assert file.has_checksum(unix(file).checksum)
+    assert file.has_checksum(windows(file).checksum)
+    assert not file.has_checksum(MigrationFile(file.name, file.sql + " ").checksum)
+
+
+@pytest.mark.parametrize(
+    ("rule", "rows", "missing"),
+    [
+        ("there is no table", None, ("1_a", "2_b")),
+        ("the table is empty", (), ("1_a", "2_b")),
+        ("all are applied", (row(FIRST), row(SECOND)), ()),
+        ("one is applied with other line ends", (row(windows(FIRST)),), ("2_b",)),
+        ("one was edited since", (row(MigrationFile("1_a", "-- x")), row(SECOND)), ("1_a",)),
+        ("one did not finish", (row(FIRST, finished=False), row(SECOND)), ("1_a",)),
+        ("one was resolved as rolled back", (row(FIRST, rolled_back=True), row(SECOND)), ("1_a",)),
+        ("one was tried twice", (row(FIRST, finished=False, rolled_back=True), row(FIRST), row(SECOND)), ()),
+    ],
+)
+def test_what_the_table_does_not_call_applied_is_missing(
+    rule: str, rows: tuple[TableRow, ...] | None, missing: tuple[str, ...]
+) -> None:
+    assert missing_in(Reading(IN_IMAGE, rows), BOTH) == missing, rule
+
+
+@pytest.mark.parametrize(
+    ("rule", "files", "reading"),
+    [
+        ("nothing is applied", BOTH, Reading(IN_IMAGE, None)),
+        ("all is applied", BOTH, Reading(IN_IMAGE, (row(FIRST), row(SECOND)))),
+        ("applied with other line ends", BOTH, Reading(IN_IMAGE, (row(windows(FIRST)), row(unix(SECOND))))),
+        ("a failed one was resolved", BOTH, Reading(IN_IMAGE, (row(FIRST, finished=False, rolled_back=True),))),
+        ("there are none", (), Reading(None, None)),
+    ],
+)
+def test_what_agrees_is_not_refused(rule: str, files: tuple[MigrationFile, ...], reading: Reading) -> None:
+    refuse_disagreement(files, reading, repair=REPAIR)
+
+
+@pytest.mark.parametrize(
+    ("files", "reading", "what", "why", "do"),
+    [
+        pytest.param(
+            BOTH,
+            Reading(IN_IMAGE, (row(FIRST, finished=False, log="\n ERROR: column b exists \n"),)),
+            "Migration 1_a failed in this database and is not resolved",
+            "ERROR: column b exists",
+            f"`{REPAIR} --rolled-back 1_a`",
+            id="failed",
+        ),
+        pytest.param(
+            BOTH,
+            Reading(IN_IMAGE, (row(FIRST, finished=False, log="  "),)),
+            "Migration 1_a failed in this database and is not resolved",
+            "begun and not as finished",
+            "--applied",
+            id="failed, and says nothing",
+        ),
+        pytest.param(
+            BOTH,
+            Reading(IN_IMAGE, (row(FIRST, finished=False),)),
+            "Migration 1_a failed in this database and is not resolved",
+            "begun and not as finished",
+            "--applied",
+            id="failed, without a log",
+        ),
+        pytest.param(
+            (FIRST,),
+            Reading(IN_IMAGE[:1], (row(FIRST), row(SECOND))),
+            "Migration 2_b is applied in this database and is not in the repository",
+            "nobody knows",
+            "allow_downgrade",
+            id="applied, and not in the repository",
+        ),
+        pytest.param(
+            (FIRST,),
+            Reading(IN_IMAGE[:1], (row(MigrationFile("1_a", "-- x")),)),
+            "Migration 1_a was edited after it was applied",
+            f"the database applied {MigrationFile('1_a', '-- x').checksum[:12]}, "
+            f"and the repository has {FIRST.checksum[:12]}",
+            "new migration",
+            id="edited",
+        ),
+        pytest.param(
+            BOTH,
+            Reading(IN_IMAGE[:1], None),
+            "The image lacks migration 2_b",
+            "Prisma would find nothing to do",
+            "migration.image_directory",
+            id="not in the image",
+        ),
+        pytest.param(
+            BOTH, Reading(None, None), "The image lacks migration 1_a", "Prisma", "dockerignore", id="none in the image"
+        ),
+        pytest.param(
+            (FIRST,),
+            Reading((("1_a", SECOND.checksum),), None),
+            "The image has another migration 1_a than the repository",
+            f"its content is {SECOND.checksum[:12]}, and the repository's {FIRST.checksum[:12]}",
+            "as it is",
+            id="another in the image",
+        ),
+        pytest.param(
+            (SECOND,),
+            Reading((("2_b", unix(SECOND).checksum),), None),
+            "The image has another migration 2_b than the repository",
+            unix(SECOND).checksum[:12],
+            "as it is",
+            id="with other line ends in the image, which Prisma would call another",
+        ),
+        pytest.param(
+            (FIRST,),
+            Reading((("3_d", "x"), *IN_IMAGE), None),
+            "The image has migration 2_b, which is not in the repository",
+            "it would be applied",
+            "Commit it",
+            id="more in the image",
+        ),
+    ],
+)
+@pytest.mark.parametrize("newer_allowed", [True, False])
+def test_what_disagrees_is_refused_with_what_resolves_it(
+    files: tuple[MigrationFile, ...], reading: Reading, what: str, why: str, do: str, newer_allowed: bool
+) -> None:
+    if newer_allowed and "not in the repository" in what and what.startswith("Migration"):
+        refuse_disagreement(files, reading, repair=REPAIR, newer_allowed=True)
+        return
+    with pytest.raises(Refused) as refusal:
+        refuse_disagreement(files, reading, repair=REPAIR, **({"newer_allowed": True} if newer_allowed else {}))
+    assert refusal.value.what == what
+    assert why in refusal.value.why
+    assert do in refusal.value.do
+
+
+@pytest.mark.parametrize(("length", "cut"), [(600, False), (601, True)])
+def test_a_failed_migration_s_log_is_cut_at_its_beginning(length: int, cut: bool) -> None:
+    with pytest.raises(Refused) as refusal:
+        refuse_disagreement(BOTH, Reading(IN_IMAGE, (row(FIRST, finished=False, log="x" * length),)), repair=REPAIR)
+    assert refusal.value.why == ("… " if cut else "") + "x" * 600

@@ -358,6 +358,147 @@ def test_what_would_become_of_an_attribute_is_said() -> None:
     assert refusal.value.why == f"{SERVICE}.network_configuration[0].assign_public_ip would become true, not false"
 
 
+def without(*way: str) -> Mutation:
+    """A part of the plan's configuration that is not there."""
+
+    def mutate(plan: Plan) -> None:
+        place = plan
+        for step in way[:-1]:
+            place = place[step]
+        del place[way[-1]]
+
+    return mutate
+
+
+def of_configured(change: Callable[[Any], object]) -> Mutation:
+    """Another configuration of the service."""
+
+    def mutate(plan: Plan) -> None:
+        found = plan["configuration"]["root_module"]["resources"]
+        change(next(resource for resource in found if resource["address"] == SERVICE))
+
+    return mutate
+
+
+def is_not_there(address: str) -> Mutation:
+    def mutate(plan: Plan) -> None:
+        plan["resource_changes"] = [r for r in plan["resource_changes"] if r["address"] != address]
+
+    return mutate
+
+
+def both(*mutations: Mutation) -> Mutation:
+    def mutate(plan: Plan) -> None:
+        for one in mutations:
+            one(plan)
+
+    return mutate
+
+
+DEFINED_ELSEWHERE = f"{SERVICE}.task_definition would become what None gives, not {TASKS}.arn"
+
+
+@pytest.mark.parametrize(
+    ("mutate", "why"),
+    [
+        (
+            lambda plan: plan["resource_changes"].append({"address": "aws_lb.x"}),
+            "aws_lb.x would be changed (?), which is no part of a slot",
+        ),
+        (
+            another("aws_lb.x", ["delete", "create"]),
+            "aws_lb.x would be changed (delete and create), which is no part of a slot",
+        ),
+        (another("aws_lb.x", [], change={}), "aws_lb.x would be changed (?), which is no part of a slot"),
+        (of_change(TASKS, "actions", ["forget"]), f"{TASKS} would be forget"),
+        (of_change(TASKS, "actions", None), f"{TASKS} would be ?"),
+        (of_change(TASKS, "actions", ["update", "read"]), f"{TASKS} would be updated and read"),
+        (lambda plan: resource(plan, MIGRATION).pop("change"), f"{MIGRATION} would be ?"),
+        (of_resource(SERVICE, "mode", "data"), f"{SERVICE}: mode is 'data', not 'managed'"),
+        (of_resource(SERVICE, "type", "aws_lb"), f"{SERVICE}: type is 'aws_lb', not 'aws_ecs_service'"),
+        (of_resource(SERVICE, "name", "main"), f"{SERVICE}: name is 'main', not 'slot'"),
+        (without("configuration"), DEFINED_ELSEWHERE),
+        (without("configuration", "root_module"), DEFINED_ELSEWHERE),
+        (without("configuration", "root_module", "resources"), DEFINED_ELSEWHERE),
+        (lambda plan: plan["configuration"]["root_module"].update(resources=[]), DEFINED_ELSEWHERE),
+        (of_configured(lambda found: found.pop("expressions")), DEFINED_ELSEWHERE),
+        (of_configured(lambda found: found["expressions"].pop("task_definition")), DEFINED_ELSEWHERE),
+        (is_not_there(SERVICE), f"{SERVICE} is there 0 times"),
+        (of_plan("errored", None), "errored is not false: Terraform did not finish the plan"),
+        (of_plan("complete", None), "complete is not true: the plan leaves something for later"),
+        (without("resource_changes"), "resource_changes is missing"),
+        (
+            both(of_plan("errored", True), of_plan("complete", False)),
+            "errored is not false: Terraform did not finish the plan; "
+            "complete is not true: the plan leaves something for later",
+        ),
+    ],
+)
+def test_a_plan_that_is_not_whole_is_refused_and_breaks_nothing(mutate: Mutation, why: str) -> None:
+    plan, expected = load("update")
+    mutate(plan)
+    with pytest.raises(Refused) as refusal:
+        guard_slot_plan(plan, expected)
+    assert refusal.value.why == why
+
+
+def test_a_service_whose_definition_is_not_in_the_plan_is_refused() -> None:
+    plan, expected = load("update")
+    both(foreign_definition, is_not_there(TASKS))(plan)
+    with pytest.raises(Refused) as refusal:
+        guard_slot_plan(plan, expected)
+    assert f"{TASKS} is there 0 times" in refusal.value.why
+    assert f"which is not {TASKS}.arn" in refusal.value.why
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.2.1"])
+def test_every_format_of_the_first_kind_is_read(version: str) -> None:
+    plan, expected = load("update")
+    plan["format_version"] = version
+    guard_slot_plan(plan, expected)
+
+
+ROLE = "arn:aws:iam::000000000000:role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS"
+
+
+@pytest.mark.parametrize(
+    ("address", "name", "value"),
+    [
+        *((SERVICE, "platform_version", value) for value in ("LATEST", "1.4.0", None)),
+        *((SERVICE, "availability_zone_rebalancing", value) for value in ("DISABLED", None)),
+        *((SERVICE, "propagate_tags", value) for value in ("NONE", None)),
+        *((SERVICE, "iam_role", value) for value in (ROLE, "aws-service-role", None)),
+        *((TASKS, "enable_fault_injection", value) for value in (False, None)),
+    ],
+)
+def test_what_aws_fills_in_of_its_own_passes(address: str, name: str, value: object) -> None:
+    plan, expected = load("update")
+    attribute(address, name, value)(plan)
+    resource(plan, address)["change"]["after_unknown"].pop(name, None)
+    guard_slot_plan(plan, expected)
+
+
+def test_an_entry_point_of_the_settings_is_the_migration_s() -> None:
+    plan, expected = load("update")
+    migration = SETTINGS.migration.model_copy(update={"entry_point": ["sh", "-c"]})
+    with_one = SlotPlan(
+        SETTINGS.model_copy(update={"migration": migration}), INFRASTRUCTURE, expected.colour, expected.release
+    )
+    with pytest.raises(Refused, match="entryPoint"):
+        guard_slot_plan(plan, with_one)
+    container("entryPoint", ["sh", "-c"], MIGRATION)(plan)
+    guard_slot_plan(plan, with_one)
+
+
+def test_a_revision_is_described_to_the_reader() -> None:
+    plan, expected = load("update")
+    tasks("arn", "arn:x")(plan)
+    with pytest.raises(Refused) as refusal:
+        guard_slot_plan(plan, expected)
+    start = "arn:aws:ecs:ap-southeast-1:000000000000:task-definition/cursive-team-connections-sandbox"
+    assert f'{TASKS}.arn would become "arn:x", not {start}' in refusal.value.why
+
+
 def test_values_of_variables_are_not_repeated() -> None:
     plan, expected = load("update")
     variable("LOG_LEVEL", "hunter2")(plan)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from itertools import pairwise, product
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from core.colour import Colour, Weights
 from core.errors import Permanent
-from core.record import LEGAL_MOVES, EnvironmentRecord, State, StepRecord, VersionRecord, move
-from tests.unit.facts import NOON, attempt, environment, live
+from core.record import LEGAL_MOVES, EnvironmentRecord, Live, RollbackIntent, State, StepRecord, VersionRecord, move
+from core.version import Version
+from tests.unit.facts import FROZEN, NOON, attempt, environment, live, slot_of
 
 S = State
 HAPPY_PATH = (
@@ -210,6 +213,111 @@ def test_weights_are_ours_if_we_wrote_them_or_were_about_to_or_they_are_home(
     record: EnvironmentRecord, observed: Weights, ours: bool
 ) -> None:
     assert record.ours(observed) is ours
+
+
+INTENT = RollbackIntent(target=live("v1.0.0"), leaving=live("v1.1.0", Colour.GREEN), flow_run_id="run-1", at=NOON)
+HOUR = NOON + timedelta(hours=1)
+
+
+def test_what_a_move_may_lead_to_is_listed() -> None:
+    with pytest.raises(Permanent) as refusal:
+        move(S.HEALTHY, S.FAILED)
+    assert refusal.value.why == "from HEALTHY it can go to BUILDING, ROLLED_BACK"
+
+
+def test_going_live_ends_the_rollback_that_stood_and_what_failed_last() -> None:
+    before = environment(live=live("v1.0.0"), rollback=INTENT).with_failure("v1.1.0", "v1.1.0 FAILED at smoke")
+    assert (before.last_failed, before.last_failure) == ("v1.1.0", "v1.1.0 FAILED at smoke")
+    after = before.gone_live(live("v1.2.0", Colour.GREEN))
+    assert (after.rollback, after.last_failed, after.last_failure) == (None, None, None)
+
+
+def test_going_back_keeps_the_rollback_until_the_histories_say_so_too() -> None:
+    before = environment(live=live("v1.1.0", Colour.GREEN), healthy=(live("v1.0.0"),), rollback=INTENT)
+    assert before.gone_back(live("v1.0.0")).rollback == INTENT
+
+
+@pytest.mark.parametrize(
+    ("rule", "was", "to", "named", "rolled_back"),
+    [
+        ("back", "v1.1.0", "v1.0.0", False, True),
+        ("back, named", "v1.1.0", "v1.0.0", True, True),
+        ("forward", "v1.0.0", "v1.1.0", False, True),
+        ("forward, named", "v1.0.0", "v1.1.0", True, False),
+        ("to another build of the same version, named", "v1.0.0", "v1.0.0+b", True, True),
+    ],
+)
+def test_what_a_rollback_left_is_no_target_unless_a_human_named_a_step_forward(
+    rule: str, was: str, to: str, named: bool, rolled_back: bool
+) -> None:
+    after = environment(live=live(was), healthy=(live(to),)).gone_back(live(to, Colour.GREEN), named=named)
+    assert after.rolled_back == ((live(was).release.revision,) if rolled_back else ()), rule
+
+
+def test_where_nothing_was_live_going_back_leaves_nothing_behind() -> None:
+    after = environment().gone_back(live("v1.0.0"))
+    assert (after.live, after.rolled_back) == (live("v1.0.0"), ())
+
+
+@pytest.mark.parametrize(
+    ("before", "floor", "after"),
+    [
+        (None, "v1.1.0", "v1.1.0"),
+        ("v1.0.0", "v1.1.0", "v1.1.0"),
+        ("v1.2.0", "v1.1.0", "v1.2.0"),
+        ("v1.1.0+a", "v1.1.0+b", "v1.1.0+a"),
+    ],
+)
+def test_a_floor_only_rises(before: str | None, floor: str, after: str) -> None:
+    assert environment(rollback_floor=before).with_floor(Version.parse(floor)).rollback_floor == after
+
+
+@pytest.mark.parametrize(("of_apply", "kept"), [(slot_of("blue:9"), "blue:9"), (None, "green:1")])
+def test_a_release_that_moves_keeps_its_definitions_without_an_apply_of_its_own(of_apply: Any, kept: str) -> None:
+    was = live("v1.0.0", Colour.GREEN).model_copy(update={"slot": slot_of("green:1")})
+    moved = was.moved_to(Colour.BLUE, HOUR, of_apply)
+    assert (moved.release, moved.colour, moved.since, moved.definition) == (was.release, Colour.BLUE, HOUR, kept)
+
+
+@pytest.mark.parametrize(("definition", "adopted"), [("theirs:7", "theirs:7"), ("blue:1", None)])
+def test_only_a_foreign_definition_is_adopted(definition: str, adopted: str | None) -> None:
+    was = live("v1.0.0").model_copy(update={"slot": slot_of("blue:1"), "adopted": "other:3"})
+    assert was.adopting(definition).adopted == adopted
+    assert was.adopting(definition).definition == definition
+    assert live("v1.0.0").adopting("blue:1").adopted == "blue:1", "where none is known, all are foreign"
+
+
+def test_a_rollback_s_target_is_known_by_what_was_registered_for_it() -> None:
+    assert environment().starting_target(slot_of("blue:9")).rollback is None
+    started = environment(rollback=INTENT).starting_target(slot_of("blue:9")).rollback
+    assert started == INTENT.model_copy(update={"slot": slot_of("blue:9")})
+
+
+@pytest.mark.parametrize(("since", "stands"), [(HOUR, HOUR), (None, NOON)])
+def test_the_record_says_since_when_the_listener_was_written_last(since: datetime | None, stands: datetime) -> None:
+    before = environment(weights=BLUE, weights_intent=GREEN, weights_since=NOON)
+    after = before.carrying(GREEN, since=since)
+    assert (after.weights, after.weights_intent, after.weights_since) == (GREEN, None, stands)
+
+
+@pytest.mark.parametrize(
+    ("rule", "was", "kept", "healthy"),
+    [
+        ("the same goes on", live("v1.0.0"), live("v1.0.0").adopting("theirs:7"), []),
+        ("another one", live("v1.0.0"), live("v1.1.0", Colour.GREEN), ["v1.0.0"]),
+        ("the first one", None, live("v1.1.0", Colour.GREEN), []),
+        ("none", live("v1.0.0"), None, []),
+        ("none, as before", None, None, []),
+    ],
+)
+def test_a_human_s_answer_ends_the_freeze_with_what_runs_and_what_was_seen(
+    rule: str, was: Live | None, kept: Live | None, healthy: list[str]
+) -> None:
+    before = environment(live=was, frozen=FROZEN, rollback=INTENT, weights=BLUE, weights_intent=BLUE)
+    after = before.unfrozen(GREEN, kept)
+    assert (after.live, after.frozen, after.rollback) == (kept, None, None), rule
+    assert (after.weights, after.weights_intent) == (GREEN, None)
+    assert [h.release.version for h in after.healthy] == healthy
 
 
 # --- the object in S3

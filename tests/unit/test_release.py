@@ -88,3 +88,18 @@ def test_a_secret_that_the_environment_was_not_provisioned_with_is_refused_by_na
     settings = settings_with('[service.secrets.KEY]\nsecret = "team/other"\nkey = "k"\n')
     with pytest.raises(Refused, match=r"test was not provisioned with the secrets team/other.*provision/test"):
         Configuration.of(settings, {"team/shop": "arn"})
+
+
+def test_several_secrets_that_are_missing_are_all_named_with_the_reason() -> None:
+    settings = settings_with(
+        '[service.secrets.A]\nsecret = "team/b"\nkey = "k"\n[service.secrets.B]\nsecret = "team/a"\nkey = "k"\n'
+    )
+    with pytest.raises(Refused, match="with the secrets team/a, team/b: ") as refusal:
+        Configuration.of(settings, {})
+    assert "execution role" in refusal.value.why
+
+
+def test_what_the_load_balancer_asks_stands_in_the_configuration_and_makes_no_other_one() -> None:
+    asked = Configuration.of(settings_with().model_copy(), {})
+    assert asked.health_check_path == settings_with().service.health_check_path
+    assert asked.digest == asked.model_copy(update={"health_check_path": "/other"}).digest

@@ -193,3 +193,19 @@ def test_a_release_is_never_interrupted_against_the_wish(state: State | None) ->
 def test_nothing_but_a_release_is_interrupted(flow: str, asked: bool | None) -> None:
     with pytest.raises(Refused, match=f"test is held by {flow}"):
         may_interrupt("test", lease_of(owner(flow=flow), version=None), State.SHIFTING, asked)
+
+
+def test_who_is_not_interrupted_is_told_with_version_and_stage() -> None:
+    lease = lease_of(owner(flow="rollback"), version="v1.0.0", step="return")
+    with pytest.raises(Refused, match=r"test is held by rollback v1\.0\.0: it is at return\. ") as refusal:
+        may_interrupt("test", lease, State.SHIFTING, True)
+    assert refusal.value.do
+    with pytest.raises(Refused, match=r"test is held by provision: "):
+        may_interrupt("test", lease_of(owner(flow="provision"), version=None), State.SHIFTING, True)
+    with pytest.raises(Refused, match=r"v1\.2\.0 is in flight in test: it is at apply"):
+        may_interrupt("test", RELEASE, State.PLANNED, None)
+
+
+def test_where_nothing_was_left_behind_the_refusal_says_none() -> None:
+    with pytest.raises(Refused, match="healthy before: none; rolled back from: none"):
+        choose_target(record(healthy=()), None)

@@ -8,7 +8,7 @@ import pytest
 
 from core.colour import Colour
 from core.errors import Refused
-from core.settings import EnvironmentSettings, Timing, parse_settings
+from core.settings import EnvironmentSettings, Timing, is_stage, parse_settings
 from tests.unit.facts import SETTINGS, settings_with
 
 
@@ -228,3 +228,11 @@ def test_a_password_in_a_variable_is_refused_by_the_variables_name_alone() -> No
 def test_an_address_without_a_password_is_a_variable() -> None:
     settings = settings_with('\n[service.variables]\nAPI = "https://api.example.com/@acme"\n')
     assert settings.service.variables == {"API": "https://api.example.com/@acme"}
+
+
+@pytest.mark.parametrize(
+    ("name", "may"),
+    [("production", True), ("eu-2", True), ("production\n", False), ("Production", False), ("a", False), ("", False)],
+)
+def test_an_environment_s_name_is_one_that_a_file_and_aws_can_have(name: str, may: bool) -> None:
+    assert is_stage(name) is may

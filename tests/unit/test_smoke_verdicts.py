@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from core.settings import SmokeCheck
-from core.smoke import Answer, Identity, Verdict, judge_check, judge_identity
+from core.smoke import Answer, Identity, Streak, Verdict, judge_check, judge_identity
 
 READY = SmokeCheck(path="/readyz")
 IDENTITY = Identity("v1.1.0", "abc123abc123")
@@ -92,3 +92,36 @@ def test_an_answer_comes_from_a_release_if_version_and_revision_are_its(
 ) -> None:
     result = judge_identity("/version", IDENTITY, answered, answer)
     assert (result.verdict, result.expected, result.got) == (verdict, "v1.1.0 (abc123abc123)", got)
+
+
+@pytest.mark.parametrize("answered", [None, {"version": "v1.1.0", "revision": "abc123abc123"}])
+def test_an_answer_is_told_with_the_request_and_the_time_it_took(answered: dict[str, Any] | None) -> None:
+    result = judge_identity("/version", IDENTITY, answered, Answer(200, "", 0.25))
+    assert (result.check, result.seconds) == ("GET /version", 0.25)
+    assert judge_check(READY, Answer(200, "", 0.25)).seconds == 0.25
+
+
+@pytest.mark.parametrize(("length", "cut"), [(200, False), (201, True)])
+def test_a_body_is_cut_at_two_hundred_characters(length: int, cut: bool) -> None:
+    answer = Answer(500, "x" * length)
+    for result in (judge_check(READY, answer), judge_identity("/version", IDENTITY, None, answer)):
+        assert ("…" in result.got) is cut
+        assert result.got.count("x") == 200
+
+
+@pytest.mark.parametrize(
+    ("rule", "answers", "lasted"),
+    [
+        ("no answer yet", [], 0.0),
+        ("since the first right one", [(True, 3.0), (True, 5.0)], 7.0),
+        ("not since before a wrong one", [(True, 1.0), (False, 2.0), (True, 6.0)], 4.0),
+        ("none after a wrong one", [(True, 1.0), (False, 2.0)], 0.0),
+    ],
+)
+def test_a_row_of_right_answers_has_lasted_since_its_first(
+    rule: str, answers: list[tuple[bool, float]], lasted: float
+) -> None:
+    streak = Streak(0.0)
+    for right, at in answers:
+        streak = streak.after(right=right, now=at)
+    assert streak.lasted(10.0) == lasted, rule

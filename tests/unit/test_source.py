@@ -21,6 +21,7 @@ from core.version import Version
     [
         ("https://github.com/o/r.git", "https", "https://github.com/"),
         ("HTTPS://github.com:8443/o/r", "https", "https://github.com:8443/"),
+        ("https://user:password@github.com/o/r", "https", "https://github.com/"),
         ("http://git.example.com/r", "http", "http://git.example.com/"),
         ("ssh://git@github.com/o/r", "ssh", None),
         ("git@github.com:o/r.git", "ssh", None),
@@ -64,9 +65,11 @@ def test_a_token_is_kept_from_no_encrypted_source(url: str) -> None:
     refuse_token_in_the_clear(url)
 
 
-@pytest.mark.parametrize("url", ["http://github.com/o/r", "HTTP://github.com/o/r", "git://github.com/o/r"])
+@pytest.mark.parametrize(
+    "url", ["http://github.com/o/r", "HTTP://github.com/o/r", "git://github.com/o/r", "ftp://github.com/o/r"]
+)
 def test_a_token_is_not_sent_in_the_clear(url: str) -> None:
-    with pytest.raises(Refused, match=r"in the clear.*Use https"):
+    with pytest.raises(Refused, match=r"in the clear: source\.url begins with (http|git|ftp)://.*Use https"):
         refuse_token_in_the_clear(url)
 
 
@@ -82,3 +85,9 @@ def test_the_commit_that_a_run_is_for_is_released(announced: str | None) -> None
 def test_any_other_commit_is_refused(announced: str) -> None:
     with pytest.raises(Refused, match=r"v1\.0\.0 moved since it was announced.*the tag is at c0ffee011111 now"):
         refuse_other_commit(Version.parse("v1.0.0"), announced, COMMIT)
+
+
+def test_both_commits_are_told_by_twelve_digits_and_what_to_do() -> None:
+    with pytest.raises(Refused, match=r"release commit a{12}, and the tag is at c0ffee011111 now\. ") as refusal:
+        refuse_other_commit(Version.parse("v1.0.0"), "a" * 40, COMMIT)
+    assert "new tag" in refusal.value.do

@@ -137,6 +137,8 @@ def test_build_metadata_makes_another_version_that_is_neither_older_nor_newer(on
     assert not b < a
     assert not a > b
     assert not b > a
+    assert a <= b <= a
+    assert a >= b >= a
 
 
 @given(VERSIONS, VERSIONS)
