@@ -15,7 +15,7 @@ from typing import Any
 from bench.waterfall import Latencies
 from core.errors import Permanent, Refused
 from core.record import Live
-from sandbox.emulator.settings import Settings as EmulatorSettings
+from emulator.settings import Settings as EmulatorSettings
 from sandbox.operator import Operator, Run
 from sandbox.parts import Sandbox
 from sandbox.settings import CODE

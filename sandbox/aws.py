@@ -30,7 +30,7 @@ def part(settings: Settings) -> Part:
             for host in (ADDRESSES if name != "AWS" else ADDRESSES[:1])
         ),
         prepare=lambda: kept.mkdir(parents=True, exist_ok=True),
-        command=lambda: python("sandbox.emulator"),
+        command=lambda: python("emulator"),
         environment=lambda: {
             "GATEWAY_PORT": str(ports.aws),
             "BIND_HOST": "127.0.0.1",
@@ -59,7 +59,7 @@ def _pace() -> dict[str, str]:
 
 def containers(settings: Settings, engine: Engine) -> list[str]:
     """Ids of the containers that this sandbox's emulator made, whatever became of the emulator since."""
-    from sandbox.emulator.cleanup import INSTANCE_LABEL, instance
+    from emulator.cleanup import INSTANCE_LABEL, instance
 
     return engine.containers(f"{INSTANCE_LABEL}={instance(settings.ports.aws)}")
 
@@ -71,6 +71,6 @@ def remove_containers(settings: Settings) -> int:
     """
     if answers(f"{settings.aws_url}/_ministack/health"):
         return 0
-    from sandbox.emulator.cleanup import remove_leftovers
+    from emulator.cleanup import remove_leftovers
 
     return remove_leftovers(settings.ports.aws)

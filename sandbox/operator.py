@@ -49,7 +49,7 @@ class Run:
 
 
 def fault(effect: str, service: str = "", action: str = "", match: str = "", times: int = 0) -> dict[str, Any]:
-    """Return a fault on calls to AWS (see `sandbox.emulator.faults`); for ever unless told how often."""
+    """Return a fault on calls to AWS (see `emulator.faults`); for ever unless told how often."""
     return {"effect": effect, "service": service, "action": action, "match": match, "times": times}
 
 
@@ -120,7 +120,7 @@ class Operator:
 
     @contextmanager
     def spoiled(self, *faults: Mapping[str, Any]) -> Iterator[None]:
-        """Spoil calls to AWS (see `sandbox.emulator.faults`); at the end no fault is left, those of others included."""
+        """Spoil calls to AWS (see `emulator.faults`); at the end no fault is left, those of others included."""
         self._faults("POST", json=[dict(fault) for fault in faults])
         try:
             yield

@@ -102,7 +102,7 @@ def running(directory: Path, **environment: str) -> Iterator[Emulator]:
     port = free_port()
     with (directory / "emulator.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "sandbox.emulator"],
+            [sys.executable, "-m", "emulator"],
             cwd=ROOT,
             env={
                 **os.environ,

@@ -18,7 +18,7 @@ import httpx
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, HTTPClientError
 
-from sandbox.emulator.cleanup import INSTANCE_LABEL, instance, remove_leftovers
+from emulator.cleanup import INSTANCE_LABEL, instance, remove_leftovers
 from tests.integration.stand import (
     REGION,
     ROOT,
@@ -416,7 +416,7 @@ def test_roles_are_passed_and_services_updated_only_with_permission(tmp_path: Pa
 
 
 def test_another_ministack_is_refused_at_start() -> None:
-    program = "import importlib.metadata as m; m.version = lambda _: '1.5.34'; import sandbox.emulator.upstream"
+    program = "import importlib.metadata as m; m.version = lambda _: '1.5.34'; import emulator.upstream"
     ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode != 0
     assert "ministack 1.5.34 is installed" in ended.stderr

@@ -81,7 +81,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("registry")
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "sandbox.emulator"],
+            [sys.executable, "-m", "emulator"],
             cwd=ROOT,
             env={**os.environ, "GATEWAY_PORT": str(port)},
             stdout=log,

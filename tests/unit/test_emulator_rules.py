@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from sandbox.emulator.guard import is_local
-from sandbox.emulator.pace import Buckets
-from sandbox.emulator.propagation import Propagation, lag_of_this_call
-from sandbox.emulator.scheduler import Candidate, Moves, Wanted, decide
-from sandbox.emulator.settings import Settings
-from sandbox.emulator.trust import invalid_principals
+from emulator.guard import is_local
+from emulator.pace import Buckets
+from emulator.propagation import Propagation, lag_of_this_call
+from emulator.scheduler import Candidate, Moves, Wanted, decide
+from emulator.settings import Settings
+from emulator.trust import invalid_principals
 
 
 def task(arn: str, **differs: bool) -> Candidate:

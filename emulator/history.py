@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from sandbox.emulator.upstream import alb, ecs
+from emulator.upstream import alb, ecs
 
 __all__ = ["History", "is_read"]
 

@@ -18,13 +18,13 @@ import aiohttp
 from aiohttp import hdrs, web
 from yarl import URL
 
-from sandbox.emulator.metrics import Metrics
-from sandbox.emulator.network import client_reaches, target_is_reached
-from sandbox.emulator.propagation import Propagation
-from sandbox.emulator.routing import Action, resolve_weights, scope_of
-from sandbox.emulator.settings import Settings
-from sandbox.emulator.targets import Target, TargetRegistry
-from sandbox.emulator.upstream import alb, responses
+from emulator.metrics import Metrics
+from emulator.network import client_reaches, target_is_reached
+from emulator.propagation import Propagation
+from emulator.routing import Action, resolve_weights, scope_of
+from emulator.settings import Settings
+from emulator.targets import Target, TargetRegistry
+from emulator.upstream import alb, responses
 
 __all__ = ["MAX_LINE", "Proxy"]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 from xml.sax.saxutils import escape
 
-from sandbox.emulator.upstream import cloudwatch, ec2, ecs, replace
+from emulator.upstream import cloudwatch, ec2, ecs, replace
 
 __all__ = ["install"]
 

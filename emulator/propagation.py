@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from sandbox.emulator.settings import Settings
+from emulator.settings import Settings
 
 __all__ = ["Propagation", "lag_of_this_call"]
 

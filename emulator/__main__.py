@@ -1,17 +1,17 @@
-"""`python -m sandbox.emulator`: serve, or clean up after an emulator that was killed."""
+"""`python -m emulator`: serve, or clean up after an emulator that was killed."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from sandbox.emulator.cleanup import remove_leftovers
-from sandbox.emulator.settings import Settings, prepare_environment
+from emulator.cleanup import remove_leftovers
+from emulator.settings import Settings, prepare_environment
 
 
 def main() -> int:
     """Serve on 127.0.0.1:$GATEWAY_PORT until SIGTERM; exit code 2 with the wrong MiniStack."""
-    parser = argparse.ArgumentParser(prog="python -m sandbox.emulator", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m emulator", description=__doc__)
     parser.add_argument(
         "--remove-leftovers", action="store_true", help="remove the containers of a killed emulator, and end"
     )
@@ -24,7 +24,7 @@ def main() -> int:
     if arguments.remove_leftovers:
         print(f"{remove_leftovers(settings.gateway_port)} container(s) removed")
         return 0
-    from sandbox.emulator.server import run
+    from emulator.server import run
 
     run(settings)
     return 0

@@ -12,10 +12,10 @@ import threading
 import time
 from collections import Counter, defaultdict
 
-from sandbox.emulator.routing import load_balancers_of, scope_of
-from sandbox.emulator.settings import Settings
-from sandbox.emulator.targets import Health, TargetRegistry
-from sandbox.emulator.upstream import cloudwatch, responses
+from emulator.routing import load_balancers_of, scope_of
+from emulator.settings import Settings
+from emulator.targets import Health, TargetRegistry
+from emulator.upstream import cloudwatch, responses
 
 __all__ = ["Metrics"]
 

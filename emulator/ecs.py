@@ -18,12 +18,12 @@ from typing import Any
 import docker
 from docker.errors import APIError, DockerException, NotFound
 
-from sandbox.emulator import scheduler
-from sandbox.emulator.faults import NO_CAPACITY
-from sandbox.emulator.network import remember_groups
-from sandbox.emulator.settings import Settings
-from sandbox.emulator.targets import Health, Target, TargetRegistry
-from sandbox.emulator.upstream import concurrency, ecs, ecs_metadata, replace, responses
+from emulator import scheduler
+from emulator.faults import NO_CAPACITY
+from emulator.network import remember_groups
+from emulator.settings import Settings
+from emulator.targets import Health, Target, TargetRegistry
+from emulator.upstream import concurrency, ecs, ecs_metadata, replace, responses
 
 __all__ = ["EcsAdditions"]
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from sandbox.emulator.upstream import app, ecs, iam_actions, iam_evaluator, replace, responses, router
+from emulator.upstream import app, ecs, iam_actions, iam_evaluator, replace, responses, router
 
 __all__ = ["install"]
 

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sandbox.emulator.asgi import Application, Call, Receive, Scope, Send, answer, error_body, read, replay
-from sandbox.emulator.settings import Settings
+from emulator.asgi import Application, Call, Receive, Scope, Send, answer, error_body, read, replay
+from emulator.settings import Settings
 
 __all__ = ["Buckets", "Pace"]
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from sandbox.emulator.data_plane import DataPlane
-from sandbox.emulator.proxy import MAX_LINE, Proxy
-from sandbox.emulator.settings import Settings
-from sandbox.emulator.upstream import tls
+from emulator.data_plane import DataPlane
+from emulator.proxy import MAX_LINE, Proxy
+from emulator.settings import Settings
+from emulator.upstream import tls
 
 __all__ = ["ListenerSockets", "PortUnavailableError", "discard"]
 

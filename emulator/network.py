@@ -9,8 +9,8 @@ import ipaddress
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from sandbox.emulator.routing import load_balancers_of, scope_of
-from sandbox.emulator.upstream import alb, ec2, ecs, replace, responses
+from emulator.routing import load_balancers_of, scope_of
+from emulator.upstream import alb, ec2, ecs, replace, responses
 
 __all__ = ["client_reaches", "install", "remember_groups", "target_is_reached"]
 

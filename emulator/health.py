@@ -8,12 +8,12 @@ from typing import Any
 
 import aiohttp
 
-from sandbox.emulator.data_plane import DataPlane
-from sandbox.emulator.network import target_is_reached
-from sandbox.emulator.routing import load_balancers_of, scope_of
-from sandbox.emulator.settings import Settings
-from sandbox.emulator.targets import Health, Target, TargetRegistry, Thresholds
-from sandbox.emulator.upstream import alb
+from emulator.data_plane import DataPlane
+from emulator.network import target_is_reached
+from emulator.routing import load_balancers_of, scope_of
+from emulator.settings import Settings
+from emulator.targets import Health, Target, TargetRegistry, Thresholds
+from emulator.upstream import alb
 
 __all__ = ["HealthChecks", "matches"]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox.emulator.upstream import ecs
+from emulator.upstream import ecs
 
 __all__ = ["Candidate", "Moves", "Wanted", "decide", "reconcile"]
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sandbox.emulator.upstream import cloudwatch_logs, ecs, replace, responses
+from emulator.upstream import cloudwatch_logs, ecs, replace, responses
 
 __all__ = ["LateLogs"]
 

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sandbox.emulator.upstream import alb
+from emulator.upstream import alb
 
 __all__ = ["Action", "choose_group", "groups_of", "load_balancers_of", "resolve_weights", "scope_of"]
 

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import Any
 from xml.sax.saxutils import escape
 
-from sandbox.emulator.listeners import ListenerSockets, PortUnavailableError, discard
-from sandbox.emulator.metrics import Metrics
-from sandbox.emulator.propagation import Propagation
-from sandbox.emulator.routing import Action, groups_of, load_balancers_of, resolve_weights, scope_of
-from sandbox.emulator.targets import Target, TargetRegistry
-from sandbox.emulator.upstream import alb, replace, responses
+from emulator.listeners import ListenerSockets, PortUnavailableError, discard
+from emulator.metrics import Metrics
+from emulator.propagation import Propagation
+from emulator.routing import Action, groups_of, load_balancers_of, resolve_weights, scope_of
+from emulator.targets import Target, TargetRegistry
+from emulator.upstream import alb, replace, responses
 
 __all__ = ["install"]
 

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
-from sandbox.emulator.settings import Settings
-from sandbox.emulator.upstream import iam, replace, responses, router, sts
+from emulator.settings import Settings
+from emulator.upstream import iam, replace, responses, router, sts
 
 __all__ = ["install", "invalid_principals"]
 

@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from sandbox.emulator.asgi import Application, Receive, Scope, Send, answer
+from emulator.asgi import Application, Receive, Scope, Send, answer
 
 __all__ = ["Guard", "is_local"]
 

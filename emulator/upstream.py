@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from sandbox.emulator.settings import prepare_environment
+from emulator.settings import prepare_environment
 
 __all__ = [
     "MINISTACK_VERSION",
@@ -49,7 +49,7 @@ def _check_version() -> None:
     if found != MINISTACK_VERSION:
         raise WrongMiniStackError(
             f"ministack {found} is installed, but the emulator's additions replace private functions of "
-            f"{MINISTACK_VERSION}; install ministack=={MINISTACK_VERSION}, or port sandbox/emulator to {found}"
+            f"{MINISTACK_VERSION}; install ministack=={MINISTACK_VERSION}, or port emulator/ to {found}"
         )
 
 

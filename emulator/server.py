@@ -12,22 +12,22 @@ from collections.abc import Awaitable, Callable
 from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 
-from sandbox.emulator import alb, echoes, ecr, iam, network, trust
-from sandbox.emulator.cleanup import remove_leftovers
-from sandbox.emulator.data_plane import DataPlane
-from sandbox.emulator.ecs import EcsAdditions
-from sandbox.emulator.faults import FaultInjection
-from sandbox.emulator.guard import Guard
-from sandbox.emulator.health import HealthChecks
-from sandbox.emulator.listeners import ListenerSockets
-from sandbox.emulator.logs import LateLogs
-from sandbox.emulator.metrics import Metrics
-from sandbox.emulator.pace import Pace
-from sandbox.emulator.propagation import Propagation
-from sandbox.emulator.proxy import Proxy
-from sandbox.emulator.settings import Settings
-from sandbox.emulator.targets import TargetRegistry
-from sandbox.emulator.upstream import MINISTACK_VERSION, app
+from emulator import alb, echoes, ecr, iam, network, trust
+from emulator.cleanup import remove_leftovers
+from emulator.data_plane import DataPlane
+from emulator.ecs import EcsAdditions
+from emulator.faults import FaultInjection
+from emulator.guard import Guard
+from emulator.health import HealthChecks
+from emulator.listeners import ListenerSockets
+from emulator.logs import LateLogs
+from emulator.metrics import Metrics
+from emulator.pace import Pace
+from emulator.propagation import Propagation
+from emulator.proxy import Proxy
+from emulator.settings import Settings
+from emulator.targets import TargetRegistry
+from emulator.upstream import MINISTACK_VERSION, app
 
 __all__ = ["run"]
 

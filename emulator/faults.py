@@ -24,9 +24,9 @@ from typing import Any
 
 from hypercorn.events import Closed
 
-from sandbox.emulator.asgi import Application, Call, Message, Receive, Scope, Send, answer, error_body, read, replay
-from sandbox.emulator.history import History, is_read
-from sandbox.emulator.propagation import lag_of_this_call
+from emulator.asgi import Application, Call, Message, Receive, Scope, Send, answer, error_body, read, replay
+from emulator.history import History, is_read
+from emulator.propagation import lag_of_this_call
 
 __all__ = ["NO_CAPACITY", "Fault", "FaultInjection", "InvalidFaultError"]
 

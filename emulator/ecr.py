@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from sandbox.emulator.settings import Settings
-from sandbox.emulator.upstream import ecr, replace
+from emulator.settings import Settings
+from emulator.upstream import ecr, replace
 
 __all__ = ["install"]
 
