@@ -24,11 +24,8 @@ from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_CLIENT_MAX_RET
 from flows.reconcile import reconcile
 from systems.prefect_api import looks_dead
 
-__all__ = ["STARTS_WITHIN", "Runs"]
+__all__ = ["Runs"]
 
-STARTS_WITHIN = 30.0
-"""For how many seconds a run that was asked for may not have started."""
-_INTRODUCES_ITSELF_WITHIN = 5.0
 # Prefect's own patience with a server that does not answer is several minutes.
 _PATIENCE = {PREFECT_API_REQUEST_TIMEOUT: 10.0, PREFECT_CLIENT_MAX_RETRIES: 1}
 
@@ -36,11 +33,23 @@ _log = get_logger("pointsman.reconciler")
 
 
 class Runs:
-    """One environment's runs of `reconcile`, as Prefect knows them."""
+    """One environment's runs of `reconcile`, as Prefect knows them; `here` runs the flow in this process.
 
-    def __init__(self, environment: str, here: Callable[[str], object] = reconcile) -> None:
+    A run that was asked for has `starts_within` seconds to start, and one that started `introduces_within` seconds
+    (half of it where its process is proven to be gone) to say which process works on it.
+    """
+
+    def __init__(
+        self,
+        environment: str,
+        here: Callable[[str], object] = reconcile,
+        *,
+        starts_within: float = 30.0,
+        introduces_within: float = 10.0,
+    ) -> None:
         self.environment = environment
         self._here = here
+        self._starts_within, self._introduces_within = starts_within, introduces_within
         self._asked: UUID | None = None
 
     @property
@@ -51,7 +60,7 @@ class Runs:
     def start(self) -> None:
         """Ask Prefect for a run unless one is under way; run it in this process where Prefect gives none.
 
-        A second run beside one that Prefect believes in is harmless: whoever settles takes the hold first.
+        A second run beside one that Prefect believes in is harmless: whoever cleans up takes the lease first.
         """
         try:
             with temporary_settings(updates=_PATIENCE), get_client(sync_client=True) as client:
@@ -62,16 +71,15 @@ class Runs:
         else:
             if not late:
                 return
-            _log.warning(
-                "Run %s of %s has not started within %g s: running it here", self._asked, self.deployment, STARTS_WITHIN
-            )
+            late_after = f"{self._starts_within:g} s"
+            _log.warning("Run %s of %s did not start in %s: running it here", self._asked, self.deployment, late_after)
         self._here(self.environment)
 
     def _ask(self, client: SyncPrefectClient) -> bool:
         """Ask for a run where none is under way; return whether the one asked for before has not started in time."""
         deployment = client.read_deployment_by_name(self.deployment).id
         runs = _unfinished(client, deployment)
-        if any(_is_under_way(run) for run in runs):
+        if any(self._is_under_way(run) for run in runs):
             return False
         if self._asked in {
             run.id for run in runs if not run.state or run.state.is_scheduled() or run.state.is_pending()
@@ -80,6 +88,16 @@ class Runs:
         self._asked = client.create_flow_run_from_deployment(deployment, tags=[self.environment]).id
         _log.info("Asked for run %s of %s", self._asked, self.deployment)
         return False
+
+    def _is_under_way(self, run: FlowRun) -> bool:
+        """Whether a run works or is about to; one whose process is gone does not, whatever Prefect believes."""
+        state = run.state
+        if state is None:
+            return False
+        if state.is_scheduled() or state.is_pending():
+            since = max(state.timestamp, run.expected_start_time or state.timestamp)
+            return since > datetime.now(UTC) - timedelta(seconds=self._starts_within)
+        return not looks_dead(run, self._introduces_within / 2)
 
 
 def _unfinished(client: SyncPrefectClient, deployment: UUID) -> list[FlowRun]:
@@ -91,14 +109,3 @@ def _unfinished(client: SyncPrefectClient, deployment: UUID) -> list[FlowRun]:
             expected_start_time=FlowRunFilterExpectedStartTime.model_validate({"before_": datetime.now(UTC)}),
         ),
     )
-
-
-def _is_under_way(run: FlowRun) -> bool:
-    """Whether a run works or is about to; one whose process is gone does not, whatever Prefect believes."""
-    state = run.state
-    if state is None:
-        return False
-    if state.is_scheduled() or state.is_pending():
-        since = max(state.timestamp, run.expected_start_time or state.timestamp)
-        return since > datetime.now(UTC) - timedelta(seconds=STARTS_WITHIN)
-    return not looks_dead(run, _INTRODUCES_ITSELF_WITHIN)

@@ -19,13 +19,14 @@ from uuid import UUID
 import httpx
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
-from prefect.states import Pending, Running, Scheduled
+from prefect.states import Running, Scheduled
 
 from deploy.environment import deploy
-from reconciler.runs import STARTS_WITHIN, Runs
+from reconciler.runs import Runs
+from systems.prefect_api import attempt_id
 from systems.processes import owner_of
 
 pytestmark = pytest.mark.integration
@@ -253,28 +254,25 @@ def test_a_second_is_not_asked_for_while_one_is_about_to_start(asked: Asked) -> 
 def begin(asked: Asked, *, pid: int | None) -> None:
     """One run is under way, whose process said who it is, or did not yet."""
     run = asked.client.create_flow_run_from_deployment(asked.deployment)
-    asked.client.set_flow_run_state(run.id, Pending(), force=True)
-    asked.client.set_flow_run_state(run.id, Running(timestamp=ago(20)), force=True)
+    asked.client.set_flow_run_state(run.id, Running(), force=True)
     if pid is not None:
-        owner = owner_of("reconcile", str(run.id), f"{run.id}-1").model_copy(update={"pid": pid})
-        owner = owner_of("reconcile", str(run.id), f"{run.id}-1") if pid == os.getpid() else owner
+        owner = owner_of("reconcile", str(run.id), attempt_id(str(run.id), run.run_count))
+        owner = owner if pid == owner.pid else owner.model_copy(update={"pid": pid})
         asked.client.update_flow_run_labels(run.id, {"pointsman.owner": owner.model_dump_json()})
 
 
-def ago(seconds: float) -> datetime:
-    return datetime.now(UTC) - timedelta(seconds=seconds)
-
-
 @pytest.mark.parametrize(
-    ("rule", "pid", "runs"),
+    ("rule", "pid", "patience", "runs"),
     [
-        ("its process works", os.getpid(), 1),
-        ("its process is gone, whatever Prefect believes", GONE, 2),
-        ("it never said who it is", None, 2),
+        ("its process works", os.getpid(), 0.0, 1),
+        ("its process is gone, whatever Prefect believes", GONE, 0.0, 2),
+        ("it never said who it is", None, 0.0, 2),
+        ("it may still say who it is", None, 600.0, 1),
     ],
 )
-def test_one_run_at_a_time(asked: Asked, rule: str, pid: int | None, runs: int) -> None:
+def test_one_run_at_a_time(asked: Asked, rule: str, pid: int | None, patience: float, runs: int) -> None:
     begin(asked, pid=pid)
+    asked.runs = Runs(asked.runs.environment, asked.here.append, introduces_within=patience)
     assert len(asked.start()) == runs, rule
     assert asked.here == []
 
@@ -285,14 +283,12 @@ def test_runs_of_the_schedule_that_are_to_come_hinder_nothing(asked: Asked) -> N
     assert len(asked.start()) == 2
 
 
-def test_a_run_that_nobody_starts_is_done_here(asked: Asked, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_that_nobody_starts_is_done_here(asked: Asked) -> None:
+    asked.runs = Runs(asked.runs.environment, asked.here.append, starts_within=0.0)
     (run,) = asked.start()
-    late = Scheduled(scheduled_time=ago(STARTS_WITHIN + 1), timestamp=ago(STARTS_WITHIN + 1))
-    asked.client.set_flow_run_state(run.id, late, force=True)
+    assert asked.here == []
     (same,) = asked.start()
-    assert same.id == run.id
-    assert same.state is not None
-    assert same.state.type is StateType.SCHEDULED
+    assert same.id == run.id, "no second one is asked for"
     assert asked.here == [asked.runs.environment]
 
 
