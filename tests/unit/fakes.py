@@ -98,6 +98,7 @@ class FakeS3(_Fake):
     open_points: set[str] = field(default_factory=set)
     owner: str = OWNER
     written: int = 0
+    lifecycle: list[Answer] = field(default_factory=list)
 
     def get_object(self, *, Bucket: str, Key: str, ExpectedBucketOwner: str = OWNER) -> Answer:  # noqa: N803 - boto3's names
         def read() -> Answer:
@@ -123,7 +124,9 @@ class FakeS3(_Fake):
             current = self.objects.get(Key)
             if condition.get("IfNoneMatch") == "*" and current is not None:
                 raise refusal("PreconditionFailed", 412, "PutObject")
-            if "IfMatch" in condition and (current is None or current[1] != condition["IfMatch"]):
+            if "IfMatch" in condition and current is None:
+                raise refusal("NoSuchKey", 404, "PutObject")
+            if "IfMatch" in condition and current is not None and current[1] != condition["IfMatch"]:
                 raise refusal("PreconditionFailed", 412, "PutObject")
             self.written += 1
             self.objects[Key] = (Body, f'"{self.written}"')
@@ -185,6 +188,10 @@ class FakeS3(_Fake):
 
     def put_bucket_encryption(self, *, Bucket: str, **_: Any) -> Answer:  # noqa: N803
         return self._secure("put_bucket_encryption", Bucket, "encrypted")
+
+    def put_bucket_lifecycle_configuration(self, *, Bucket: str, LifecycleConfiguration: Answer, **_: Any) -> Answer:  # noqa: N803
+        self.lifecycle = LifecycleConfiguration["Rules"]
+        return self._secure("put_bucket_lifecycle_configuration", Bucket, "expiring")
 
     def put_public_access_block(self, *, Bucket: str, **_: Any) -> Answer:  # noqa: N803
         return self._secure("put_public_access_block", Bucket, "closed")
