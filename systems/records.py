@@ -212,7 +212,8 @@ _CLOSED = {"BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy
 def ensure_state_bucket(s3: Any, bucket: StateBucket) -> bool:
     """Make the state bucket, versioned, encrypted and closed to the public; return whether it was made.
 
-    Old versions of records and states expire there. One that exists is taken as it is. Raises `Refused` if it is not versioned or not closed.
+    Old versions of records and states expire there. One that exists is taken as it is.
+    Raises `Refused` if it is not versioned or not closed.
     """
     with aws_errors(f"looking at the state bucket {bucket.name}"):
         exists = bucket.name in {b["Name"] for b in s3.list_buckets()["Buckets"]}

@@ -95,15 +95,15 @@ def test_a_record_that_was_deleted_meanwhile_is_a_lost_race(s3: FakeS3) -> None:
     store = store_of(s3)
     store.change_environment(raised)
     s3.delete_object(Bucket="state", Key=KEY)
-    assert store.change_environment(raised).fence == 1
-    assert store_of(s3).environment().fence == 1
+    assert store.change_environment(raised).fencing_token == 1
+    assert store_of(s3).environment().fencing_token == 1
 
 
 def test_nobody_holds_an_environment_whose_record_was_deleted(s3: FakeS3) -> None:
     def renewed(record: EnvironmentRecord) -> EnvironmentRecord:
-        if record.hold is None:
+        if record.lease is None:
             raise Refused("It is not ours any more")
-        return record.model_copy(update={"fence": record.fence + 1})
+        return raised(record)
 
     store = store_of(s3)
     store.change_environment(lambda r: take(r, owner(), NOON, expiry=60, version=None))
