@@ -197,9 +197,11 @@ def test_a_slot_that_was_left_running_is_retired_once_every_address_answers(
     servers.answer(as_release(OLD))
     servers.answer(as_release(NEW), "127.0.0.3")
     run = run_on(aws, servers)
+    run.lease.drop()
     with pytest.raises(Permanent, match=r"green slot was left running: .* at 127\.0\.0\.3.* then run `retire`"):
         retire_old_colour(run, at_once=False)
     assert aws.ecs.desired["shop-test-green"] == 1
+    run.lease.drop()
     servers.answer(as_release(OLD), "127.0.0.3")
     assert "1 task stopped" in retire_old_colour(run, at_once=False)
     assert aws.ecs.desired["shop-test-green"] == 0

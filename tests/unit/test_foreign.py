@@ -9,11 +9,10 @@ import pytest
 
 from core.admission import Admission, WantedRelease, admit
 from core.colour import Colour, Weights
-from core.ending import Ending
 from core.errors import PointsmanError, Refused
 from core.foreign import Definition, Seen, foreign_hand, runs
 from core.listener import ListenerView
-from core.record import Frozen, NamedRelease, RollbackIntent, State
+from core.record import Frozen, NamedRelease, RollbackIntent
 from core.rollback import choose_target
 from core.version import Version
 from flows.status import describe_environment
@@ -27,7 +26,6 @@ from tasks.candidate import vacate_slot
 from tasks.retirement import empty_old_slot
 from tasks.traffic import return_traffic, shift_traffic
 from tasks.unfreezing import choose_colour
-from tests.unit.adapters import abort
 from tests.unit.facts import (
     COMMIT,
     NOON,
@@ -339,9 +337,7 @@ def test_a_foreign_definition_under_a_rollback_s_traffic_freezes_and_is_settled(
     run = reconciler(dead_rollback)
     with pytest.raises(Refused, match=r"test is frozen: the rollback to v0\.9\.0 .* green runs .* other:7"):
         take_over(run)
-    settled = abort(run, Ending(State.FAILED, "said", "said"))
-    assert settled.complete, "the hold is given back, and a human answers"
-    run.lease.stop_heartbeat()
+    assert store_of(dead_rollback.s3).environment().lease is None, "it is given back, and a human answers"
     assert dead_rollback.elbv2.weights == GREEN
     assert dead_rollback.ecs.desired["shop-test-green"] == 1
     assert dead_rollback.ecs.count("update_service") == 0
@@ -376,6 +372,7 @@ def test_a_human_completes_or_gives_up_a_rollback_onto_a_foreign_definition(
     run = reconciler(dead_rollback)
     with pytest.raises(Refused, match="frozen"):
         take_over(run)
+    run.lease.take(None, lambda _: None)
     choose_colour.fn(run, keep, restore)
     run.lease.stop_heartbeat()
     record = store_of(dead_rollback.s3).environment()
