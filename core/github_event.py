@@ -89,7 +89,15 @@ def _decide_push(payload: dict[str, object], repository: str, prereleases: bool)
     if version.is_prerelease and not prereleases:
         return Ignore(f"{_quoted(tag)} is a pre-release, and this environment takes none (prereleases = true).")
     # `after` of an annotated tag is the tag object, so head_commit gives the commit for both kinds of tag.
+    # Where the tag names no commit (but a tree or a file), and from older servers for every tag, it is null.
+    # https://github.blog/changelog/2021-10-01-the-push-webhook-payload-provides-a-consistent-head_commit-on-tag-creation/
     head = payload.get("head_commit")
+    if head is None and "head_commit" in payload:
+        return Reject(
+            422,
+            f"The push of {_quoted(tag)} names no commit (head_commit is null), so nothing is released from it: tag a "
+            "commit, or start the run by hand as docs/webhook.md says.",
+        )
     commit = head.get("id") if isinstance(head, dict) else None
     if not isinstance(commit, str) or not _COMMIT.fullmatch(commit):
         return _missing("head_commit.id")

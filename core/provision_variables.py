@@ -21,6 +21,7 @@ SET_BY_US: Mapping[str, Mapping[str, str]] = {
         "test_listener_ports": "[ports] test_blue and test_green",
         "listener_weights": "the release record",
         "secret_names": "[service.secrets]",
+        "pipeline_role_name": "the root account",
     },
 }
 """For each root, the variables that are set from elsewhere, and from where."""

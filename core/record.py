@@ -169,6 +169,7 @@ class Attempt(_Record):
     rollback_floor: str | None = None
     steps: tuple[StepRecord, ...] = ()
     verdicts: tuple[str, ...] = ()
+    tasks: int | None = Field(default=None, description="How many tasks were started, tested and approved.")
     approver: str | None = None
     failure: Failure | None = None
 
@@ -208,6 +209,10 @@ class Attempt(_Record):
     def raising_floor(self, floor: Version) -> Attempt:
         """Return the attempt with the rollback floor that its migrations set."""
         return self._with(rollback_floor=floor.tag)
+
+    def started(self, tasks: int) -> Attempt:
+        """Return the attempt with the number of tasks that were started, which is what is tested and approved."""
+        return self._with(tasks=tasks)
 
     def judged(self, verdicts: tuple[str, ...]) -> Attempt:
         """Return the attempt with the verdicts of its smoke test."""

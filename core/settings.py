@@ -70,6 +70,9 @@ class Docker(_Section):
     host: str | None = Field(default=None, description="Such as unix:///var/run/docker.sock; the default if unset.")
     keep_images: int = Field(default=5, ge=1, le=1_000, description="Images of this environment that a release leaves.")
     build_cache: str = Field(default="10GB", pattern=_SIZE, description="Build cache that a release leaves.")
+    build_network: Literal["default", "none"] = Field(
+        default="default", description="What RUN steps of a build reach: what the engine's containers do, or nothing."
+    )
 
     @property
     def build_cache_bytes(self) -> int:
@@ -117,6 +120,7 @@ class Image(_Section):
     target: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][\w.-]*$", description="The stage to build.")
     build_args: dict[str, str] = {}
     attestations: bool = Field(default=False, description="Let BuildKit attest how it built, which makes an index.")
+    require_digests: bool = Field(default=False, description="Refuse to build upon an image that is named by a tag.")
 
     @field_validator("dockerfile", "context")
     @classmethod

@@ -72,6 +72,10 @@ def install() -> None:
         if service == "ecs" and iam_action.removeprefix("ecs:") in _IN_CLUSTER:
             cluster = _cluster_arn(_parsed(body), responses.get_region(), responses.get_account_id())
             keys = {**keys, "ecs:cluster": cluster}
+        if service == "ecs" and iam_action in ("ecs:CreateService", "ecs:UpdateService"):
+            keys = {**keys, **_network(_parsed(body))}
+        if iam_action == "elasticloadbalancing:ModifyListener":
+            keys = {**keys, **_listener(params)}
         return keys
 
     replace(iam_actions, "extract_resource_arn", extract_resource_arn)
@@ -99,6 +103,22 @@ def _ecs_resource(action: str, body: Body, region: str, account: str) -> str | N
         task = body.get("task") or next(iter(body.get("tasks") or []), "*")
         return task if task.startswith("arn:") else f"{prefix}:task/{cluster}/{task}"
     return None
+
+
+def _network(body: Body) -> dict[str, Any]:
+    """The keys of a service's network, where the call names one; RunTask has none of them."""
+    network = (body.get("networkConfiguration") or {}).get("awsvpcConfiguration") or {}
+    keys: dict[str, Any] = {"ecs:subnet": network["subnets"]} if network.get("subnets") else {}
+    if "assignPublicIp" in network:
+        keys["ecs:auto-assign-public-ip"] = str(network["assignPublicIp"] == "ENABLED").lower()
+    return keys
+
+
+def _listener(params: dict[str, Any]) -> dict[str, Any]:
+    """The keys of what a call changes on a listener."""
+    names = {"Protocol": "elasticloadbalancing:ListenerProtocol", "SslPolicy": "elasticloadbalancing:SecurityPolicy"}
+    given = {key: params[name] for name, key in names.items() if params.get(name)}
+    return {key: value[0] if isinstance(value, list) else value for key, value in given.items()}
 
 
 def _task_definition_arn(reference: str, prefix: str) -> str:

@@ -40,7 +40,7 @@ def provision_environment(operation: Operation) -> str:
     take_at_once(operation)
     with account_held(operation) as account:
         shared = apply_account(account)
-    outputs = apply_environment(operation)
+    outputs = apply_environment(operation, shared)
     record_infrastructure(operation, shared | outputs)
     operation.lease.drop()
     return f"{operation.environment} is provisioned; its load balancer is {outputs['alb_dns_name']}."

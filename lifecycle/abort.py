@@ -66,8 +66,12 @@ def abort_attempt(operation: Operation, ending: Ending, lease: LeaseRecord) -> A
         operation.journal.tell_ended()
     run_logger().info("Traffic: %s", traffic)
     message = traffic + (f" Could not do: {'; '.join(parts.remains)}." if parts.remains else "")
-    # A freeze is a settled state: a human's answer ends it. Anything else is tried again by `reconcile`.
-    return Aborted(message, complete=stopped and recorded and (home or operation.record.frozen is not None))
+    if operation.record.frozen is None and not home:
+        return Aborted(message, complete=False)
+    # A freeze is a settled state: a human's answer ends it. Anything else is tried again by `reconcile`, as is a
+    # rollback that somebody failed to complete.
+    left_open = attempt is None and operation.record.rollback is not None and operation.record.frozen is None
+    return Aborted(message, complete=stopped and recorded and not left_open)
 
 
 def _stop_what_runs(
@@ -115,9 +119,10 @@ class _Parts:
 
 
 def _rollback_moved(operation: Operation) -> bool:
-    """Whether this is a rollback whose target has all the weight already."""
+    """Whether the target of an open rollback has all the weight already, whoever was about to complete it."""
     intent, record = operation.record.rollback, operation.record
-    if intent is None or record.infrastructure is None or not operation.journal.is_rollback:
+    a_release_s = operation.journal.entry is not None and not operation.journal.is_rollback
+    if intent is None or record.infrastructure is None or a_release_s:
         return False
     target = Weights.all_on(intent.leaving.colour.other)
     try:

@@ -8,7 +8,7 @@ from core.colour import Colour
 from core.errors import Permanent
 from core.record import Live, RollbackIntent
 from core.warm import SlotFacts, Warmth, judge_slot
-from operation.foreign_hands import refuse_foreign_hands
+from operation.foreign_hands import refuse_foreign_hands, refuse_foreign_target
 from operation.operation import Operation
 from systems.log import run_logger
 from tasks.candidate import fill_slot, set_health_check, start_candidate, vacate_slot
@@ -32,6 +32,7 @@ def finish_rollback(operation: Operation, intent: RollbackIntent, *, insists: bo
         slot = target.slot
         operation.journal.change(lambda a: a.started_as(slot))
     refuse_foreign_hands(operation)
+    refuse_foreign_target(operation, target, colour)
     warmth = warmth_of(operation, target, colour)
     if warmth is not Warmth.COLD:
         operation.journal.keep_slot()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from core.ending import ending_of_the_dead
-from core.errors import Transient, UnknownOutcome
+from core.ending import Ending, ending_of_the_dead
+from core.errors import PointsmanError, Transient, UnknownOutcome
 from core.lease import LeaseVerdict
-from core.record import EnvironmentRecord, LeaseRecord
+from core.record import EnvironmentRecord, LeaseRecord, State
 from lifecycle.abort import abort_attempt
 from lifecycle.finish_rollback import finish_rollback
 from operation.operation import Operation
@@ -78,4 +78,11 @@ def _complete(theirs: Operation, dead: LeaseRecord) -> str:
         raise UnknownOutcome("The rollback's intent is gone from the record", do="It is looked at again.")
     colour = intent.leaving.colour.other
     theirs.state_locks.release_dead(dead.owner, colour.value, since=dead.acquired_at)
-    return finish_rollback(theirs, intent, insists=True)
+    try:
+        return finish_rollback(theirs, intent, insists=True)
+    except PointsmanError as error:
+        # Its journal knows that this is a rollback and what of it was begun; that of whoever takes over does not.
+        ending = Ending(State.FAILED, error.step or theirs.lease.step, str(error))
+        if abort_attempt(theirs, ending, dead).complete:
+            theirs.lease.drop()
+        raise

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 
+from core.colour import Colour, Weights
 from core.errors import PointsmanError, Refused
-from core.foreign import Definition, Seen, foreign_hand, freeze
+from core.foreign import Definition, Seen, foreign_hand, freeze, runs
 from core.listener import ListenerView
-from core.record import EnvironmentRecord, Infrastructure, Live
+from core.record import EnvironmentRecord, Frozen, Infrastructure, Live
 from core.settings import EnvironmentSettings
 from core.slot import slot_of
 from operation.lease import now
@@ -17,7 +18,7 @@ from systems.aws import AwsClients
 from systems.ecs import read_names, read_service
 from systems.load_balancer import LoadBalancer
 
-__all__ = ["look", "look_at_definition", "refuse_foreign_hands"]
+__all__ = ["look", "look_at_definition", "refuse_foreign_hands", "refuse_foreign_target"]
 
 
 def look(
@@ -83,7 +84,47 @@ def refuse_foreign_hands(operation: Operation, *, tolerate_unwritten_record: boo
     frozen = operation.records.change_environment(lambda r: freeze(r, seen, now())).frozen
     if frozen is None:
         return seen.listener
-    raise Refused(
+    raise _refused(operation, frozen)
+
+
+def refuse_foreign_target(operation: Operation, target: Live, colour: Colour) -> None:
+    """Freeze the environment and raise `Refused` if a rollback's traffic lies on what is not its target.
+
+    The target is not live by the record until its rollback is complete, and a slot that carries traffic is never
+    emptied: without a human's answer nobody could go on from there.
+    """
+    there = target.model_copy(update={"colour": colour})
+    weights, definition = _look_below(operation, there)
+    if not _is_foreign(weights, definition, there):
+        return
+    time.sleep(operation.settings.timing.consistency)
+    weights, definition = _look_below(operation, there)
+    if not _is_foreign(weights, definition, there):
+        return
+    found = f"the task definition {definition}" if definition else "no service"
+    frozen = Frozen(
+        reason=f"the rollback to {target.release.version} gave {colour} its traffic, and {colour} runs {found}, which "
+        "Pointsman did not deploy",
+        observed=weights,
+        expected=operation.record.weights,
+        at=now(),
+        definition=definition.arn if definition else None,
+    )
+    record = operation.records.change_environment(lambda r: r if r.frozen else r.frozen_by(frozen))
+    raise _refused(operation, record.frozen or frozen)
+
+
+def _look_below(operation: Operation, there: Live) -> tuple[Weights, Definition | None]:
+    definition = look_at_definition(operation.aws, operation.settings, operation.infrastructure, there)
+    return operation.load_balancer.weights(), definition
+
+
+def _is_foreign(weights: Weights, definition: Definition | None, there: Live) -> bool:
+    return weights.of(there.colour) > 0 and (definition is None or not runs(there, definition))
+
+
+def _refused(operation: Operation, frozen: Frozen) -> Refused:
+    return Refused(
         f"{operation.environment} is frozen",
         why=frozen.reason,
         do=f"Decide with `python -m flows unfreeze {operation.environment} --keep blue|green`.",

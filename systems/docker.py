@@ -63,6 +63,7 @@ class Build:
     target: str | None
     build_args: Mapping[str, str]
     labels: Mapping[str, str]
+    network: str = "default"
 
     @property
     def arguments(self) -> list[str]:
@@ -71,6 +72,7 @@ class Build:
             "build",
             f"--platform={self.platform}",
             "--progress=plain",
+            f"--network={self.network}",
             *(f"--label={name}={value}" for name, value in self.labels.items()),
             *(f"--build-arg={name}={value}" for name, value in self.build_args.items()),
             *([f"--target={self.target}"] if self.target else []),

@@ -133,7 +133,7 @@ class RecordStore:
                     etag = self._put(key, body, current.etag)
                 except (ClientError, BotoCoreError) as error:
                     failure = error
-                    if not _worth_another_look(error):
+                    if not _worth_another_look(error, conditional=current.etag is not None):
                         raise classify(error, f"writing s3://{self._bucket}/{key}", writes=True) from error
                     time.sleep(min(1.0, 0.02 * 2**round_) * random.random())
                     try:
@@ -182,11 +182,12 @@ def _first_line(error: Exception) -> str:
     return str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)
 
 
-def _worth_another_look(error: Exception) -> bool:
+def _worth_another_look(error: Exception, *, conditional: bool) -> bool:
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        # 412: the object is another; 409: another conditional write is under way
-        return status in (409, 412, 429) or status >= 500
+        # 412: the object is another; 409: another conditional write is under way; 404 to If-Match: it was deleted
+        deleted = conditional and error.response.get("Error", {}).get("Code") == "NoSuchKey"
+        return deleted or status in (409, 412, 429) or status >= 500
     return True
 
 
@@ -204,13 +205,29 @@ class StateBucket:
         return {"Bucket": self.name, "ExpectedBucketOwner": self.account}
 
 
+# The record of an environment is written every few seconds while somebody works, and each write leaves a version.
+# Old versions are kept for so long, and the newest of each object for ever: a lost state is restored from them.
+_KEPT_DAYS, _KEPT_VERSIONS = 90, 20
+_EXPIRY = {
+    "Rules": [
+        {
+            "ID": f"pointsman-old-versions-of-{prefix.rstrip('/')}",
+            "Status": "Enabled",
+            "Filter": {"Prefix": prefix},
+            "NoncurrentVersionExpiration": {"NoncurrentDays": _KEPT_DAYS, "NewerNoncurrentVersions": _KEPT_VERSIONS},
+        }
+        for prefix in ("releases/", "terraform/")
+    ]
+}
+
 _CLOSED = {"BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": True, "RestrictPublicBuckets": True}
 
 
 def ensure_state_bucket(s3: Any, bucket: StateBucket) -> bool:
     """Make the state bucket, versioned, encrypted and closed to the public; return whether it was made.
 
-    One that exists is taken as it is. Raises `Refused` if it is not versioned or not closed.
+    Old versions of records and states expire there. One that exists is taken as it is.
+    Raises `Refused` if it is not versioned or not closed.
     """
     with aws_errors(f"looking at the state bucket {bucket.name}"):
         exists = bucket.name in {b["Name"] for b in s3.list_buckets()["Buckets"]}
@@ -227,6 +244,7 @@ def ensure_state_bucket(s3: Any, bucket: StateBucket) -> bool:
                 "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
             },
         )
+        s3.put_bucket_lifecycle_configuration(**bucket.named, LifecycleConfiguration=_EXPIRY)
         # Last: a versioned bucket is one that is finished.
         s3.put_bucket_versioning(**bucket.named, VersioningConfiguration={"Status": "Enabled"})
     return True

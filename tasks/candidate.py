@@ -71,6 +71,7 @@ def start_candidate(operation: Operation) -> Done[None]:
         start = Start(release.version, wanted, operation.settings.timing.start)
         healthy = _start(operation, slot.service, start)
         ended = done(f"{counted(healthy, 'healthy target')} in {slot.colour}")
+    operation.journal.change(lambda a: a.started(wanted))
     operation.journal.advance(State.RUNNING)
     return ended
 

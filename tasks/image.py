@@ -14,13 +14,14 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from core.dockerfile import base_images, unpinned
 from core.errors import Permanent, PointsmanError, Refused, UnknownOutcome
 from core.image import PLATFORM, ImageInputs, PushedImage, RegistryImage, is_ours, removable
 from core.words import counted
 from operation.lease import now
 from operation.operation import Operation
 from operation.step import Done, done, skipped, step
-from systems import docker, ecr
+from systems import docker, ecr, metadata
 from systems.docker import Build, PushEnd
 from systems.log import run_logger
 from systems.processes import ATTEMPT_VARIABLE
@@ -46,6 +47,7 @@ class WantedImage:
     tag: str
     dockerfile: Path
     context: Path
+    bases: tuple[str, ...]
 
     @property
     def reference(self) -> str:
@@ -80,6 +82,7 @@ def build_image(operation: Operation, checkout: Checkout) -> Done[BuiltImage]:
     if found:
         reason = f"{wanted.tag} was built from commit {checkout.commit[:12]} with the same inputs already"
         return skipped(reason, BuiltImage(wanted, digest=found))
+    _refuse_reachable_credentials(operation, wanted)
     return done(f"built {wanted.reference}", BuiltImage(wanted, built=_build(operation, checkout, wanted)))
 
 
@@ -143,6 +146,7 @@ def _wanted(operation: Operation, checkout: Checkout) -> WantedImage:
             why=f"{checkout.version} has no such file",
             do="Fix image.dockerfile, or add the file and push a new tag.",
         )
+    _look_at_bases(operation, dockerfile.decode(errors="replace"))
     inputs = ImageInputs(
         version=checkout.version.tag,
         commit=checkout.commit,
@@ -159,7 +163,60 @@ def _wanted(operation: Operation, checkout: Checkout) -> WantedImage:
         tag=inputs.tag(operation.environment),
         dockerfile=_outside_of_the_context(operation, checkout, dockerfile),
         context=context,
+        bases=base_images(dockerfile.decode(errors="replace"), image.build_args),
     )
+
+
+def _look_at_bases(operation: Operation, dockerfile: str) -> None:
+    """Say which images the build stands upon may be others tomorrow; raise `Refused` where digests are required."""
+    image = operation.settings.image
+    loose = ", ".join(unpinned(dockerfile, image.build_args))
+    if not loose:
+        return
+    if image.require_digests:
+        raise Refused(
+            f"{image.dockerfile} builds upon {loose}",
+            why="a tag may mean another image tomorrow, and image.require_digests asks for a digest",
+            do="Name it as name:tag@sha256:…, in the Dockerfile or in image.build_args.",
+        )
+    run_logger().warning("%s builds upon %s, which no digest pins", image.dockerfile, loose)
+
+
+def _refuse_reachable_credentials(operation: Operation, wanted: WantedImage) -> None:
+    """Raise `Refused` where a `RUN` step, which is anybody's code, would get at the machine's credentials.
+
+    A machine that has no such service pays a fraction of a second. An emulated AWS gives its own to nobody.
+    """
+    settings = operation.settings
+    if settings.aws.endpoint_url is not None or settings.docker.build_network == "none" or not wanted.bases:
+        return
+    host = operation.block.docker_host.base_url
+    if not _is_elsewhere(host) and not metadata.answers_here():
+        return
+    reached = metadata.reached_by_builds(
+        wanted.bases[0],
+        network=settings.docker.build_network,
+        environment=docker.child_environment(host, attestations=False) | {ATTEMPT_VARIABLE: operation.owner.attempt},
+        folder=operation.workspace.folder("probe"),
+        timeout=settings.timing.build,
+    )
+    if reached is None:
+        run_logger().warning(
+            "Whether builds reach the machine's credentials could not be looked at: %s has no shell, or no curl, "
+            "node, python3 or nc",
+            wanted.bases[0],
+        )
+    elif reached:
+        raise Refused(
+            "Builds on this engine reach the machine's credentials",
+            why=f"a RUN step got an answer of {' and of '.join(reached)}",
+            do='Close the way as docs/production.md says, set docker.build_network = "none", or build on a machine '
+            "without a role (docker.host).",
+        )
+
+
+def _is_elsewhere(host: str | None) -> bool:
+    return host is not None and not host.startswith("unix:")
 
 
 def _outside_of_the_context(operation: Operation, checkout: Checkout, dockerfile: bytes) -> Path:
@@ -246,6 +303,7 @@ def _build(operation: Operation, checkout: Checkout, wanted: WantedImage) -> str
             _REVISION: checkout.commit,
             _SOURCE: source_label(settings.source.url, settings.source.github_repository),
         },
+        network=settings.docker.build_network,
     )
     environment = docker.child_environment(
         operation.block.docker_host.base_url, attestations=settings.image.attestations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
@@ -120,9 +120,9 @@ def apply_account(account: Operation) -> Done[dict[str, Any]]:
 
 
 @step("environment", "bring the root environment up to date")
-def apply_environment(operation: Operation) -> Done[dict[str, Any]]:
-    """Plan and apply the root `environment`; return its outputs."""
-    return _apply(operation, "environment", environment_variables(operation.settings, operation.record))
+def apply_environment(operation: Operation, account: Mapping[str, Any]) -> Done[dict[str, Any]]:
+    """Plan and apply the root `environment`; return its outputs. `account` is what that root put out."""
+    return _apply(operation, "environment", environment_variables(operation.settings, operation.record, account))
 
 
 def _apply(operation: Operation, name: str, variables: dict[str, Any]) -> Done[dict[str, Any]]:
@@ -161,8 +161,11 @@ def account_variables(settings: EnvironmentSettings) -> dict[str, Any]:
     return {**_common(settings), "state_bucket": settings.state_bucket, **settings.provision.account}
 
 
-def environment_variables(settings: EnvironmentSettings, record: EnvironmentRecord) -> dict[str, Any]:
-    """Return the variables of the root `environment`."""
+def environment_variables(
+    settings: EnvironmentSettings, record: EnvironmentRecord, account: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the variables of the root `environment`; `account` is what that root put out."""
+    role = account.get("pipeline_role_arns", {}).get(settings.stage)
     return {
         **_common(settings),
         "stage": settings.stage,
@@ -170,6 +173,7 @@ def environment_variables(settings: EnvironmentSettings, record: EnvironmentReco
         "production_listener_port": settings.ports.production,
         "test_listener_ports": {c.value: settings.ports.test(c) for c in Colour},
         "listener_weights": initial_weights(record).model_dump(),
+        "pipeline_role_name": role and role.rpartition("/")[2],
         "secret_names": sorted({reference.secret for reference in settings.service.secrets.values()}),
         **settings.provision.environment,
     }

@@ -11,6 +11,7 @@ from operation.lease import now
 from operation.operation import Operation
 from operation.step import Done, done, step
 from operation.weights import move_weights
+from systems.log import run_logger
 from tasks.candidate import refuse_another_definition
 
 __all__ = ["finish_release", "finish_rollback", "return_traffic", "shift_traffic"]
@@ -23,7 +24,7 @@ def shift_traffic(operation: Operation) -> Done[None]:
     """Give the candidate, whose targets are healthy, its traffic as the strategy says, and read the weights back."""
     slot, release = operation.candidate, operation.release
     health = operation.load_balancer.health(slot.service)
-    wanted = operation.settings.service.desired_count
+    wanted = _started(operation)
     if health.healthy < wanted:
         raise Permanent(
             f"{release.version} has too few healthy targets to take traffic",
@@ -42,6 +43,21 @@ def shift_traffic(operation: Operation) -> Done[None]:
         carried, to = to, STRATEGY.next_weights(slot.colour, to)
     operation.journal.advance(State.BAKING)
     return done(f"the production listener carries {carried}")
+
+
+def _started(operation: Operation) -> int:
+    """Return how many tasks were started and tested: another count in the file since then was not approved."""
+    configured = operation.settings.service.desired_count
+    started = operation.journal.attempt.tasks
+    if started is None or started == configured:
+        return configured
+    run_logger().warning(
+        "%s was started with %d tasks and desired_count is %d now: release the tag again to scale it",
+        operation.release.version,
+        started,
+        configured,
+    )
+    return started
 
 
 @step("record", "record {operation.release} as live")

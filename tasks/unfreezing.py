@@ -6,7 +6,7 @@ from core.colour import Colour, Weights
 from core.errors import Refused
 from core.foreign import Definition, runs
 from core.listener import ListenerView
-from core.record import Live
+from core.record import EnvironmentRecord, Live
 from operation.lease import now
 from operation.operation import Operation
 from operation.step import Done, done, step
@@ -62,16 +62,26 @@ def _more(seen: ListenerView, without: ListenerView) -> str:
 
 
 def _restore(operation: Operation, keep: Colour) -> None:
-    live = operation.record.live
-    if live is None or live.colour is not keep:
+    live = _carrier(operation.record, keep)
+    if live is None:
         raise Refused(
             f"{keep} is not live by the record",
-            why="only the live service has a recorded task definition to go back to",
+            why="only the live service, and that of a rollback's target, have a recorded task definition to go back to",
             do="Name the live colour, or leave out `--restore`.",
         )
     found = operation.ecs.read(operation.slot(keep).service)
     if found is None or not operation.ecs.runs(found, live):
         restore_definition(operation, live)
+
+
+def _carrier(record: EnvironmentRecord, colour: Colour) -> Live | None:
+    """Return the release that a colour carries by the record: the live one, or the target of an open rollback."""
+    if record.live is not None and record.live.colour is colour:
+        return record.live
+    intent = record.rollback
+    if intent is None or intent.leaving.colour is colour:
+        return None
+    return intent.target_as_started.moved_to(colour, now(), None)
 
 
 def _empty_unproven(operation: Operation, colour: Colour) -> None:
@@ -93,6 +103,9 @@ def _release_in(operation: Operation, colour: Colour) -> Live | None:
         return live if live is not None and live.colour is colour else None
     if live is not None and live.colour is colour:
         return live if operation.ecs.runs(service, live) else live.adopting(service.task_definition)
+    target = _carrier(operation.record, colour)
+    if target is not None and operation.ecs.runs(service, target):
+        return target
     found = _recorded_in(operation, service, colour)
     if found is None and live is not None:
         raise Refused(

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 from uuid import UUID
 
@@ -22,7 +23,7 @@ from prefect.settings import get_current_settings
 from pydantic import BaseModel, ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from blocks.environment import LEAST_SECRET, ReleaseEnvironment, load_environment
+from blocks.environment import LEAST_SECRET, ReleaseEnvironment, load_environment, read_settings
 from core.errors import Permanent, PointsmanError, Refused, Transient
 from core.github_event import Ignore, Pong, Reject, Release, decide
 from webhook.delivery import Intake
@@ -31,6 +32,7 @@ from webhook.settings import ReceiverSettings
 
 log = logging.getLogger("pointsman.webhook")
 
+_GUESSED = f"it is shorter than {LEAST_SECRET} characters, so it could be guessed"
 _DELIVERY_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
@@ -63,18 +65,25 @@ class Health(BaseModel):
 
 @asynccontextmanager
 async def open_receiver() -> AsyncIterator[Receiver]:
-    """The receiver as the process environment and the blocks describe it; Refused with one sentence."""
+    """The receiver as the process environment, the environment's file and its secrets describe it.
+
+    Raises `Refused` with one sentence. Prefect is asked nothing where the secrets come from a file.
+    """
     settings = _read_settings()
     if not get_current_settings().api.url:
         raise Refused("PREFECT_API_URL is not set", do="Set it to the address of Prefect's API, which ends in /api.")
-    environment = await asyncio.to_thread(_load, settings.environment)
-    secrets = accepted_secrets(environment)
-    source = environment.settings.source.github_repository
-    async with open_prefect_runs(settings.environment, source, deadline_seconds=settings.answer_seconds) as runs:
+    stage = settings.environment
+    declared = read_settings(stage)
+    if settings.secrets_file is not None:
+        secrets = read_secrets(settings.secrets_file)
+    else:
+        secrets = accepted_secrets(await asyncio.to_thread(_load, stage))
+    source = declared.source.github_repository
+    async with open_prefect_runs(stage, source, deadline_seconds=settings.answer_seconds) as runs:
         yield Receiver(
-            environment=settings.environment,
+            environment=stage,
             repository=source,
-            prereleases=environment.settings.prereleases,
+            prereleases=declared.prereleases,
             secrets=secrets,
             runs=runs,
             intake=Intake(settings.max_body_bytes, settings.body_seconds, settings.max_bodies),
@@ -89,13 +98,32 @@ def accepted_secrets(environment: ReleaseEnvironment) -> tuple[bytes, ...]:
     blocks = (environment.webhook_secret, environment.previous_webhook_secret)
     # Not `get()`, which reads a secret of digits as a number.
     secrets = [block.value.get_secret_value() for block in blocks if block is not None]
-    if not all(isinstance(secret, str) and len(secret) >= LEAST_SECRET for secret in secrets):
+    if not all(_is_long(secret) for secret in secrets):
         raise Refused(
             f"A webhook secret of {environment.stage} is not usable",
-            why=f"it is shorter than {LEAST_SECRET} characters, so it could be guessed",
+            why=_GUESSED,
             do=f"Make one with `openssl rand -hex 32`, set it with `python -m blocks register {environment.stage}`.",
         )
     return tuple(str(secret).encode() for secret in secrets)
+
+
+def read_secrets(file: Path) -> tuple[bytes, ...]:
+    """Return the secrets that a delivery may be signed with out of a file, one a line.
+
+    Raises `Refused` for a file that cannot be read, holds none, or one that could be guessed.
+    """
+    do = "Write one from `openssl rand -hex 32` into it, for the receiver's user alone to read."
+    try:
+        secrets = [line.strip() for line in file.read_text().splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refused(f"The file of webhook secrets {file} cannot be read", why=str(error), do=do) from error
+    if not secrets or not all(_is_long(secret) for secret in secrets):
+        raise Refused(f"A webhook secret in {file} is not usable", why=_GUESSED if secrets else "there is none", do=do)
+    return tuple(secret.encode() for secret in secrets)
+
+
+def _is_long(secret: object) -> bool:
+    return isinstance(secret, str) and len(secret) >= LEAST_SECRET
 
 
 def create_app(opener: Callable[[], AbstractAsyncContextManager[Receiver]] = open_receiver) -> FastAPI:

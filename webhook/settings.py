@@ -1,4 +1,6 @@
-"""What a receiver process is told by its surroundings; all else stands in the environment's blocks."""
+"""What a receiver process is told by its surroundings; all else stands in the environment's file and block."""
+
+from pathlib import Path
 
 from pydantic import BaseModel, Field
 
@@ -13,6 +15,11 @@ class ReceiverSettings(BaseModel):
         alias="POINTSMAN_ENVIRONMENT",
         min_length=1,
         description="The one environment that this receiver releases to.",
+    )
+    secrets_file: Path | None = Field(
+        default=None,
+        alias="POINTSMAN_WEBHOOK_SECRETS_FILE",
+        description="A file with the secrets that GitHub may sign with, one a line; the environment's block if unset.",
     )
     max_body_bytes: int = Field(
         default=256 * 1024,

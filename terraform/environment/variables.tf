@@ -178,6 +178,17 @@ variable "listener_weights" {
   }
 }
 
+variable "pipeline_role_name" {
+  description = "Role of this stage's releases, which account makes: it is bound to this environment's subnets and weighted listeners. Null binds nothing."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.pipeline_role_name == null || can(regex("^[A-Za-z0-9+=,.@_-]{1,64}$", var.pipeline_role_name))
+    error_message = "pipeline_role_name must be the name of a role, not its ARN, or null."
+  }
+}
+
 variable "certificate_arn" {
   description = "ACM certificate of the HTTPS listener; null serves HTTP only. Going to HTTPS takes two applies: first this alone, then http_redirect."
   type        = string

@@ -338,6 +338,10 @@ def test_one_of_many_conditional_writes_wins_and_versions_stay(aws: Emulator) ->
     assert [v["IsLatest"] for v in versions] == [True, False]
     old = s3.get_object(Bucket="records", Key="environment.json", VersionId=versions[1]["VersionId"])
     assert old["ETag"] == tag
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html#conditional-error-response
+    s3.delete_object(Bucket="records", Key="environment.json")
+    assert put(0, IfMatch=tag) == "404"
+    assert put(0, IfNoneMatch="*") == "won"
 
 
 # Faults

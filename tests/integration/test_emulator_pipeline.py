@@ -57,9 +57,11 @@ def provisioned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provisione
             operator_principal_arns=[f"arn:aws:iam::{ACCOUNT}:root"],
             pipeline_principal_arns=[user],
         )
+        role = account["pipeline_role_arns"]["sandbox"]
         outputs = Applied(administrator, "environment", directory).apply(
             **common(ACCOUNT),
             stage="sandbox",
+            pipeline_role_name=role.rpartition("/")[2],
             production_listener_port=free_port(),
             test_listener_ports={"blue": free_port(), "green": free_port()},
             test_listener_cidrs=["127.0.0.0/8"],
@@ -67,7 +69,6 @@ def provisioned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provisione
             deletion_protection=False,
         )
         sts = aws.client("sts", key["AccessKeyId"], key["SecretAccessKey"])
-        role = account["pipeline_role_arns"]["sandbox"]
         issued = sts.assume_role(RoleArn=role, RoleSessionName="release")["Credentials"]
         yield Provisioned(aws, outputs, issued, directory)
 
@@ -111,6 +112,16 @@ def test_the_pipelines_role_releases(provisioned: Provisioned) -> None:
 def test_the_pipelines_role_does_nothing_beside(provisioned: Provisioned) -> None:
     outputs = provisioned.outputs
     test_listener = outputs["test_listener_arns"]["blue"]
+
+    def in_network(subnets: list[str], public: str) -> object:
+        network = {"subnets": subnets, "assignPublicIp": public, "securityGroups": [outputs["task_security_group_id"]]}
+        return provisioned.client("ecs").update_service(
+            cluster=outputs["cluster_arn"],
+            service="connections-sandbox-blue",
+            networkConfiguration={"awsvpcConfiguration": network},
+        )
+
+    in_network(outputs["private_subnet_ids"], "DISABLED")
     refused = {
         "another stage's records": lambda: provisioned.client("s3").put_object(
             Bucket=BUCKET, Key="releases/production/environment.json", Body=b"{}"
@@ -122,6 +133,15 @@ def test_the_pipelines_role_does_nothing_beside(provisioned: Provisioned) -> Non
         "a network": lambda: provisioned.client("ec2").create_vpc(CidrBlock="10.1.0.0/16"),
         "a load balancer": lambda: provisioned.client("elbv2").delete_load_balancer(LoadBalancerArn=outputs["alb_arn"]),
         "a listener": lambda: provisioned.client("elbv2").delete_listener(ListenerArn=test_listener),
+        "a test listener": lambda: provisioned.client("elbv2").modify_listener(
+            ListenerArn=test_listener, DefaultActions=forward(outputs["target_group_arns"], 0, 100)
+        ),
+        "another protocol": lambda: provisioned.client("elbv2").modify_listener(
+            ListenerArn=outputs["production_listener_arn"], Protocol="HTTPS", Port=443
+        ),
+        "another subnet": lambda: in_network(["subnet-0000000000000000f"], "DISABLED"),
+        "a subnet more": lambda: in_network([*outputs["private_subnet_ids"], "subnet-0000000000000000f"], "DISABLED"),
+        "a public address": lambda: in_network(outputs["private_subnet_ids"], "ENABLED"),
     }
     for what, call in refused.items():
         with pytest.raises(ClientError) as caught:

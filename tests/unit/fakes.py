@@ -98,8 +98,9 @@ class FakeS3(_Fake):
     open_points: set[str] = field(default_factory=set)
     owner: str = OWNER
     written: int = 0
+    lifecycle: list[Answer] = field(default_factory=list)
 
-    def get_object(self, *, Bucket: str, Key: str, ExpectedBucketOwner: str = OWNER) -> Answer:  # noqa: N803 - boto3's names
+    def get_object(self, *, Bucket: str, Key: str, ExpectedBucketOwner: str | None = None) -> Answer:  # noqa: N803 - boto3's names
         def read() -> Answer:
             self._check_owner("GetObject", ExpectedBucketOwner)
             if Key not in self.objects:
@@ -115,7 +116,7 @@ class FakeS3(_Fake):
         Bucket: str,  # noqa: N803
         Key: str,  # noqa: N803
         Body: bytes,  # noqa: N803
-        ExpectedBucketOwner: str = OWNER,  # noqa: N803
+        ExpectedBucketOwner: str | None = None,  # noqa: N803
         **condition: Any,
     ) -> Answer:
         def write() -> Answer:
@@ -123,7 +124,9 @@ class FakeS3(_Fake):
             current = self.objects.get(Key)
             if condition.get("IfNoneMatch") == "*" and current is not None:
                 raise refusal("PreconditionFailed", 412, "PutObject")
-            if "IfMatch" in condition and (current is None or current[1] != condition["IfMatch"]):
+            if "IfMatch" in condition and current is None:
+                raise refusal("NoSuchKey", 404, "PutObject")
+            if "IfMatch" in condition and current is not None and current[1] != condition["IfMatch"]:
                 raise refusal("PreconditionFailed", 412, "PutObject")
             self.written += 1
             self.objects[Key] = (Body, f'"{self.written}"')
@@ -133,10 +136,19 @@ class FakeS3(_Fake):
 
     def delete_object(self, *, Bucket: str, Key: str, ExpectedBucketOwner: str | None = None) -> Answer:  # noqa: N803
         def delete() -> Answer:
+            self._check_owner("DeleteObject", ExpectedBucketOwner)
             self.objects.pop(Key, None)
             return {}
 
         return self._do("delete_object", {"Key": Key}, delete)
+
+    def list_object_versions(self, *, Bucket: str, Prefix: str, ExpectedBucketOwner: str | None = None) -> Answer:  # noqa: N803
+        def read() -> Answer:
+            self._check_owner("ListObjectVersions", ExpectedBucketOwner)
+            found = sorted(key for key in self.objects if key.startswith(Prefix))
+            return {"Versions": [{"Key": k, "VersionId": self.objects[k][1], "IsLatest": True} for k in found]}
+
+        return self._do("list_object_versions", {"Prefix": Prefix}, read)
 
     def list_buckets(self) -> Answer:
         return self._do("list_buckets", {}, lambda: {"Buckets": [{"Name": name} for name in self.buckets]})
@@ -169,8 +181,8 @@ class FakeS3(_Fake):
         self._check_owner("ListObjectsV2", ExpectedBucketOwner)
         return self._do("list_objects_v2", {}, lambda: {"KeyCount": min(MaxKeys, len(self.objects))})
 
-    def _check_owner(self, call: str, owner: str) -> None:
-        if owner != self.owner:
+    def _check_owner(self, call: str, owner: str | None) -> None:
+        if owner is not None and owner != self.owner:
             raise refusal("AccessDenied", 403, call)
 
     def _secure(self, call: str, bucket: str, kind: str) -> Answer:
@@ -185,6 +197,10 @@ class FakeS3(_Fake):
 
     def put_bucket_encryption(self, *, Bucket: str, **_: Any) -> Answer:  # noqa: N803
         return self._secure("put_bucket_encryption", Bucket, "encrypted")
+
+    def put_bucket_lifecycle_configuration(self, *, Bucket: str, LifecycleConfiguration: Answer, **_: Any) -> Answer:  # noqa: N803
+        self.lifecycle = LifecycleConfiguration["Rules"]
+        return self._secure("put_bucket_lifecycle_configuration", Bucket, "expiring")
 
     def put_public_access_block(self, *, Bucket: str, **_: Any) -> Answer:  # noqa: N803
         return self._secure("put_public_access_block", Bucket, "closed")

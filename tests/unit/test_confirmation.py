@@ -14,6 +14,7 @@ from core.ending import Ending
 from core.errors import Permanent
 from core.record import RollbackIntent, State
 from core.smoke import Streak
+from flows.retire import retire_old_colour
 from lifecycle import finish_rollback as finishing
 from lifecycle.acquire import take_at_once
 from lifecycle.finish_rollback import finish_rollback
@@ -184,6 +185,26 @@ def test_a_candidate_is_stopped_once_no_address_sends_requests_to_it(
     assert aws.elbv2.weights == BLUE
     assert aws.ecs.desired["shop-test-green"] == left
     assert ("left running" in settled.traffic) is bool(left)
+
+
+def test_a_slot_that_was_left_running_is_retired_once_every_address_answers(
+    operation: Operation, aws: FakeAws, servers: Servers
+) -> None:
+    """What was live may long be older than the rollback window, so the next look of `retire` stops it."""
+    operation.lease.stop_heartbeat()
+    operation.records.change_environment(lambda r: r.model_copy(update={"lease": None}))
+    aws.ecs.desired["shop-test-green"] = 1
+    servers.answer(as_release(OLD))
+    servers.answer(as_release(NEW), "127.0.0.3")
+    run = run_on(aws, servers)
+    run.lease.drop()
+    with pytest.raises(Permanent, match=r"green slot was left running: .* at 127\.0\.0\.3.* then run `retire`"):
+        retire_old_colour(run, at_once=False)
+    assert aws.ecs.desired["shop-test-green"] == 1
+    run.lease.drop()
+    servers.answer(as_release(OLD), "127.0.0.3")
+    assert "1 task stopped" in retire_old_colour(run, at_once=False)
+    assert aws.ecs.desired["shop-test-green"] == 0
 
 
 # --- a rollback is never undone by a probe

@@ -12,12 +12,13 @@ from core.colour import Colour, Weights
 from core.errors import PointsmanError, Refused
 from core.foreign import Definition, Seen, foreign_hand, freeze, runs
 from core.listener import ListenerView
-from core.record import Frozen, NamedRelease
+from core.record import Frozen, NamedRelease, RollbackIntent
 from core.rollback import choose_target
 from core.version import Version
 from flows.status import describe_environment
 from lifecycle.cleaning import watch_hands
-from operation.foreign_hands import refuse_foreign_hands
+from lifecycle.takeover import take_over
+from operation.foreign_hands import refuse_foreign_hands, refuse_foreign_target
 from operation.operation import Operation
 from operation.weights import move_weights
 from systems.probes import Prober
@@ -25,8 +26,20 @@ from tasks.candidate import vacate_slot
 from tasks.retirement import empty_old_slot
 from tasks.traffic import return_traffic, shift_traffic
 from tasks.unfreezing import choose_colour
-from tests.unit.facts import COMMIT, FROZEN, NOON, definition_of, environment, live, release, slot_of
-from tests.unit.fakes import FakeAws, lost, refusal, store_of
+from tests.unit.facts import (
+    COMMIT,
+    FROZEN,
+    NOON,
+    definition_of,
+    environment,
+    lease_of,
+    live,
+    owner,
+    release,
+    settings_with,
+    slot_of,
+)
+from tests.unit.fakes import FakeAws, lost, operation_of, refusal, store_of
 
 BLUE, GREEN, SPLIT = Weights.all_on(Colour.BLUE), Weights.all_on(Colour.GREEN), Weights(blue=50, green=50)
 OURS, THEIRS = "arn:aws:ecs:eu-west-1:1:task-definition/shop:1", "arn:aws:ecs:eu-west-1:1:task-definition/other:7"
@@ -340,3 +353,80 @@ def test_status_shows_a_foreign_definition_on_either_slot(operation: Operation, 
     assert "v1.0.0" in rows["live"]
     assert "its service runs the foreign task definition other:7" in rows["live"]
     assert rows["warm"].startswith("nothing; the foreign task definition other:7 in green")
+
+
+# --- on the target of a rollback whose run died once traffic lay there
+
+TARGET = live("v0.9.0").model_copy(update={"slot": slot_of("shop-test-green:4", "shop-test-green")})
+
+
+@pytest.fixture
+def dead_rollback(operation: Operation, aws: FakeAws) -> FakeAws:
+    """Its run gave green, which runs v0.9.0 anew, all traffic and died; then somebody deployed to green by hand."""
+    operation.lease.stop_heartbeat()
+    leaving = operation.record.live
+    assert leaving is not None
+    intent = RollbackIntent(target=TARGET, leaving=leaving, flow_run_id="run-1", at=NOON)
+    gone = lease_of(owner(flow="rollback"), fencing_token=operation.record.fencing_token, version=None)
+    operation.records.change_environment(
+        lambda r: r.carrying(GREEN).model_copy(update={"rollback": intent, "healthy": (TARGET,), "lease": gone})
+    )
+    aws.elbv2.weights = GREEN
+    aws.ecs.desired["shop-test-green"] = 1
+    aws.ecs.definitions |= {"shop-test-green:4": definition_of(TARGET.release), THEIRS: {"containerDefinitions": [{}]}}
+    aws.ecs.uses["shop-test-green"] = THEIRS
+    return aws
+
+
+def reconciler(aws: FakeAws) -> Operation:
+    return operation_of(aws, settings_with(), owner("rec-1", flow="reconcile", pid=9))
+
+
+def test_a_foreign_definition_under_a_rollback_s_traffic_freezes_and_is_settled(dead_rollback: FakeAws) -> None:
+    run = reconciler(dead_rollback)
+    with pytest.raises(Refused, match=r"test is frozen: the rollback to v0\.9\.0 .* green runs .* other:7"):
+        take_over(run)
+    assert store_of(dead_rollback.s3).environment().lease is None, "it is given back, and a human answers"
+    assert dead_rollback.elbv2.weights == GREEN
+    assert dead_rollback.ecs.desired["shop-test-green"] == 1
+    assert dead_rollback.ecs.count("update_service") == 0
+
+
+def test_a_stale_read_of_a_rollback_s_target_freezes_nothing(dead_rollback: FakeAws) -> None:
+    stranger = dead_rollback.ecs.service("shop-test-green")
+    dead_rollback.ecs.uses["shop-test-green"] = "shop-test-green:4"
+    blue = dead_rollback.ecs.service("shop-test-blue")
+    run = reconciler(dead_rollback)
+    run.lease.take(None, lambda _: None, taking_over=True)
+    dead_rollback.ecs.stale = [[stranger]]
+    refuse_foreign_target(run, TARGET, Colour.GREEN)
+    run.lease.stop_heartbeat()
+    assert blue["taskDefinition"] != stranger["taskDefinition"]
+    assert store_of(dead_rollback.s3).environment().frozen is None
+
+
+@pytest.mark.parametrize(
+    ("keep", "restore", "version", "runs_in_green"),
+    [(Colour.GREEN, True, "v0.9.0", "shop-test-green:4"), (Colour.BLUE, False, "v1.0.0", THEIRS)],
+)
+def test_a_human_completes_or_gives_up_a_rollback_onto_a_foreign_definition(
+    dead_rollback: FakeAws,
+    keep: Colour,
+    restore: bool,
+    version: str,
+    runs_in_green: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tasks.unfreezing.see_winner", lambda *_: None)  # there is no load balancer to ask
+    run = reconciler(dead_rollback)
+    with pytest.raises(Refused, match="frozen"):
+        take_over(run)
+    run.lease.take(None, lambda _: None)
+    choose_colour.fn(run, keep, restore)
+    run.lease.stop_heartbeat()
+    record = store_of(dead_rollback.s3).environment()
+    assert record.live is not None
+    assert (record.live.release.version, record.live.colour) == (version, keep)
+    assert (record.frozen, record.rollback) == (None, None)
+    assert dead_rollback.elbv2.weights == Weights.all_on(keep)
+    assert dead_rollback.ecs.uses["shop-test-green"] == runs_in_green

@@ -29,6 +29,7 @@ def push(**changes: Any) -> dict[str, Any]:
         pytest.param(push(), "v1.2.3", COMMIT, id="annotated_tag_is_released_at_its_commit"),
         pytest.param(push(after=COMMIT), "v1.2.3", COMMIT, id="lightweight_tag"),
         pytest.param(push(ref="refs/tags/v1.2.3-rc.1"), "v1.2.3-rc.1", COMMIT, id="pre_release"),
+        pytest.param(push(ref="refs/tags/v1.2.3+5"), "v1.2.3+5", COMMIT, id="build_metadata"),
         pytest.param(
             push(repository={"full_name": "Cursive-Team/Connections"}),
             "v1.2.3",
@@ -78,7 +79,8 @@ def test_nothing_is_asked_of_us(event: str, payload: dict[str, Any], reason: str
         pytest.param("push", push(repository=None), 400, "repository.full_name", id="no_repository"),
         pytest.param("push", push(repository={"full_name": 7}), 400, "full_name", id="name_is_no_text"),
         pytest.param("push", push(ref=None), 400, "ref", id="no_ref"),
-        pytest.param("push", push(head_commit=None), 400, "head_commit.id", id="tag_of_no_commit"),
+        pytest.param("push", push(head_commit=None), 422, "'v1.2.3' names no commit", id="tag_of_no_commit"),
+        pytest.param("push", push(head_commit=[]), 400, "head_commit.id", id="commit_is_a_list"),
         pytest.param("push", push(head_commit={"id": "main"}), 400, "head_commit.id", id="commit_is_a_name"),
         pytest.param("push", push(head_commit={"id": 5}), 400, "head_commit.id", id="commit_is_a_number"),
         pytest.param("push", push(ref="refs/tags/v1.2"), 422, "v1.2", id="two_numbers"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from tests.unit.fakes import CONFIG, Block, FakeAws, Fault, lost
 
 OTHER, INDEX, CHILD, ATTESTATION = ("sha256:" + two * 32 for two in ("0e", "1d", "c1", "a7"))
 NAMED: list[dict[str, Any]] = [{"status": "Pushed", "id": "abc"}, {"aux": {"Digest": DIGEST}}]
+
+EMULATED = '[aws]\nendpoint_url = "http://127.0.0.1:4566"\n'
 
 CLIENT = """\
 #!/bin/sh
@@ -133,6 +135,7 @@ def engine(aws: FakeAws, operation: Operation, tmp_path: Path, monkeypatch: pyte
     made = FakeEngine(aws, folder)
     assert isinstance(operation.block, Block)
     operation.block.docker_host = made
+    monkeypatch.setattr("tasks.image.metadata.answers_here", lambda: False)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     return made
 
@@ -207,6 +210,102 @@ def test_a_build_client_sees_nothing_of_the_workers_secrets(
     assert "not-for-builds" not in seen
     assert f"POINTSMAN_ATTEMPT={operation.owner.attempt}" in seen.splitlines()
     assert "BUILDX_NO_DEFAULT_ATTESTATIONS=1" in seen.splitlines()
+
+
+# --- what a build reaches, and what it stands upon
+
+BASE = "node:22"
+
+
+@pytest.fixture
+def probes(engine: FakeEngine, checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """A machine with credentials, and a probe that builds reach; what it was asked with."""
+    asked: list[dict[str, Any]] = []
+
+    def probe(base: str, **how: Any) -> tuple[str, ...]:
+        asked.append({"base": base, **how})
+        return ("169.254.169.254",)
+
+    monkeypatch.setattr("tasks.image.metadata.answers_here", lambda: True)
+    monkeypatch.setattr("tasks.image.metadata.reached_by_builds", probe)
+    (checkout.directory / "Dockerfile").write_text(f"ARG BASE={BASE}\nFROM $BASE\n")
+    return asked
+
+
+def test_nothing_is_built_where_a_build_would_reach_the_machine_s_credentials(
+    operation: Operation, engine: FakeEngine, checkout: Checkout, probes: list[dict[str, Any]]
+) -> None:
+    with pytest.raises(Refused, match=r"reach the machine's credentials: .* answer of 169\.254\.169\.254"):
+        image_of(operation, checkout)
+    assert engine.arguments == []
+    (asked,) = probes
+    assert (asked["base"], asked["network"]) == (BASE, "default")
+
+
+@pytest.mark.parametrize(
+    ("configured", "dockerfile"),
+    [
+        pytest.param('[docker]\nbuild_network = "none"\n', f"FROM {BASE}\n", id="no network"),
+        pytest.param(EMULATED, f"FROM {BASE}\n", id="an emulated AWS"),
+        pytest.param("", "FROM scratch\nCOPY . /\n", id="nothing to run"),
+    ],
+)
+def test_no_look_is_taken_where_nothing_could_be_reached(
+    operation: Operation,
+    engine: FakeEngine,
+    checkout: Checkout,
+    probes: list[dict[str, Any]],
+    configured: str,
+    dockerfile: str,
+) -> None:
+    configure(operation, configured)
+    (checkout.directory / "Dockerfile").write_text(dockerfile)
+    image_of(operation, checkout)
+    assert probes == []
+    assert ("--network=none" in engine.arguments) is ("none" in configured)
+
+
+@pytest.mark.parametrize(("host", "asked"), [("unix:///run/docker.sock", 0), ("tcp://builder:2376", 1)])
+def test_an_engine_elsewhere_is_looked_at_whatever_this_machine_reaches(
+    operation: Operation,
+    engine: FakeEngine,
+    checkout: Checkout,
+    probes: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+    asked: int,
+) -> None:
+    monkeypatch.setattr("tasks.image.metadata.answers_here", lambda: False)
+    engine.base_url = host
+    with pytest.raises(Refused) if asked else nullcontext():
+        image_of(operation, checkout)
+    assert len(probes) == asked
+
+
+def test_an_image_without_a_shell_is_built_with_a_word(
+    operation: Operation,
+    engine: FakeEngine,
+    checkout: Checkout,
+    probes: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tasks.image.metadata.reached_by_builds", lambda *_, **__: None)
+    assert image_of(operation, checkout) == IMAGE
+
+
+@pytest.mark.parametrize("digest", ["", f"@{DIGEST}"])
+@pytest.mark.parametrize("required", [True, False])
+def test_a_base_image_without_a_digest_is_refused_where_digests_are_required(
+    operation: Operation, engine: FakeEngine, checkout: Checkout, digest: str, required: bool
+) -> None:
+    configure(operation, f"[image]\nrequire_digests = {str(required).lower()}\n")
+    (checkout.directory / "Dockerfile").write_text(f"FROM {BASE}{digest}\n")
+    if required and not digest:
+        with pytest.raises(Refused, match=f"Dockerfile builds upon {BASE}: a tag may mean another image"):
+            image_of(operation, checkout)
+        assert engine.arguments == []
+    else:
+        assert image_of(operation, checkout) == IMAGE
 
 
 def test_git_is_never_in_a_build_context_whatever_the_repository_says(

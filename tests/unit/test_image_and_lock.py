@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,8 @@ from core.record import Owner
 from operation.operation import Operation
 from systems.ecr import find_image, image_exists
 from systems.processes import owner_of
-from systems.terraform import state_key
+from systems.terraform import Root, state_key
+from tasks.plan import workplace_of
 from tests.unit.facts import DIGEST
 from tests.unit.fakes import FakeAws, Fault, closed, lost, refusal, unreachable
 
@@ -130,3 +132,37 @@ def test_a_lock_that_is_not_proven_dead_is_a_human_s(
     with pytest.raises(Permanent, match="python -m flows unlock test --state green"):
         operation.state_locks.release_dead(dead, "green", since=began(since))
     assert operation.state_locks.read("green") is not None
+
+
+# --- whose bucket it is
+
+
+def state_version(operation: Operation, key: str) -> str | None:
+    return workplace_of(operation).state_version(operation.aws("s3"), Root("slot", Path(), key))
+
+
+@pytest.mark.parametrize("call", ["get_object", "delete_object", "list_object_versions"])
+def test_lock_and_state_are_looked_for_in_a_bucket_of_our_own_account_only(
+    operation: Operation, aws: FakeAws, call: str
+) -> None:
+    locked(aws)
+    lock = operation.state_locks.read("green")
+    assert lock is not None
+    aws.s3.owner = "999999999999"
+    looks: dict[str, Callable[[], object]] = {
+        "get_object": lambda: operation.state_locks.read("green"),
+        "delete_object": lambda: operation.state_locks.delete(lock),
+        "list_object_versions": lambda: state_version(operation, KEY),
+    }
+    with pytest.raises(Permanent, match="AWS does not allow"):
+        looks[call]()
+    assert aws.s3.count(call)
+    assert KEY in aws.s3.objects
+
+
+def test_the_version_of_a_state_is_its_own_and_not_its_lock_s(operation: Operation, aws: FakeAws) -> None:
+    key = KEY.removesuffix(".tflock")
+    locked(aws)
+    assert state_version(operation, key) is None
+    aws.s3.objects[key] = (b"{}", "v7")
+    assert state_version(operation, key) == "v7"

@@ -143,16 +143,29 @@ def test_the_files_that_ship_are_taken() -> None:
 
 
 def test_what_is_set_elsewhere_is_what_provision_sets(operation: Operation) -> None:
-    ours = environment_variables(operation.settings, operation.record)
+    ours = environment_variables(operation.settings, operation.record, {})
     assert {*ours, "container_port"} == SET_BY_US["environment"].keys()
     assert account_variables(operation.settings).keys() == SET_BY_US["account"].keys()
+
+
+@pytest.mark.parametrize(
+    ("outputs", "bound"),
+    [
+        ({"pipeline_role_arns": {"test": "arn:aws:iam::123456789012:role/shop-test-pipeline"}}, "shop-test-pipeline"),
+        ({"pipeline_role_arns": {"staging": "arn:aws:iam::123456789012:role/shop-staging-pipeline"}}, None),
+    ],
+)
+def test_the_role_of_this_stage_and_no_other_is_bound_to_its_network(
+    outputs: dict[str, object], bound: str | None, operation: Operation
+) -> None:
+    assert environment_variables(operation.settings, operation.record, outputs)["pipeline_role_name"] == bound
 
 
 @pytest.mark.parametrize("root", ["account", "environment"])
 def test_every_variable_that_provision_sets_is_one_of_the_root_s(root: str, operation: Operation) -> None:
     ours = {
         "account": account_variables(operation.settings),
-        "environment": environment_variables(operation.settings, operation.record),
+        "environment": environment_variables(operation.settings, operation.record, {}),
     }[root]
     assert ours.keys() <= declared_variables(PROJECT / "terraform" / root)
 

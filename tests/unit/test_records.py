@@ -15,7 +15,7 @@ from tests.unit.fakes import FakeAws, FakeS3, Fault, closed, lost, refusal, stor
 pytestmark = pytest.mark.usefixtures("no_waiting")
 
 KEY = "releases/test/environment.json"
-SECURE = {"versioned", "encrypted", "closed"}
+SECURE = {"versioned", "encrypted", "closed", "expiring"}
 
 
 def raised(record: EnvironmentRecord) -> EnvironmentRecord:
@@ -90,6 +90,38 @@ def test_somebody_else_s_write_in_the_moment_of_a_lost_answer_stays(s3: FakeS3, 
     record = store_of(s3).environment()
     assert [w.flow_run_id for w in record.queue] == ["theirs"]
     assert record.lease is not None
+
+
+def test_a_record_that_was_deleted_meanwhile_is_a_lost_race(s3: FakeS3) -> None:
+    store = store_of(s3)
+    store.change_environment(raised)
+    s3.delete_object(Bucket="state", Key=KEY)
+    assert store.change_environment(raised).fencing_token == 1
+    assert store_of(s3).environment().fencing_token == 1
+
+
+def test_nobody_holds_an_environment_whose_record_was_deleted(s3: FakeS3) -> None:
+    def renewed(record: EnvironmentRecord) -> EnvironmentRecord:
+        if record.lease is None:
+            raise Refused("It is not ours any more")
+        return raised(record)
+
+    store = store_of(s3)
+    store.change_environment(lambda r: take(r, owner(), NOON, expiry=60, version=None))
+    s3.delete_object(Bucket="state", Key=KEY)
+    with pytest.raises(Refused, match="not ours"):
+        store.change_environment(renewed)
+    assert KEY not in s3.objects
+
+
+def test_a_bucket_that_is_gone_is_no_lost_race(s3: FakeS3) -> None:
+    store = store_of(s3)
+    store.environment()
+    puts = s3.count("put_object")
+    s3.broken = {"put_object": lambda: refusal("NoSuchBucket", 404)}
+    with pytest.raises(Permanent, match=f"writing s3://team-shop-state/{KEY}"):
+        store.change_environment(raised)
+    assert s3.count("put_object") == puts + 1
 
 
 def test_every_write_has_a_condition(s3: FakeS3) -> None:
@@ -178,7 +210,14 @@ def test_a_new_state_bucket_is_versioned_encrypted_and_closed() -> None:
 
 
 @pytest.mark.parametrize(
-    "call", ["create_bucket", "put_bucket_versioning", "put_bucket_encryption", "put_public_access_block"]
+    "call",
+    [
+        "create_bucket",
+        "put_bucket_versioning",
+        "put_bucket_encryption",
+        "put_bucket_lifecycle_configuration",
+        "put_public_access_block",
+    ],
 )
 @pytest.mark.parametrize("lands", [True, False])
 def test_a_state_bucket_is_safe_once_a_run_says_so_whatever_was_lost_before(call: str, lands: bool) -> None:
@@ -189,6 +228,16 @@ def test_a_state_bucket_is_safe_once_a_run_says_so_whatever_was_lost_before(call
     except UnknownOutcome:
         ensure_state_bucket(s3, BUCKET)
     assert s3.buckets == {"state": SECURE}
+
+
+def test_old_versions_of_records_and_states_expire_late_and_never_the_newest() -> None:
+    s3 = FakeS3()
+    ensure_state_bucket(s3, BUCKET)
+    assert [rule["Filter"]["Prefix"] for rule in s3.lifecycle] == ["releases/", "terraform/"]
+    for rule in s3.lifecycle:
+        assert rule["Status"] == "Enabled"
+        assert "Expiration" not in rule  # what is current never expires
+        assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 90, "NewerNoncurrentVersions": 20}
 
 
 def test_a_state_bucket_that_exists_is_taken_as_it_is() -> None:

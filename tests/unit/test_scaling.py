@@ -8,7 +8,7 @@ import pytest
 
 from core.colour import Colour, Weights
 from core.errors import Permanent, Refused
-from core.record import RollbackIntent
+from core.record import RollbackIntent, State
 from core.release import Configuration
 from core.version import Version
 from core.warm import Warmth
@@ -17,10 +17,12 @@ from lifecycle.finish_rollback import warmth_of
 from lifecycle.release_request import enter
 from lifecycle.scale import scale_to_settings
 from operation.operation import Operation
+from systems.probes import Prober
 from tasks.candidate import fill_slot, scale_live, start_candidate
 from tasks.checkout import Checkout
+from tasks.traffic import shift_traffic
 from tests.unit.facts import COMMIT, NOON, live, owner, settings_with, slot_of
-from tests.unit.fakes import FakeAws, Fault, operation_of, refusal, store_of
+from tests.unit.fakes import Block, FakeAws, Fault, operation_of, refusal, store_of
 
 BLUE, GREEN = "shop-test-blue", "shop-test-green"
 
@@ -171,3 +173,40 @@ def test_a_new_release_starts_the_configured_count_whatever_live_runs(operation:
     start_candidate.fn(operation)
     assert aws.ecs.desired[GREEN] == 1
     assert aws.elbv2.weights == Weights.all_on(Colour.BLUE)
+
+
+# --- the count that was approved
+
+
+def started_with(operation: Operation, aws: FakeAws, count: int) -> Operation:
+    """A release that was started with one task and waits, and whose file says another count by now."""
+    for state in ("PLANNED", "APPLIED", "MIGRATED"):
+        operation.journal.advance(State(state))
+    start_candidate.fn(operation)
+    for state in ("VERIFIED", "AWAITING_APPROVAL"):
+        operation.journal.advance(State(state))
+    assert operation.journal.attempt.tasks == 1
+    assert isinstance(operation.block, Block)
+    operation.block.settings = settings_with(desired_count=str(count))
+    return operation
+
+
+@pytest.mark.parametrize("now", [3, 1])
+def test_what_was_approved_takes_the_traffic_though_the_file_wants_more_by_now(
+    operation: Operation, aws: FakeAws, now: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Prober, "see_release", lambda *_, **__: 1)
+    shift_traffic.fn(started_with(operation, aws, now))
+    assert aws.elbv2.weights == Weights.all_on(Colour.GREEN)
+    assert aws.ecs.desired[GREEN] == 1, "what was not approved is not started"
+
+
+def test_fewer_healthy_tasks_than_were_approved_take_no_traffic(
+    operation: Operation, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Prober, "see_release", lambda *_, **__: 1)
+    run = started_with(operation, aws, 1)
+    run.journal.change(lambda a: a.started(2))
+    with pytest.raises(Permanent, match=r"too few healthy targets .*wanted 2"):
+        shift_traffic.fn(run)
+    assert aws.elbv2.history == []

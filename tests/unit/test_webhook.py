@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -23,7 +24,7 @@ from blocks.environment import ReleaseEnvironment
 from core.errors import Permanent, Refused, Transient
 from core.github_event import Release, run_key
 from sandbox.github import push_payload, sign
-from webhook.app import Receiver, accepted_secrets, create_app, log
+from webhook.app import Receiver, accepted_secrets, create_app, log, read_secrets
 from webhook.delivery import Intake, is_signed
 from webhook.runs import CreatedRun
 
@@ -382,6 +383,37 @@ def test_secrets_are_accepted_as_they_were_typed(secrets: list[str]) -> None:
 def test_a_secret_that_could_be_guessed_is_refused(secrets: list[str]) -> None:
     with pytest.raises(Refused, match="A webhook secret of test is not usable: it is shorter than 16 characters"):
         accepted_secrets(environment_with(*secrets))
+
+
+@pytest.mark.parametrize(
+    ("text", "secrets"),
+    [
+        pytest.param("a" * 16, ["a" * 16], id="one"),
+        pytest.param(f"{'a' * 16}\r\n\n  {'b' * 64}  \n", ["a" * 16, "b" * 64], id="two lines"),
+        pytest.param("a secret of some words", ["a secret of some words"], id="with spaces"),
+    ],
+)
+def test_secrets_come_from_a_file_one_a_line(text: str, secrets: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "secrets"
+    file.write_text(text)
+    assert read_secrets(file) == tuple(secret.encode() for secret in secrets)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "cannot be read"),
+        (b"\xff\xfe" * 20, "cannot be read"),
+        (b"\n \n", "is not usable: there is none"),
+        (b"a" * 16 + b"\n" + b"b" * 15, "is not usable: it is shorter than 16 characters"),
+    ],
+)
+def test_a_file_without_usable_secrets_is_refused(content: bytes | None, why: str, tmp_path: Path) -> None:
+    file = tmp_path / "secrets"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(Refused, match=why):
+        read_secrets(file)
 
 
 def test_a_secret_that_could_be_guessed_is_not_registered() -> None:

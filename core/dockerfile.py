@@ -1,0 +1,100 @@
+"""Which images a Dockerfile builds upon, and which of them may be another one tomorrow.
+
+https://docs.docker.com/reference/dockerfile/
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+__all__ = ["base_images", "unpinned"]
+
+_ESCAPE = re.compile(r"^#\s*escape\s*=\s*`\s*$", re.IGNORECASE)
+_SYNTAX = re.compile(r"^#\s*syntax\s*=\s*(\S+)", re.IGNORECASE)
+_FROM = re.compile(r"^FROM\s+(?:--platform=\S+\s+)?(\S+)(?:\s+AS\s+(\S+))?", re.IGNORECASE)
+_ARG = re.compile(r"^ARG\s+(.*)$", re.IGNORECASE)
+_COPY_FROM = re.compile(r"^(?:COPY|ADD)\s(?:.*\s)?--from=(\S+)", re.IGNORECASE)
+_MOUNT_FROM = re.compile(r"--mount=\S*\bfrom=([^,\s]+)", re.IGNORECASE)
+_VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?([-+])([^}]*))?\}|(\w+))")
+_DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
+
+
+def unpinned(dockerfile: str, build_args: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the images, each once, that a Dockerfile names by a tag, which may mean another image tomorrow."""
+    named = dict.fromkeys([*_frontends(dockerfile), *base_images(dockerfile, build_args)])
+    return tuple(image for image in named if not _DIGEST.search(image))
+
+
+def base_images(dockerfile: str, build_args: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the images that a Dockerfile takes from elsewhere, in its order: none of its stages, and not `scratch`.
+
+    Of the `ARG`s only those before the first `FROM` count, as in Docker. What a variable without a value leaves empty
+    is left out: no build gets that far.
+    """
+    stages: set[str] = {"scratch"}
+    arguments: dict[str, str] = {}
+    found: list[str] = []
+    number = 0
+    for line in _instructions(dockerfile):
+        if number == 0 and (declared := _ARG.match(line)):
+            arguments |= _declared(declared.group(1), {**arguments}, build_args)
+        elif taken := _FROM.match(line):
+            image = _expanded(taken.group(1), arguments)
+            if image.lower() not in stages:
+                found.append(image)
+            stages |= {str(number), (taken.group(2) or str(number)).lower()}
+            number += 1
+        else:
+            named = [*_COPY_FROM.findall(line), *(_MOUNT_FROM.findall(line) if line[:4].upper() == "RUN " else [])]
+            # Docker takes no variables there.
+            found += [name.strip("\"'") for name in named if name.strip("\"'").lower() not in stages]
+    return tuple(image for image in found if image)
+
+
+def _frontends(dockerfile: str) -> list[str]:
+    """The image that interprets the Dockerfile, if its first lines name one."""
+    for line in dockerfile.splitlines():
+        if not line.startswith("#"):
+            break
+        if found := _SYNTAX.match(line):
+            return [found.group(1)]
+    return []
+
+
+def _instructions(dockerfile: str) -> Iterator[str]:
+    """Give each instruction on one line, without comments."""
+    lines = dockerfile.splitlines()
+    mark = "`" if any(_ESCAPE.match(line) for line in lines[:2]) else "\\"
+    whole = ""
+    for line in lines:
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        if stripped.endswith(mark):
+            whole += stripped[:-1] + " "
+            continue
+        yield whole + stripped
+        whole = ""
+    if whole:
+        yield whole
+
+
+def _declared(text: str, known: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    declared: dict[str, str] = {}
+    for word in text.split():
+        name, _, default = word.partition("=")
+        value = given.get(name, _expanded(default.strip("\"'"), {**known, **declared}))
+        declared[name] = value
+    return declared
+
+
+def _expanded(text: str, arguments: Mapping[str, str]) -> str:
+    def value(found: re.Match[str]) -> str:
+        name, kind, word, plain = found.groups()
+        known = arguments.get(name or plain, "")
+        if kind == "-":
+            return known or str(word)
+        return str(word) if kind == "+" and known else "" if kind == "+" else known
+
+    return _VARIABLE.sub(value, text.strip("\"'"))

@@ -1,0 +1,66 @@
+# What the stage's pipeline role may do with this very network and these listeners. The role and all its rights are
+# account's; only here are the subnets and listeners known. Each statement refuses: a call that lacks a key is not meant.
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerservice.html
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html
+
+locals {
+  # The listeners whose weights a release moves, by the protocol that each keeps.
+  weighted_listeners = merge(
+    { for listener in aws_lb_listener.http_forward : "HTTP" => listener.arn },
+    { for listener in aws_lb_listener.https : "HTTPS" => listener.arn },
+  )
+}
+
+resource "aws_iam_role_policy" "pipeline_place" {
+  count = var.pipeline_role_name == null ? 0 : 1
+
+  name = "place"
+  role = var.pipeline_role_name
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = concat(
+      [
+        {
+          # RunTask knows neither ecs:subnet nor ecs:auto-assign-public-ip, so it cannot be bound like this.
+          Sid       = "OwnSubnetsOnly"
+          Effect    = "Deny"
+          Action    = ["ecs:CreateService", "ecs:UpdateService"]
+          Resource  = ["*"]
+          Condition = { "ForAnyValue:StringNotEquals" = { "ecs:subnet" = [for zone in sort(keys(local.zones)) : aws_subnet.private[zone].id] } }
+        },
+        {
+          Sid         = "WeightedListenersOnly"
+          Effect      = "Deny"
+          Action      = ["elasticloadbalancing:ModifyListener"]
+          NotResource = values(local.weighted_listeners)
+        },
+      ],
+      # Of the content of a listener IAM knows no more than this; another action on it is seen, and freezes.
+      [
+        for protocol, arn in local.weighted_listeners : {
+          Sid      = "Keep${protocol}"
+          Effect   = "Deny"
+          Action   = ["elasticloadbalancing:ModifyListener"]
+          Resource = [arn]
+          Condition = {
+            Null            = { "elasticloadbalancing:ListenerProtocol" = "false" }
+            StringNotEquals = { "elasticloadbalancing:ListenerProtocol" = protocol }
+          }
+        }
+      ],
+      [
+        for listener in aws_lb_listener.https : {
+          Sid      = "KeepTlsPolicy"
+          Effect   = "Deny"
+          Action   = ["elasticloadbalancing:ModifyListener"]
+          Resource = [listener.arn]
+          Condition = {
+            Null            = { "elasticloadbalancing:SecurityPolicy" = "false" }
+            StringNotEquals = { "elasticloadbalancing:SecurityPolicy" = listener.ssl_policy }
+          }
+        }
+      ],
+    )
+  })
+}
