@@ -158,7 +158,7 @@ def test_run_key_tells_apart_environment_repository_tag_and_commit() -> None:
     [
         (push(repository=None), "repository.full_name"),
         (push(ref=None), "ref"),
-        (push(head_commit=None), "head_commit.id"),
+        (push(head_commit={}), "head_commit.id"),
     ],
 )
 def test_what_a_delivery_lacks_is_named(payload: dict[str, Any], field: str) -> None:
