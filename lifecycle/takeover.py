@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.ending import Ending, ending_of_the_dead
 from core.errors import PointsmanError, Transient, UnknownOutcome
-from core.lease import LeaseVerdict
+from core.next_move import Move, Policy, next_move
 from core.record import EnvironmentRecord, LeaseRecord, State
 from lifecycle.abort import abort_attempt
 from lifecycle.finish_rollback import finish_rollback
@@ -24,13 +24,13 @@ def take_over(operation: Operation, *, even_parked: bool = False, successor: str
     candidate; going forward is Retry's. The dead run's attempt gets an operation of its own, under our lease.
     `successor` is the version for which a release that waits for its approval makes room.
     """
+    policy = Policy(takes_over=True, takes_over_parked=even_parked)
     found: list[LeaseRecord] = []
 
     def still_abandoned(record: EnvironmentRecord) -> None:
         if record.lease is None:
             raise Transient("There is nothing to clean up any more")
-        verdict = operation.lease.judge(record)
-        if verdict is not LeaseVerdict.ABANDONED and not (even_parked and verdict is LeaseVerdict.PARKED):
+        if next_move(operation.lease.judge(record), policy) is not Move.TAKE_OVER:
             raise Transient("It is not abandoned any more")
         found[:] = [record.lease]
 

@@ -93,7 +93,7 @@ def refuse_foreign_target(operation: Operation, target: Live, colour: Colour) ->
     The target is not live by the record until its rollback is complete, and a slot that carries traffic is never
     emptied: without a human's answer nobody could go on from there.
     """
-    there = target.model_copy(update={"colour": colour})
+    there = target.moved_to(colour, target.since, None)
     weights, definition = _look_below(operation, there)
     if not _is_foreign(weights, definition, there):
         return

@@ -9,7 +9,8 @@ from typing import Any
 
 from core.colour import Colour, Weights
 from core.errors import PointsmanError, Refused
-from core.lease import LeaseVerdict, refuse_held
+from core.lease import refuse_held
+from core.next_move import CLEAN_UP, Move, next_move
 from core.record import EnvironmentRecord, Infrastructure, LeaseRecord
 from core.settings import ACCOUNT, EnvironmentSettings
 from core.words import counted
@@ -99,10 +100,7 @@ def _take(account: Operation) -> LeaseRecord | None:
     """Take the account's lease, from a dead holder too, else raise `Refused`; return what that one left to do."""
 
     def judged(record: EnvironmentRecord) -> None:
-        if record.lease is not None and account.lease.judge(record) not in (
-            LeaseVerdict.OURS,
-            LeaseVerdict.ABANDONED,
-        ):
+        if record.lease is not None and next_move(account.lease.judge(record), CLEAN_UP) is Move.STOP:
             raise refuse_held(record, record.lease)
 
     taken = account.lease.take(None, judged, taking_over=True)
