@@ -49,6 +49,7 @@ def release_version(operation: Operation, tag: str, commit: str | None, allow_do
         return entered.outcome
     if entered.only_scale:
         return scale_to_settings(operation, version)
+    # A run that was suspended for its approval is replayed from its top, in a new process: what it prepared stands.
     if not operation.awaits_decision:
         prepare_candidate(operation, source, allow_downgrade)
     approve(operation)

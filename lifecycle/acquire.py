@@ -80,6 +80,7 @@ def acquire(operation: Operation, request: Request) -> Done[Ended | None]:
     waited_for = ""
     try:
         while True:
+            # Whatever the last move was, others moved as well: nothing is decided by a record that was read before it.
             record = operation.records.environment()
             ended = request.examine(record)
             if ended is not None:

@@ -211,6 +211,12 @@ class Operator:
         found = self.api.get("/flow_run_states/", params={"flow_run_id": run_id}).raise_for_status().json()
         return {state["name"]: state["timestamp"] for state in reversed(found)}
 
+    def task_runs(self, run_id: str) -> list[tuple[str, str]]:
+        """Return a run's tasks in the order in which they began, each with the type of its state."""
+        body = {"flow_runs": {"id": {"any_": [run_id]}}, "limit": 200}
+        found = self.api.post("/task_runs/filter", json=body).raise_for_status().json()
+        return [(task["name"], task["state_type"]) for task in sorted(found, key=lambda task: task["start_time"] or "")]
+
     def page(self, run_id: str) -> str:
         """Return the address of a run's page in the UI."""
         return f"{self.sandbox.settings.prefect_url}/v2/runs/flow-run/{run_id}"

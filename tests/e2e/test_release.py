@@ -319,9 +319,7 @@ def test_each_step_is_a_task_that_completed(operator: Operator, upgrade: Upgrade
     body = {"flow_runs": {"id": {"any_": [upgrade.run.id]}}, "limit": 200}
     found = operator.api.post("/task_runs/filter", json=body).raise_for_status().json()
     assert {task["state_type"] for task in found} == {"COMPLETED"}
-    names = " ".join(task["name"] for task in found)
-    for step in ("checkout", "image", "init", "plan", "guard", "vacate", "apply", "migrate", "start", "smoke", "shift"):
-        assert step in names
+    assert {task["name"] for task in found} == {step.name for step in upgrade.attempt.steps}
 
 
 def test_log_streams_what_the_tools_say(upgrade: Upgrade) -> None:
@@ -351,7 +349,7 @@ def test_summary_artifact_tells_the_release(operator: Operator, upgrade: Upgrade
     for fact in (upgrade.tag, upgrade.live.release.image_digest, upgrade.live.colour.value, upgrade.commit):
         assert fact in summary
     for step in upgrade.attempt.steps:
-        if step.name != "record":
+        if step.name != "summary":  # which is under way while it is written
             assert re.search(rf"^\| {step.name} \| {step.outcome} \| {step.seconds:.1f} \|", summary, re.MULTILINE)
     assert re.search(r"confirm .* 10 answers in a row .* \d+ asked", summary), "the requests seen"
 
