@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from core.colour import Colour
 from core.errors import Permanent
 from core.record import Live, RollbackIntent
@@ -11,6 +9,7 @@ from core.warm import SlotFacts, Warmth, judge_slot
 from operation.foreign_hands import refuse_foreign_hands, refuse_foreign_target
 from operation.operation import Operation
 from systems.log import run_logger
+from systems.polling import read_twice
 from tasks.candidate import fill_slot, set_health_check, start_candidate, vacate_slot
 from tasks.plan import apply_plan, check_plan, init_slot, plan_slot
 from tasks.probes import confirm_release, smoke_test
@@ -79,11 +78,11 @@ def start_cold(operation: Operation) -> None:
 
 def warmth_of(operation: Operation, target: Live, colour: Colour) -> Warmth:
     """Return what the slot is good for; that it is cold is read again, since a read may lag."""
-    facts = _slot_facts(operation, target, colour)
-    if judge_slot(facts) is Warmth.COLD:
-        time.sleep(operation.settings.timing.consistency)
-        facts = _slot_facts(operation, target, colour)
-    return judge_slot(facts)
+    return read_twice(
+        lambda: judge_slot(_slot_facts(operation, target, colour)),
+        believed=lambda warmth: warmth is not Warmth.COLD,
+        after=operation.settings.timing.consistency,
+    )
 
 
 def _slot_facts(operation: Operation, target: Live, colour: Colour) -> SlotFacts:

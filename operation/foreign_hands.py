@@ -17,6 +17,7 @@ from operation.operation import Operation
 from systems.aws import AwsClients
 from systems.ecs import read_names, read_service
 from systems.load_balancer import LoadBalancer
+from systems.polling import read_twice
 
 __all__ = ["look", "look_at_definition", "refuse_foreign_hands", "refuse_foreign_target"]
 
@@ -94,11 +95,11 @@ def refuse_foreign_target(operation: Operation, target: Live, colour: Colour) ->
     emptied: without a human's answer nobody could go on from there.
     """
     there = target.moved_to(colour, target.since, None)
-    weights, definition = _look_below(operation, there)
-    if not _is_foreign(weights, definition, there):
-        return
-    time.sleep(operation.settings.timing.consistency)
-    weights, definition = _look_below(operation, there)
+    weights, definition = read_twice(
+        lambda: _look_below(operation, there),
+        believed=lambda seen: not _is_foreign(*seen, there),
+        after=operation.settings.timing.consistency,
+    )
     if not _is_foreign(weights, definition, there):
         return
     found = f"the task definition {definition}" if definition else "no service"

@@ -18,7 +18,7 @@ from operation.lease import now
 from operation.operation import Operation
 from systems.aws import aws_errors
 from systems.log import run_logger
-from systems.polling import write_until_seen
+from systems.polling import read_twice, write_until_seen
 
 __all__ = ["move_weights", "refuse_weighted", "see_winner", "see_winner_if_recent"]
 
@@ -113,10 +113,11 @@ def _write(operation: Operation, change: Change) -> None:
 
 def refuse_weighted(operation: Operation, colour: Colour) -> None:
     """Raise `Refused` if a slot carries weight; where the record says otherwise than the listener, it is read again."""
-    weights = operation.load_balancer.weights()
-    if weights != operation.record.weights:
-        time.sleep(operation.settings.timing.consistency)
-        weights = operation.load_balancer.weights()
+    weights = read_twice(
+        operation.load_balancer.weights,
+        believed=lambda seen: seen == operation.record.weights,
+        after=operation.settings.timing.consistency,
+    )
     if weights.of(colour) > 0:
         raise Refused(
             f"The {colour} slot carries traffic",

@@ -21,7 +21,7 @@ from systems.aws import AwsClients, aws_errors
 from systems.cloudwatch_logs import read_last_lines
 from systems.load_balancer import TargetHealth
 from systems.log import run_logger
-from systems.polling import patient, polls, write_until_seen
+from systems.polling import patient, polls, read_twice, write_until_seen
 
 __all__ = [
     "Deployment",
@@ -237,10 +237,9 @@ class Ecs:
         The caller has seen that the slot carries no weight. That it is empty is believed of the answer to a write and
         of two lists, never of one read, which may lag. Raises `Permanent` if it is not empty in time.
         """
-        before = self.read(service)
-        if before is None:
-            time.sleep(self._timing.consistency)
-            before = self.read(service)
+        before = read_twice(
+            lambda: self.read(service), believed=lambda seen: seen is not None, after=self._timing.consistency
+        )
         if before is None:
             return None
         answered = self.scale(service, Scale(0))

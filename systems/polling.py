@@ -9,7 +9,7 @@ from typing import TypeVar
 from core.errors import PointsmanError, Transient, UnknownOutcome
 from systems.log import run_logger
 
-__all__ = ["patient", "polls", "write_until_seen"]
+__all__ = ["patient", "polls", "read_twice", "write_until_seen"]
 
 T = TypeVar("T")
 
@@ -36,6 +36,18 @@ def polls(*, every: float, within: float, check: Callable[[], None]) -> Iterator
         if last:
             return
         time.sleep(every)
+
+
+def read_twice(read: Callable[[], T], *, believed: Callable[[T], bool], after: float) -> T:
+    """Return what was read, and where that is not believed, what is read again `after` seconds.
+
+    AWS is eventually consistent: one stale read never freezes, frees or decides.
+    """
+    found = read()
+    if believed(found):
+        return found
+    time.sleep(after)
+    return read()
 
 
 def write_until_seen(

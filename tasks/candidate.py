@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from core.errors import Permanent, Refused
 from core.record import Live, NamedRelease, State
 from core.slot import Service
@@ -15,7 +13,7 @@ from operation.step import Done, done, skipped, step
 from operation.weights import refuse_weighted, see_winner_if_recent
 from systems.ecs import Scale, SlotService, Start
 from systems.log import run_logger
-from systems.polling import patient, polls
+from systems.polling import patient, polls, read_twice
 
 __all__ = [
     "fill_slot",
@@ -116,10 +114,11 @@ def refuse_another_definition(operation: Operation) -> None:
     A read may lag, so what differs is read again after a moment.
     """
     service = operation.candidate.service
-    found = operation.ecs.read(service)
-    if found is None or not _runs_candidate(operation, found):
-        time.sleep(operation.settings.timing.consistency)
-        found = operation.ecs.read(service)
+    found = read_twice(
+        lambda: operation.ecs.read(service),
+        believed=lambda seen: seen is not None and _runs_candidate(operation, seen),
+        after=operation.settings.timing.consistency,
+    )
     if found is None or not _runs_candidate(operation, found):
         definition = found.task_definition.rpartition("/")[2] if found else "no service"
         raise Refused(
@@ -164,13 +163,15 @@ def fill_slot(operation: Operation) -> Done[None]:
 
 def wrong_count(operation: Operation, live: Live) -> SlotService | None:
     """Return the live service if its count is not the configured one, read twice; None if it is."""
-    service = operation.slot(live.colour).service
-    found = operation.ecs.read(service)
-    if found is None or found.desired == operation.settings.service.desired_count:
-        return None
-    time.sleep(operation.settings.timing.consistency)
-    found = operation.ecs.read(service)
-    return None if found is None or found.desired == operation.settings.service.desired_count else found
+    service, wanted = operation.slot(live.colour).service, operation.settings.service.desired_count
+
+    def is_right(found: SlotService | None) -> bool:
+        return found is None or found.desired == wanted
+
+    found = read_twice(
+        lambda: operation.ecs.read(service), believed=is_right, after=operation.settings.timing.consistency
+    )
+    return None if is_right(found) else found
 
 
 @step("scale", "scale {live.release.version} from {was} to {operation.settings.service.desired_count}")
