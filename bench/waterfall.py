@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from core.record import StepRecord
+from core.history import StepRecord
 
 __all__ = ["Bar", "Latencies", "Need", "critical_path", "needs_of_a_release", "waterfall"]
 

@@ -8,7 +8,8 @@ from enum import StrEnum
 
 from core.colour import Colour, Weights
 from core.errors import Refused
-from core.record import EnvironmentRecord, QueuedRelease, State, VersionRecord
+from core.history import State, VersionRecord
+from core.record import EnvironmentRecord, QueuedRelease
 from core.version import Version
 
 __all__ = [

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.record import Attempt, EnvironmentRecord, Failure, LeaseRecord, State
+from core.history import Attempt, Failure, State
+from core.record import EnvironmentRecord, LeaseRecord
 
 __all__ = ["Ending", "ending_of_the_dead", "failure_line", "went_live"]
 

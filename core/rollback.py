@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from core.admission import refuse_if_frozen
 from core.errors import Refused
-from core.record import EnvironmentRecord, LeaseRecord, Live, State
+from core.history import State
+from core.record import EnvironmentRecord, LeaseRecord, Live
 from core.version import Version
 
 __all__ = ["choose_target", "may_interrupt", "versions_left"]

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from core.colour import Weights
 from core.ending import Ending, went_live
 from core.errors import PointsmanError, Transient, UnknownOutcome
+from core.history import Attempt
 from core.listener import ListenerView
-from core.record import Attempt, LeaseRecord
+from core.record import LeaseRecord
 from operation.operation import Operation
 from systems.log import run_logger
 from tasks.cleanup import (

@@ -8,9 +8,10 @@ from datetime import timedelta
 
 from core import lease as leases
 from core.admission import Admission, WantedRelease, admit, candidate_colour, newer_than_parked, whose_turn
+from core.history import Failure, State
 from core.next_move import Policy
 from core.reconciliation import is_waiting
-from core.record import EnvironmentRecord, Failure, LeaseRecord, QueuedRelease, State
+from core.record import EnvironmentRecord, LeaseRecord, QueuedRelease
 from core.release import Configuration
 from lifecycle.acquire import Ended, acquire, holder_of
 from lifecycle.outcome import Outcome

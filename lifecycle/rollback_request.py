@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from core import lease as leases
 from core.errors import Refused
+from core.history import State
 from core.next_move import TO_TAKE, Policy
-from core.record import EnvironmentRecord, LeaseRecord, State
+from core.record import EnvironmentRecord, LeaseRecord
 from core.rollback import choose_target, may_interrupt
 from lifecycle.acquire import Ended
 from operation.lease import now

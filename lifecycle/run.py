@@ -14,7 +14,7 @@ from prefect.states import Cancelled, Completed, Failed
 from blocks.environment import load_environment
 from core.ending import Ending
 from core.errors import PointsmanError, Refused, cut
-from core.record import State
+from core.history import State
 from lifecycle.abort import abort_attempt, traffic_now
 from lifecycle.console import hide_secrets, say_failures_once, survive_a_broken_console
 from lifecycle.outcome import Outcome

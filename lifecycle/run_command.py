@@ -9,7 +9,8 @@ from contextlib import suppress
 
 from core.colour import Colour
 from core.errors import Permanent, PointsmanError, Refused, redact
-from core.record import CommandRun, EnvironmentRecord, SlotOutputs
+from core.history import SlotOutputs
+from core.record import CommandRun, EnvironmentRecord
 from lifecycle.acquire import take_at_once
 from operation.lease import now
 from operation.operation import Operation

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from core.ending import Ending, ending_of_the_dead
 from core.errors import PointsmanError, Transient, UnknownOutcome
+from core.history import State
 from core.next_move import Move, Policy, next_move
-from core.record import EnvironmentRecord, LeaseRecord, State
+from core.record import EnvironmentRecord, LeaseRecord
 from lifecycle.abort import abort_attempt
 from lifecycle.finish_rollback import finish_rollback
 from operation.operation import Operation

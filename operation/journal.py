@@ -11,7 +11,8 @@ from typing import Protocol
 
 from core.colour import Colour
 from core.errors import Permanent, PointsmanError, Refused, redact
-from core.record import Attempt, Failure, Owner, State, StepOutcome, StepRecord, VersionRecord
+from core.history import Attempt, Failure, State, StepOutcome, StepRecord, VersionRecord
+from core.record import Owner
 from core.release import Release
 from core.version import Version
 from operation.lease import Lease, now

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from blocks.environment import ReleaseEnvironment
 from core.colour import Colour
 from core.errors import Permanent, Refused
+from core.history import State
 from core.infrastructure import refuse_foreign_infrastructure
-from core.record import EnvironmentRecord, Infrastructure, Owner, State
+from core.record import EnvironmentRecord, Infrastructure, Owner
 from core.release import Configuration, Release
 from core.settings import ACCOUNT, EnvironmentSettings
 from core.slot import Slot, slot_of

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from core.errors import Permanent, PointsmanError
-from core.record import State
+from core.history import State
 from sandbox.kept_secrets import prefect_auth
 from sandbox.operator import Operator, Run
 from sandbox.parts import Sandbox

@@ -15,7 +15,8 @@ import httpx
 import psycopg
 
 from core.errors import Permanent
-from core.record import EnvironmentRecord, VersionRecord
+from core.history import VersionRecord
+from core.record import EnvironmentRecord
 from core.settings import parse_settings
 from sandbox import github
 from sandbox.application import repository

@@ -17,7 +17,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 
 from core.errors import Permanent, Refused, Transient, UnknownOutcome
-from core.record import EnvironmentRecord, VersionRecord
+from core.history import VersionRecord
+from core.record import EnvironmentRecord
 from core.upgrade import upgrade
 from systems.aws import aws_errors, classify, has_code
 

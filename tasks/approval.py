@@ -10,8 +10,8 @@ from prefect.input import RunInput
 from pydantic import Field
 
 from core.errors import Refused
+from core.history import State
 from core.markdown import Markdown, cell, code, table
-from core.record import State
 from operation.lease import now
 from operation.operation import Operation
 from operation.step import Done, done, skipped, step

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from core.errors import Permanent, Refused
-from core.record import Live, NamedRelease, State
+from core.history import State
+from core.record import Live, NamedRelease
 from core.slot import Service
 from core.warm import enough_to_move
 from core.words import counted

@@ -11,7 +11,8 @@ from datetime import datetime
 from core.colour import Colour, Weights
 from core.ending import Ending, failure_line
 from core.errors import Permanent, PointsmanError
-from core.record import Attempt, LeaseRecord
+from core.history import Attempt
+from core.record import LeaseRecord
 from core.words import counted
 from operation.lease import now
 from operation.operation import Operation

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from core.errors import Permanent
+from core.history import State
 from core.migration import MigrationFile, MigrationPlan, Reading, digest_of, missing_in, plan_migrations
 from core.migration import refuse_disagreement as refuse
-from core.record import DatabaseReading, EnvironmentRecord, State
+from core.record import DatabaseReading, EnvironmentRecord
 from core.version import Version
 from core.words import counted
 from operation.lease import now

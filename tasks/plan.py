@@ -8,8 +8,9 @@ from typing import Any
 from blocks.aws import issued_variables
 from blocks.environment import PROJECT
 from core.colour import Colour
+from core.history import SlotOutputs, State
 from core.plan_guard import SlotPlan, guard_slot_plan
-from core.record import Infrastructure, SlotOutputs, State
+from core.record import Infrastructure
 from core.release import Release
 from core.settings import EnvironmentSettings
 from core.slot_shape import SERVICE

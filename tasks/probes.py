@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect.artifacts import create_table_artifact
 
 from core.errors import Permanent
-from core.record import State
+from core.history import State
 from core.smoke import CheckResult, Verdict
 from operation.operation import Operation
 from operation.step import Done, done, step

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from core.colour import Weights
 from core.errors import Permanent
-from core.record import Attempt, EnvironmentRecord, Live, RollbackIntent, State, VersionRecord
+from core.history import Attempt, State, VersionRecord
+from core.record import EnvironmentRecord, Live, RollbackIntent
 from core.release import Release
 from core.strategy import AllAtOnce, Strategy
 from operation.lease import now

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.record import State
+from core.history import State
 from sandbox.operator import fault
 from tests.chaos.scene import Expected
 

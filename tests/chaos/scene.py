@@ -17,7 +17,8 @@ import psycopg
 import pytest
 
 from core.colour import Colour
-from core.record import EnvironmentRecord, LeaseRecord, State
+from core.history import State
+from core.record import EnvironmentRecord, LeaseRecord
 from sandbox.observer import Observation, Observer
 from sandbox.operator import Operator, Run
 from sandbox.traffic import Client

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from core.record import State
+from core.history import State
 from tests.chaos.cases import CANCELLED, RELEASE_CANCELS, ROLLBACK_CANCELS, lost
 from tests.chaos.scene import Expected, Scene, fresh
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from core.record import State
+from core.history import State
 from sandbox.operator import fault
 from tests.chaos.cases import FAILURES, NOT_READY, S3_REFUSALS, Failure
 from tests.chaos.scene import Expected, Scene, fresh

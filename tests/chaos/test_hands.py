@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from core.colour import Colour
-from core.record import State
+from core.history import State
 from tests.chaos.scene import Expected, Scene, fresh
 
 pytestmark = pytest.mark.chaos

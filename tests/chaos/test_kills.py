@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from core.record import State
+from core.history import State
 from tests.chaos.cases import BEFORE, RELEASE_KILLS, ROLLBACK_KILLS
 from tests.chaos.scene import SETTLED_WITHIN, Expected, Scene, fresh
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from core.record import State
+from core.history import State
 from tests.chaos.cases import LOST_ANSWERS, LostAnswer
 from tests.chaos.scene import Expected, Scene, fresh, release_version
 

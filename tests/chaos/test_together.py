@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.record import State
+from core.history import State
 from tests.chaos.scene import Scene, fresh
 
 pytestmark = pytest.mark.chaos

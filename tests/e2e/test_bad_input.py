@@ -17,8 +17,9 @@ import httpx
 import psycopg
 import pytest
 
+from core.history import State, VersionRecord
 from core.image import ImageInputs
-from core.record import Live, State, VersionRecord
+from core.record import Live
 from sandbox.operator import Operator, Run
 from sandbox.part import python
 from sandbox.settings import CODE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.record import State
+from core.history import State
 from sandbox.observer import Observer
 from sandbox.operator import Operator
 from sandbox.traffic import Client

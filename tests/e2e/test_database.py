@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from core.record import State
+from core.history import State
 from sandbox.observer import Observer
 from sandbox.operator import Operator, Run
 from sandbox.settings import CODE

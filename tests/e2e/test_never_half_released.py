@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.record import State
+from core.history import State
 from sandbox.observer import Observer
 from sandbox.operator import Operator, Run, fault
 from sandbox.traffic import Client

@@ -17,7 +17,8 @@ import httpx
 import psycopg
 import pytest
 
-from core.record import Attempt, Infrastructure, Live, State
+from core.history import Attempt, State
+from core.record import Infrastructure, Live
 from sandbox.operator import Operator, Run
 from sandbox.settings import CODE
 from sandbox.traffic import Client, Requests

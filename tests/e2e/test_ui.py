@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from core.record import VersionRecord
+from core.history import VersionRecord
 from sandbox.operator import Operator, Run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]

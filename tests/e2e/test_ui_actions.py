@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Page, Response, expect
 
-from core.record import State
+from core.history import State
 from sandbox.observer import Observer
 from sandbox.operator import Operator, Run, fault
 from sandbox.traffic import Client

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from core.colour import Colour, Weights
 from core.ending import Ending
-from core.record import Attempt
+from core.history import Attempt
 from core.release import Release
 from lifecycle.abort import Aborted, abort_attempt
 from operation.operation import Operation

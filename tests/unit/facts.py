@@ -6,18 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from core.colour import Colour, Weights
-from core.record import (
-    Attempt,
-    EnvironmentRecord,
-    Frozen,
-    Infrastructure,
-    LeaseRecord,
-    Live,
-    Owner,
-    QueuedRelease,
-    SlotOutputs,
-    State,
-)
+from core.history import Attempt, SlotOutputs, State
+from core.record import EnvironmentRecord, Frozen, Infrastructure, LeaseRecord, Live, Owner, QueuedRelease
 from core.release import Configuration, Release
 from core.settings import EnvironmentSettings, parse_settings
 

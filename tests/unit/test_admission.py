@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from core.admission import Admission, Turn, WantedRelease, admit, refuse_prerelease, whose_turn
 from core.errors import Refused
-from core.record import EnvironmentRecord, State, VersionRecord
+from core.history import State, VersionRecord
+from core.record import EnvironmentRecord
 from core.version import Version
 from tests.unit.facts import COMMIT, FROZEN, attempt, configuration, environment, live, release, waiter
 

@@ -12,7 +12,8 @@ import pytest
 from core.colour import Colour, Weights
 from core.ending import Ending
 from core.errors import Permanent
-from core.record import RollbackIntent, State
+from core.history import State
+from core.record import RollbackIntent
 from core.smoke import Streak
 from flows.retire import retire_old_colour
 from lifecycle import finish_rollback as finishing

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from core.errors import Permanent, PointsmanError, Refused
+from core.history import SlotOutputs, State
 from core.migration import MigrationFile, digest_of
-from core.record import DatabaseReading, SlotOutputs, State
+from core.record import DatabaseReading
 from core.version import Version
 from operation.operation import Operation
 from tasks.checkout import Checkout

@@ -15,7 +15,7 @@ import pytest
 import requests.exceptions
 
 from core.errors import Permanent, PointsmanError, Refused, Transient, UnknownOutcome
-from core.record import VersionRecord
+from core.history import VersionRecord
 from core.settings import EnvironmentSettings
 from core.version import Version
 from operation.operation import Operation

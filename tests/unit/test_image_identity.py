@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.history import VersionRecord
 from core.image import ImageInputs, LocalImage, PushedImage, RegistryImage, is_ours, removable
-from core.record import VersionRecord
 from core.version import Version
 from tests.unit.facts import COMMIT, DIGEST, NOON, REPOSITORY, environment, live
 from tests.unit.fakes import CONFIG

@@ -11,8 +11,8 @@ from prefect.settings import PREFECT_RESULTS_PERSIST_BY_DEFAULT, temporary_setti
 
 from core.colour import Colour
 from core.errors import Permanent, PointsmanError, Refused
+from core.history import Attempt, Failure, State, VersionRecord
 from core.lease import ask_to_stop, take
-from core.record import Attempt, Failure, State, VersionRecord
 from core.version import Version
 from lifecycle.acquire import take_at_once
 from lifecycle.release_request import enter

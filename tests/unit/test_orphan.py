@@ -9,7 +9,8 @@ import pytest
 from core.colour import Colour, Weights
 from core.ending import Ending
 from core.errors import Permanent, UnknownOutcome
-from core.record import RollbackIntent, State
+from core.history import State
+from core.record import RollbackIntent
 from lifecycle import finish_rollback
 from lifecycle.takeover import take_over
 from operation.lease import now

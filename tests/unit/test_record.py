@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from core.colour import Colour, Weights
 from core.errors import Permanent
-from core.record import LEGAL_MOVES, EnvironmentRecord, Live, RollbackIntent, State, StepRecord, VersionRecord, move
+from core.history import LEGAL_MOVES, State, StepRecord, VersionRecord, move
+from core.record import EnvironmentRecord, Live, RollbackIntent
 from core.version import Version
 from tests.unit.facts import FROZEN, NOON, attempt, environment, live, slot_of
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import Refused
-from core.record import State
+from core.history import State
 from core.version import Version
 from flows.release import release, release_version
 from lifecycle.release_request import enter

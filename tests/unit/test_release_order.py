@@ -11,7 +11,7 @@ from prefect.exceptions import TerminationSignal
 
 from core.colour import Colour, Weights
 from core.errors import Permanent, PointsmanError
-from core.record import State
+from core.history import State
 from core.version import Version
 from flows import release as flow
 from flows.release import release_version

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from core.colour import Colour
 from core.errors import Refused
-from core.record import EnvironmentRecord, State
+from core.history import State
+from core.record import EnvironmentRecord
 from core.rollback import choose_target, may_interrupt
 from tests.unit.facts import FROZEN, environment, lease_of, live, owner
 

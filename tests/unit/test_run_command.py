@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from core.errors import Permanent, Refused
-from core.record import DatabaseReading, EnvironmentRecord, SlotOutputs, State
+from core.history import SlotOutputs, State
+from core.record import DatabaseReading, EnvironmentRecord
 from flows import __main__ as commands
 from lifecycle.abort import Ending, abort_attempt
 from lifecycle.acquire import take_at_once

@@ -8,7 +8,8 @@ import pytest
 
 from core.colour import Colour, Weights
 from core.errors import Permanent, Refused
-from core.record import RollbackIntent, State
+from core.history import State
+from core.record import RollbackIntent
 from core.release import Configuration
 from core.version import Version
 from core.warm import Warmth

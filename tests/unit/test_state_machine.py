@@ -13,8 +13,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precon
 from core.admission import WantedRelease, admit
 from core.colour import Colour
 from core.errors import Permanent, Refused
+from core.history import LEGAL_MOVES, Attempt, State, VersionRecord
 from core.lease import LeaseVerdict, ask_to_stop, drop, is_ours, judge_lease, park, renew, take
-from core.record import LEGAL_MOVES, Attempt, Live, Owner, State, VersionRecord
+from core.record import Live, Owner
 from core.rollback import choose_target, may_interrupt
 from core.version import Version
 from tests.unit.facts import COMMIT, NOON, environment, owner, release

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.ending import Ending
-from core.record import State
+from core.history import State
 from lifecycle.abort import abort_attempt
 from operation.journal import EndedAttempt, Journal
 from operation.operation import Operation

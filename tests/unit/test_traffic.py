@@ -8,7 +8,8 @@ import pytest
 
 from core.colour import Colour, Weights
 from core.errors import Permanent
-from core.record import RollbackIntent, State
+from core.history import State
+from core.record import RollbackIntent
 from lifecycle.abort import Ending, abort_attempt
 from operation.operation import Operation
 from tasks.traffic import finish_rollback

@@ -9,8 +9,9 @@ import pytest
 
 from core.colour import Colour
 from core.errors import Refused
+from core.history import State, VersionRecord
 from core.lease import LeaseVerdict, judge_lease
-from core.record import EnvironmentRecord, State, VersionRecord
+from core.record import EnvironmentRecord
 from core.upgrade import upgrade
 from tests.unit.facts import NOON, owner
 from tests.unit.fakes import FakeAws, store_of

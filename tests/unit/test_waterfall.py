@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from bench.waterfall import Bar, Latencies, Need, critical_path, needs_of_a_release, waterfall
-from core.record import StepRecord
+from core.history import StepRecord
 from tests.unit.facts import NOON
 
 COMMANDS = {"init": 1.0, "build": 2.0, "push": 0.5, "plan": 3.0, "apply": 2.0}
