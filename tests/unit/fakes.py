@@ -528,13 +528,13 @@ class FakeEcr(_Fake):
     def _tagged(self) -> set[str]:
         return set(self.images.values())
 
-    def describe_images(self, *, imageIds: list[Answer], **_: Any) -> Answer:  # noqa: N803
+    def describe_images(self, *, imageIds: list[Answer], **named: Any) -> Answer:  # noqa: N803
         def read() -> Answer:
             if imageIds[0]["imageDigest"] not in self.images.values():
                 raise refusal("ImageNotFoundException", 400, "DescribeImages")
             return {}
 
-        return self._do("describe_images", {"imageIds": imageIds}, read)
+        return self._do("describe_images", {"imageIds": imageIds, **named}, read)
 
     def get_download_url_for_layer(self, **arguments: Any) -> Answer:
         return self._do("get_download_url_for_layer", arguments, lambda: {"downloadUrl": "https://layer.example.com"})

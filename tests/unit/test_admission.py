@@ -43,6 +43,7 @@ def history(version: str = "v1.1.0", commit: str = COMMIT, *states: tuple[str, S
     [
         ("the first release", environment(), None, wanted(), Admission.PROCEED),
         ("a newer version", LIVE, None, wanted("v1.2.0"), Admission.PROCEED),
+        ("another build of the live version is not older", LIVE, None, wanted("v1.1.0+b"), Admission.PROCEED),
         ("a newer pre-release", LIVE, None, wanted("v1.2.0-rc.1"), Admission.PROCEED),
         ("live already", LIVE, history(), wanted(), Admission.ALREADY_LIVE),
         ("another configuration", LIVE, history(), wanted(configuration_digest="new"), Admission.PROCEED),

@@ -516,6 +516,16 @@ def test_every_fault_is_named_at_once() -> None:
     assert all(name in refusal.value.why for name in ("aws_lb.main", "slot.name", "task_role_arn"))
 
 
+def test_what_stands_behind_another_resource_is_looked_at_too() -> None:
+    plan, expected = load("update")
+    service("name", "other")(plan)
+    plan["resource_changes"].insert(0, {"address": "aws_lb.x", "change": {"actions": ["delete"]}})
+    with pytest.raises(Refused) as refusal:
+        guard_slot_plan(plan, expected)
+    assert "aws_lb.x" in refusal.value.why
+    assert f"{SERVICE}.name" in refusal.value.why
+
+
 def test_a_record_that_leads_elsewhere_does_not_make_its_plan_right() -> None:
     plan, expected = load("update")
     foreign = "arn:aws:iam::000000000000:role/OrganizationAccountAccessRole"

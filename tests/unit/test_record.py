@@ -321,6 +321,14 @@ def test_a_human_s_answer_ends_the_freeze_with_what_runs_and_what_was_seen(
     assert [h.release.version for h in after.healthy] == healthy
 
 
+@pytest.mark.parametrize(
+    ("kept", "failure"), [(live("v1.0.0").adopting("theirs:7"), "v1.1.0 FAILED"), (live("v1.1.0", Colour.GREEN), None)]
+)
+def test_only_another_release_that_a_human_kept_ends_what_failed_last(kept: Live, failure: str | None) -> None:
+    before = environment(live=live("v1.0.0"), frozen=FROZEN).with_failure("v1.1.0", "v1.1.0 FAILED")
+    assert before.unfrozen(BLUE, kept).last_failure == failure
+
+
 # --- the object in S3
 
 
