@@ -121,7 +121,7 @@ def fail(operator: Operator, tag: str, *, step: str) -> Failed:
     assert f"{tag} → sandbox failed at {step}: " in failed.run.message
     live = operator.record().live
     assert live is not None
-    assert f"{live.release.version} ({live.colour}) carries all of it" in failed.run.message
+    assert f"100 % on {live.release.version} ({live.colour})" in failed.run.message
     return failed
 
 
