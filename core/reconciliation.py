@@ -14,7 +14,7 @@ from core.record import EnvironmentRecord, Owner, QueuedRelease
 
 __all__ = ["Beside", "Work", "forgotten_runs", "is_waiting", "looks_for_foreign_hands", "pending_work", "stale_waiters"]
 
-# Whoever reconciles holds nothing yet: no hold is its own.
+# Whoever reconciles holds nothing yet: no lease is its own.
 _NOBODY = Owner(flow="reconcile", flow_run_id="", attempt="", host="", pid=0, process_started="")
 
 
@@ -22,7 +22,7 @@ class Work(StrEnum):
     """One thing that `reconcile` has to do."""
 
     DROP_WAITERS = "drop waiters"  # releases in the queue whose processes are gone
-    TAKE_OVER = "take over"  # a hold whose holder is gone
+    TAKE_OVER = "take over"  # a lease whose holder is gone
     FREEZE = "freeze"  # what Pointsman did not write on the listener or the live service
     CLOSE_RUNS = "close runs"  # runs of which the record knows nothing, dead in all but Prefect's state
 
@@ -35,7 +35,7 @@ class Beside:
     owner_dead: bool = False
     """The holder's process is proven to be gone."""
     run_over: bool = False
-    """Prefect says that the holder's run has ended; of interest where the hold is parked."""
+    """Prefect says that the holder's run has ended; of interest where the lease is parked."""
     foreign: bool = False
     """The listener or the live service is not as the record says."""
     dead_runs: frozenset[str] = field(default_factory=frozenset)

@@ -307,7 +307,7 @@ class Timing(_Section):
         if self.lease_expiry <= self.longest_call + self.heartbeat:
             raise ValueError(
                 f"lease_expiry ({self.lease_expiry:g} s) must be longer than the longest AWS call and a heartbeat "
-                f"together ({self.longest_call + self.heartbeat:g} s), or a holder could write after its hold ended"
+                f"together ({self.longest_call + self.heartbeat:g} s), or a holder could write after its lease ended"
             )
         return self
 

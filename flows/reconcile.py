@@ -1,4 +1,4 @@
-"""`reconcile`: brings an environment whose release died to a settled state, with nobody pressing anything.
+"""`reconcile`: cleans up after a release that died, with nobody pressing anything.
 
 `python -m reconciler` serves it, and asks for a run where `core.reconciliation` finds something to do.
 """
@@ -30,7 +30,7 @@ _WORKER_TELLS_WITHIN = 6.0
 
 @flow(name="reconcile", flow_run_name="reconcile {environment}")
 def reconcile(environment: str) -> Outcome:
-    """Settle what a dead run left: weights to the live colour, its candidate stopped, its record closed.
+    """Clean up what a dead run left: weights to the live colour, its candidate stopped, its record closed.
 
     An interrupted rollback is completed. A run that still heartbeats is left alone. A weight, an action,
     a rule or a task definition that Pointsman did not write freezes the environment.

@@ -69,7 +69,7 @@ def abort_attempt(operation: Operation, ending: Ending, lease: LeaseRecord) -> A
     message = traffic + (f" Could not do: {'; '.join(parts.remains)}." if parts.remains else "")
     if operation.record.frozen is None and not home:
         return Aborted(message, complete=False)
-    # A freeze is a settled state: a human's answer ends it. Anything else is tried again by `reconcile`, as is a
+    # A freeze is an end: a human's answer ends it. Anything else is tried again by `reconcile`, as is a
     # rollback that somebody failed to complete.
     left_open = attempt is None and operation.record.rollback is not None and operation.record.frozen is None
     return Aborted(message, complete=stopped and recorded and not left_open)

@@ -41,6 +41,6 @@ def _with_roles(text: str) -> str:
     acting = f'[aws]\nprofile = "{WORKER}"\nprovision_profile = "{ADMINISTRATOR}"\nrole_arn = "{role}"\n'
     principals = f'pipeline_principal_arns = ["arn:aws:iam::{ACCOUNT}:user/{WORKER}"]'
     text = re.sub(r"^\[aws\]\n", acting, text, flags=re.MULTILINE)
-    # A call may have to renew the role's session first, and a hold outlasts the longest call.
+    # A call may have to renew the role's session first, and a lease outlasts the longest call.
     text = re.sub(r"^lease_expiry = .*$", "lease_expiry = 24", text, flags=re.MULTILINE)
     return re.sub(r"^pipeline_principal_arns = .*$", principals, text, flags=re.MULTILINE)

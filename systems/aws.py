@@ -65,7 +65,7 @@ def bounded_config(timing: Timing) -> Config:
 
 
 class AwsClients:
-    """One environment's clients, made when first asked for; every call is bounded below the hold's expiry."""
+    """One environment's clients, made when first asked for; every call is bounded below the lease's expiry."""
 
     def __init__(self, environment: ReleaseEnvironment) -> None:
         bounded = bounded_config(environment.settings.timing)

@@ -135,7 +135,7 @@ def _wait_or_kill(child: subprocess.Popen[str], grace: float = 15.0) -> None:
 
 
 def owner_of(flow: str, flow_run_id: str, attempt: str) -> Owner:
-    """Return this process as a hold's owner."""
+    """Return this process as a lease's owner."""
     return Owner(
         flow=flow,
         flow_run_id=flow_run_id,
