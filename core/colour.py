@@ -39,9 +39,5 @@ class Weights(BaseModel):
         """Return the weight of one colour."""
         return self.blue if colour is Colour.BLUE else self.green
 
-    def carriers(self) -> tuple[Colour, ...]:
-        """Return the colours that carry weight."""
-        return tuple(colour for colour in Colour if self.of(colour) > 0)
-
     def __str__(self) -> str:
         return f"blue {self.blue}, green {self.green}"

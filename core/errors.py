@@ -56,7 +56,7 @@ class PointsmanError(Exception):
         return f"{redact(self.what)}{cause}.{' ' + self.do if self.do else ''}"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), self.what, self.why, self.do)
+        return _rebuild, (type(self), self.what, self.why, self.do, self.step)
 
 
 class Refused(PointsmanError):
@@ -92,5 +92,7 @@ def redact(text: str) -> str:
     return text
 
 
-def _rebuild(kind: type[PointsmanError], what: str, why: str, do: str) -> PointsmanError:
-    return kind(what, why=why, do=do)
+def _rebuild(kind: type[PointsmanError], what: str, why: str, do: str, step: str) -> PointsmanError:
+    error = kind(what, why=why, do=do)
+    error.step = step
+    return error

@@ -16,7 +16,6 @@ class Verdict(StrEnum):
 
     PASS = "PASS"
     FAIL = "FAIL"
-    INCONCLUSIVE = "INCONCLUSIVE"
 
 
 @dataclass(frozen=True)

@@ -13,25 +13,10 @@ def test_the_other_colour_is_the_other_slot(colour: Colour, other: Colour) -> No
     assert colour.other is other
 
 
-@pytest.mark.parametrize(
-    ("weights", "carriers"),
-    [
-        (Weights(blue=100, green=0), (Colour.BLUE,)),
-        (Weights(blue=0, green=100), (Colour.GREEN,)),
-        (Weights(blue=90, green=10), (Colour.BLUE, Colour.GREEN)),
-        (Weights(blue=999, green=1), (Colour.BLUE, Colour.GREEN)),
-        (Weights(blue=0, green=0), ()),
-    ],
-)
-def test_carriers_are_the_colours_with_weight(weights: Weights, carriers: tuple[Colour, ...]) -> None:
-    assert weights.carriers() == carriers
-
-
 @pytest.mark.parametrize("colour", list(Colour))
 def test_all_on_a_colour_leaves_nothing_to_the_other(colour: Colour) -> None:
     weights = Weights.all_on(colour)
     assert (weights.of(colour), weights.of(colour.other)) == (100, 0)
-    assert weights.carriers() == (colour,)
 
 
 @pytest.mark.parametrize(("blue", "green"), [(-1, 0), (0, -1), (1_000, 0), (0, 1_000)])
