@@ -255,13 +255,13 @@ class VersionRecord(Stored):
         to = State.FAILED if last.state in (State.SHIFTING, State.BAKING) else State.ABORTED
         return self.with_attempt(last.moved(to).ended(at))
 
-    def with_early_failure(self, attempt: Attempt) -> VersionRecord:
+    def with_early_failure(self, attempt: Attempt, commit: str) -> VersionRecord:
         """Return the history with an attempt that ended before the environment was its own.
 
         Nothing where the version is live, or another run works on it: of these a refusal says nothing.
         """
         told = self.state is None or (self.state.ended and self.state is not State.HEALTHY)
-        return self.with_attempt(attempt) if told and not self.attempt(attempt.id) else self
+        return self.at_commit(commit).with_attempt(attempt) if told and not self.attempt(attempt.id) else self
 
     @property
     def state(self) -> State | None:

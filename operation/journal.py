@@ -232,7 +232,7 @@ class Journal:
             state=state,
             failure=failure,
         )
-        self._records.change_version(version, commit, lambda history: history.with_early_failure(attempt))
+        self._records.change_version(version, commit, lambda h: h.with_early_failure(attempt, commit))
 
     # --- steps
 

@@ -230,6 +230,19 @@ def test_a_failure_before_the_hold_is_written_down(aws: FakeAws, operation: Oper
     )
 
 
+def test_a_release_that_is_superseded_while_it_waits_is_on_record_with_its_commit(
+    operation: Operation, aws: FakeAws
+) -> None:
+    store_of(aws.s3).change_environment(
+        lambda r: r.model_copy(update={"queue": (waiter("v1.3.0", "run-3").model_copy(update={"seen_at": now()}),)})
+    )
+    second = operation_of(aws, settings_with(), owner("run-2", pid=9))
+    ended = enter(second, Checkout(Version.parse("v1.2.0"), COMMIT, Path(), ()), allow_downgrade=False)
+    assert ended.outcome is not None
+    superseded = history(aws, "v1.2.0")
+    assert (superseded.state, superseded.commit) == (State.SUPERSEDED, COMMIT), "else nobody could see its tag move"
+
+
 def test_nothing_is_known_of_an_environment_that_was_not_provisioned(aws: FakeAws, no_run_log: None) -> None:
     with pytest.raises(PointsmanError, match="no infrastructure yet"):
         _ = operation_of(aws, settings_with(), owner()).infrastructure
