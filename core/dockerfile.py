@@ -8,7 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-__all__ = ["base_images", "unpinned"]
+from core.errors import Refused
+from core.settings import Image
+
+__all__ = ["base_images", "refuse_unpinned", "unpinned"]
 
 _ESCAPE = re.compile(r"^#\s*escape\s*=\s*`\s*$", re.IGNORECASE)
 _SYNTAX = re.compile(r"^#\s*syntax\s*=\s*(\S+)", re.IGNORECASE)
@@ -18,6 +21,18 @@ _COPY_FROM = re.compile(r"^(?:COPY|ADD)\s(?:.*\s)?--from=(\S+)", re.IGNORECASE)
 _MOUNT_FROM = re.compile(r"--mount=\S*\bfrom=([^,\s]+)", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?([-+])([^}]*))?\}|(\w+))")
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
+
+
+def refuse_unpinned(dockerfile: str, image: Image) -> tuple[str, ...]:
+    """Return the images that a build stands upon by a tag; raise `Refused` where digests are required of them."""
+    loose = unpinned(dockerfile, image.build_args)
+    if loose and image.require_digests:
+        raise Refused(
+            f"{image.dockerfile} builds upon {', '.join(loose)}",
+            why="a tag may mean another image tomorrow, and image.require_digests asks for a digest",
+            do="Name it as name:tag@sha256:…, in the Dockerfile or in image.build_args.",
+        )
+    return loose
 
 
 def unpinned(dockerfile: str, build_args: Mapping[str, str]) -> tuple[str, ...]:

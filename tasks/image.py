@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from core.dockerfile import base_images, unpinned
+from core.dockerfile import base_images, refuse_unpinned
 from core.errors import Permanent, PointsmanError, Refused, UnknownOutcome
 from core.image import PLATFORM, ImageInputs, PushedImage, RegistryImage, is_ours, removable
 from core.words import counted
@@ -22,6 +22,7 @@ from operation.lease import now
 from operation.operation import Operation
 from operation.step import Done, done, skipped, step
 from systems import docker, ecr, metadata
+from systems.build_context import context_in, copy_dockerfile, read_dockerfile
 from systems.docker import Build, PushEnd
 from systems.log import run_logger
 from systems.processes import ATTEMPT_VARIABLE
@@ -33,9 +34,6 @@ _REVISION = "org.opencontainers.image.revision"
 _VERSION = "org.opencontainers.image.version"
 _SOURCE = "org.opencontainers.image.source"
 _SHOWN_LINES = 25
-_FILE_LIMIT = 1024 * 1024
-# Older engines match a pattern with `**` against fewer parents than newer ones do, hence each in both forms.
-_NEVER_IN_AN_IMAGE = b"\n.git\n.git/**\n**/.git\n**/.git/**\n"
 
 
 @dataclass(frozen=True)
@@ -132,21 +130,11 @@ def prune_worker(operation: Operation) -> Done[None]:
 
 def _wanted(operation: Operation, checkout: Checkout) -> WantedImage:
     image = operation.settings.image
-    context = _inside(checkout.directory, image.context)
-    if not context.is_dir():
-        raise Refused(
-            f"The build context {image.context} was not found",
-            why=f"{checkout.version} has no such folder",
-            do="Fix image.context, or add the folder and push a new tag.",
-        )
-    dockerfile = _read(checkout.directory, image.dockerfile)
-    if dockerfile is None:
-        raise Refused(
-            f"{image.dockerfile} was not found",
-            why=f"{checkout.version} has no such file",
-            do="Fix image.dockerfile, or add the file and push a new tag.",
-        )
-    _look_at_bases(operation, dockerfile.decode(errors="replace"))
+    context = context_in(checkout.directory, image, checkout.version.tag)
+    dockerfile = read_dockerfile(checkout.directory, image, checkout.version.tag)
+    text = dockerfile.decode(errors="replace")
+    if loose := refuse_unpinned(text, image):
+        run_logger().warning("%s builds upon %s, which no digest pins", image.dockerfile, ", ".join(loose))
     inputs = ImageInputs(
         version=checkout.version.tag,
         commit=checkout.commit,
@@ -161,25 +149,10 @@ def _wanted(operation: Operation, checkout: Checkout) -> WantedImage:
         inputs=inputs,
         repository=operation.infrastructure.ecr_repository_url,
         tag=inputs.tag(operation.environment),
-        dockerfile=_outside_of_the_context(operation, checkout, dockerfile),
+        dockerfile=copy_dockerfile(checkout.directory, image, dockerfile, operation.workspace.folder("image")),
         context=context,
-        bases=base_images(dockerfile.decode(errors="replace"), image.build_args),
+        bases=base_images(text, image.build_args),
     )
-
-
-def _look_at_bases(operation: Operation, dockerfile: str) -> None:
-    """Say which images the build stands upon may be others tomorrow; raise `Refused` where digests are required."""
-    image = operation.settings.image
-    loose = ", ".join(unpinned(dockerfile, image.build_args))
-    if not loose:
-        return
-    if image.require_digests:
-        raise Refused(
-            f"{image.dockerfile} builds upon {loose}",
-            why="a tag may mean another image tomorrow, and image.require_digests asks for a digest",
-            do="Name it as name:tag@sha256:…, in the Dockerfile or in image.build_args.",
-        )
-    run_logger().warning("%s builds upon %s, which no digest pins", image.dockerfile, loose)
 
 
 def _refuse_reachable_credentials(operation: Operation, wanted: WantedImage) -> None:
@@ -217,45 +190,6 @@ def _refuse_reachable_credentials(operation: Operation, wanted: WantedImage) -> 
 
 def _is_elsewhere(host: str | None) -> bool:
     return host is not None and not host.startswith("unix:")
-
-
-def _outside_of_the_context(operation: Operation, checkout: Checkout, dockerfile: bytes) -> Path:
-    """Write the Dockerfile to a folder of its own, beside an ignore file that also keeps `.git` out; return its path.
-
-    BuildKit prefers the ignore file that is named like the Dockerfile, so the checkout itself stays as it is.
-    """
-    image = operation.settings.image
-    ignored = _read(checkout.directory, f"{image.dockerfile}.dockerignore")
-    if ignored is None:
-        ignored = _read(checkout.directory, f"{image.context}/.dockerignore") or b""
-    copy = operation.workspace.folder("image") / Path(image.dockerfile).name
-    copy.write_bytes(dockerfile)
-    copy.with_name(f"{copy.name}.dockerignore").write_bytes(ignored + _NEVER_IN_AN_IMAGE)
-    return copy
-
-
-def _inside(root: Path, path: str) -> Path:
-    """Return where a path of the repository leads; raise `Refused` where that is outside of the checkout."""
-    found = (root / path).resolve()
-    if not found.is_relative_to(root.resolve()):
-        raise Refused(
-            f"{path} leads out of the checkout",
-            why="a symbolic link in the repository points elsewhere, and a build may only see what was tagged",
-            do="Replace the link with what it points to, and push a new tag.",
-        )
-    return found
-
-
-def _read(root: Path, path: str) -> bytes | None:
-    """Return a file of the repository, or None if there is none; raise `Refused` for one that is no text of ours."""
-    found = _inside(root, path)
-    if not found.exists():
-        return None
-    if not found.is_file() or found.stat().st_size > _FILE_LIMIT:
-        raise Refused(
-            f"{path} cannot be read", why="it is not a regular file of at most 1 MiB", do="Fix it and push a new tag."
-        )
-    return found.read_bytes()
 
 
 def _pushed_before(operation: Operation, wanted: WantedImage) -> str | None:
