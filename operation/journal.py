@@ -132,6 +132,8 @@ class Journal:
     def __init__(self, owner: Owner, records: RecordStore, lease: Lease, observers: Sequence[Observer] = ()) -> None:
         self._owner, self._records, self._lease, self._observers = owner, records, lease, tuple(observers)
         self.subject: str | None = None
+        """What the run was asked for, as it was written: it may be no version."""
+        self._named: str | None = None
         self.entry: Entry | None = None
         self.ending = False
         self._steps: tuple[StepRecord, ...] = ()
@@ -143,6 +145,7 @@ class Journal:
         """Say which tag this run is about, before anything of it is known; return its version, or raise `Refused`."""
         self.subject = tag
         version = Version.parse(tag)
+        self._named = version.tag
         self._lease.step = "checkout"
         return version
 
@@ -161,7 +164,7 @@ class Journal:
     @property
     def version(self) -> str | None:
         """The tag of the version that this run is about, if it is about one."""
-        return self.entry.version if self.entry else self.subject
+        return self.entry.version if self.entry else self._named
 
     @property
     def steps(self) -> tuple[StepRecord, ...]:

@@ -10,7 +10,7 @@ import pytest
 from prefect.exceptions import TerminationSignal
 
 from core.colour import Colour, Weights
-from core.errors import Permanent, PointsmanError
+from core.errors import Permanent, PointsmanError, Refused
 from core.history import State
 from core.version import Version
 from flows import release as flow
@@ -146,3 +146,19 @@ def test_whatever_ends_it_early_no_later_step_runs_and_traffic_is_home(
     assert history is not None
     assert history.state is (State.FAILED if isinstance(error, PointsmanError) else State.ABORTED)
     assert {s.name for s in history.attempts[-1].steps} >= {"queue", "traffic back", "close record"}
+
+
+@pytest.mark.parametrize(("tag", "recorded"), [("v1.4", False), ("1.4.0", False), ("v1.4.0", True)])
+def test_what_is_no_version_has_no_history(
+    idle: Operation, aws: FakeAws, monkeypatch: pytest.MonkeyPatch, tag: str, recorded: bool
+) -> None:
+    def missing(_: Operation) -> object:
+        raise Refused(f"The tag {tag} does not exist")
+
+    fake_steps(monkeypatch, flow, {"check_out": missing})
+    monkeypatch.setattr(run, "open_run", lambda *_, **__: idle)
+    monkeypatch.setattr(run, "label_run_with_owner", lambda *_: None)
+    state = run_operation("release", "test", lambda op: release_version(op, tag, None, allow_downgrade=False))
+    assert state.is_failed()
+    assert str(state.message).startswith(f"{tag} → test failed at ")
+    assert (f"releases/test/{tag}.json" in aws.s3.objects) is recorded
