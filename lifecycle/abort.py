@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Concatenate, ParamSpec
+
+from prefect import Task
 
 from core.colour import Weights
 from core.ending import Ending, went_live
@@ -24,6 +26,8 @@ from tasks.cleanup import (
 )
 
 __all__ = ["Aborted", "abort_attempt", "traffic_now"]
+
+P = ParamSpec("P")
 
 _PATIENCE = 4
 
@@ -47,9 +51,9 @@ def abort_attempt(operation: Operation, ending: Ending, lease: LeaseRecord) -> A
     operation.lease.disregard_stop()
     operation.lease.step = "abort"
     attempt = operation.journal.entry.attempt if operation.journal.entry else None
-    parts = _Parts()
+    parts = _Parts(operation)
     if attempt is not None and went_live(operation.record, attempt):
-        parts.do("the record", lambda: close_healthy(operation, attempt))
+        parts.do("the record", close_healthy, attempt)
         operation.journal.tell_ended()
         return Aborted(traffic_now(operation), complete=not parts.remains)
     if _rollback_moved(operation):
@@ -57,13 +61,13 @@ def abort_attempt(operation: Operation, ending: Ending, lease: LeaseRecord) -> A
         message = f"{traffic_now(operation)} The rollback stands; `reconcile` completes it."
         return Aborted(message, complete=operation.record.frozen is not None)
 
-    home = parts.do("traffic", lambda: return_home(operation))
+    home = parts.do("traffic", return_home)
     stopped = _stop_what_runs(operation, attempt, lease, parts, home=home)
     traffic = traffic_now(operation)
     recorded = True
     if attempt is not None:
         remains = "; ".join(parts.remains)
-        recorded = parts.do("the record", lambda: close_record(operation, ending, remains))
+        recorded = parts.do("the record", close_record, ending, remains)
         operation.journal.tell_ended()
     run_logger().info("Traffic: %s", traffic)
     message = traffic + (f" Could not do: {'; '.join(parts.remains)}." if parts.remains else "")
@@ -81,32 +85,33 @@ def _stop_what_runs(
     """End what the run left at work; return whether no one-off task of it can change the database any more."""
     if attempt is None:
         if lease.owner.flow == "provision":
-            parts.do("Terraform", lambda: release_state_lock(operation, "environment", lease, lease.acquired_at))
+            parts.do("Terraform", release_state_lock, "environment", lease, lease.acquired_at)
         if lease.owner.flow == "run":
-            return parts.do("one-off tasks", lambda: stop_one_offs(operation, lease.owner.attempt))
+            return parts.do("one-off tasks", stop_one_offs, lease.owner.attempt)
         return True
     colour = attempt.colour
     if colour is not None:
-        parts.do("Terraform", lambda: release_state_lock(operation, colour.value, lease, attempt.started_at))
-    stopped = not attempt.reached("migrate") or parts.do("one-off tasks", lambda: stop_one_offs(operation, attempt.id))
+        parts.do("Terraform", release_state_lock, colour.value, lease, attempt.started_at)
+    stopped = not attempt.reached("migrate") or parts.do("one-off tasks", stop_one_offs, attempt.id)
     keeps = operation.journal.entry is not None and operation.journal.entry.keeps_slot
     if colour is not None and home and attempt.reached("vacate") and not keeps:
         shifted = attempt.reached("shift")
-        parts.do(f"the {colour} slot", lambda: stop_candidate(operation, colour, shifted))
+        parts.do(f"the {colour} slot", stop_candidate, colour, shifted)
     return stopped
 
 
 class _Parts:
     """The parts of an abort: each with patience for passing errors, and what remains of those that failed."""
 
-    def __init__(self) -> None:
+    def __init__(self, operation: Operation) -> None:
+        self._operation = operation
         self.remains: list[str] = []
 
-    def do(self, what: str, action: Callable[[], object]) -> bool:
+    def do(self, what: str, part: Task[Concatenate[Operation, P], None], *args: P.args, **kwargs: P.kwargs) -> bool:
         """Run a part; note what did not work. Return whether it did."""
         for attempt in range(_PATIENCE):
             try:
-                action()
+                self._run(part, *args, **kwargs)
                 return True
             except (Transient, UnknownOutcome) as error:
                 failure: PointsmanError = error
@@ -117,6 +122,16 @@ class _Parts:
         run_logger().error("Could not clean up %s: %s", what, failure)
         self.remains.append(f"{what} ({failure})")
         return False
+
+    def _run(self, part: Task[Concatenate[Operation, P], None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Run a part as a task that the UI shows; without Prefect where that is what fails: traffic does not wait."""
+        try:
+            part(self._operation, *args, **kwargs)
+        except PointsmanError:
+            raise
+        except Exception:  # noqa: BLE001 - a boundary: whatever Prefect met, a part may be done twice and must be done
+            run_logger().exception("%s is done without Prefect", part.name)
+            part.fn(self._operation, *args, **kwargs)
 
 
 def _rollback_moved(operation: Operation) -> bool:

@@ -7,15 +7,18 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from prefect import Task
 from prefect.exceptions import TerminationSignal
 
 from core.colour import Colour, Weights
+from core.ending import Ending
 from core.errors import Permanent, PointsmanError, Refused
 from core.history import State
 from core.version import Version
 from flows import release as flow
 from flows.release import release_version
 from lifecycle import run
+from lifecycle.abort import abort_attempt
 from lifecycle.run import run_operation
 from operation.operation import Operation
 from tasks.checkout import Checkout
@@ -162,3 +165,23 @@ def test_what_is_no_version_has_no_history(
     assert state.is_failed()
     assert str(state.message).startswith(f"{tag} → test failed at ")
     assert (f"releases/test/{tag}.json" in aws.s3.objects) is recorded
+
+
+def test_traffic_goes_home_though_prefect_can_run_no_task_any_more(
+    operation: Operation, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object, **__: object) -> object:
+        raise ConnectionError("Prefect's server is gone")
+
+    for state in ("PLANNED", "APPLIED", "MIGRATED", "RUNNING", "VERIFIED", "SHIFTING"):
+        operation.journal.advance(State(state))
+    aws.elbv2.weights = Weights.all_on(Colour.GREEN)
+    operation.records.change_environment(lambda r: r.carrying(aws.elbv2.weights))
+    lease = operation.record.lease
+    assert lease is not None
+    monkeypatch.setattr(Task, "__call__", away)
+    assert abort_attempt(operation, Ending(State.FAILED, "confirm", "it did not answer"), lease).complete
+    assert aws.elbv2.weights == Weights.all_on(Colour.BLUE)
+    history = store_of(aws.s3).version("v1.1.0")
+    assert history is not None
+    assert history.state is State.FAILED
