@@ -249,7 +249,7 @@ class Journal:
         `tolerate_unwritten_record`, which is for traffic that goes home, nothing waits for the record.
         """
         logger = run_logger()
-        began = time.monotonic()
+        began, cleans_up = time.monotonic(), self.ending
         step = Step(StepRecord(name=name, intent=intent, started_at=now()))
         self._lease.step = name
         if writes:
@@ -263,7 +263,7 @@ class Journal:
         try:
             yield step
         except BaseException as error:
-            raised = self._as_raised(error, name)
+            raised = self._as_raised(error, name, interrupted=self.ending and not cleans_up)
             failed = step.record.ended("failed", redact(str(raised) or type(raised).__name__), time.monotonic() - began)
             with suppress(PointsmanError):  # the cause counts, not that it could not be written down
                 self._write(failed, begin=False)
@@ -275,11 +275,11 @@ class Journal:
             self._write(ended, begin=False)
         logger.info("%s: %s (%.1f s)", name, step.detail or "done", ended.seconds or 0.0)
 
-    def _as_raised(self, error: BaseException, step: str) -> BaseException:
+    def _as_raised(self, error: BaseException, step: str, *, interrupted: bool) -> BaseException:
         """Return a step's error as it leaves: what ran beside a step that failed was interrupted, and is no cause."""
         if not isinstance(error, PointsmanError):
             return error
-        raised = Refused(f"{step} was interrupted", why="another step had failed") if self.ending else error
+        raised = Refused(f"{step} was interrupted", why="another step had failed") if interrupted else error
         raised.step = step
         return raised
 

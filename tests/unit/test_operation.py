@@ -88,6 +88,12 @@ def test_what_ran_beside_a_step_that_failed_was_broken_off(operation: Operation,
     assert attempt_of(aws).steps[-1].detail == "init was interrupted: another step had failed."
 
 
+def test_what_an_abort_could_not_do_is_told_with_its_own_reason(operation: Operation) -> None:
+    operation.journal.ending = True
+    with pytest.raises(Permanent, match="The listener is frozen"), operation.journal.step("traffic back", "go home"):
+        raise Permanent("The listener is frozen")
+
+
 def test_a_failure_is_told_though_it_cannot_be_written_down(operation: Operation, aws: FakeAws) -> None:
     def break_with_s3() -> None:
         aws.s3.broken = {"put_object": lost, "get_object": lost}
