@@ -195,7 +195,7 @@ class Scene:
                 return _terraform_runs(run_id, "init")
             if stage == "moved":
                 return self.operator.weights()[self._colour.other.value] == 100
-            return self._under_way(tag, stage) if tag else lease.stage == stage
+            return self._under_way(tag, stage) if tag else lease.step == stage
 
         with self.operator.spoiled(_slow(0.2)):
             wait_for(there, 60, f"no run reached {stage}")
@@ -355,7 +355,7 @@ def make_ready(operator: Operator, observer: Observer) -> None:
         record = operator.record()
         return record.lease is None and record.rollback is None
 
-    wait_for(free, PATIENCE, f"the case before left it held: {_told(operator.record().hold)}")
+    wait_for(free, PATIENCE, f"the case before left it held: {_told(operator.record().lease)}")
     record = operator.record()
     if record.frozen and record.live:
         operator.wait(operator.run("unfreeze", keep=record.live.colour.value))

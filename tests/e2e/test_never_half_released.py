@@ -42,7 +42,7 @@ def reach(operator: Operator, stage: str) -> int:
 
     def there() -> bool:
         lease = operator.record().lease
-        if lease is not None and stage in (lease.stage, open_step(operator, lease.version)):
+        if lease is not None and stage in (lease.step, open_step(operator, lease.version)):
             found.append(lease.owner.pid)
         return bool(found)
 
