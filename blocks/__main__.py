@@ -1,6 +1,6 @@
 """`python -m blocks register <environment>`: create or update an environment's blocks.
 
-Everything that is no secret comes from `environments/<environment>.toml`. Secrets come from these variables, or are
+Everything that is not secret comes from `environments/<environment>.toml`. Secrets come from these variables, or are
 asked for without echo:
 
     POINTSMAN_WEBHOOK_SECRET      what GitHub signs with
@@ -48,7 +48,7 @@ def register(stage: str) -> list[str]:
     secret_key = os.environ.get("POINTSMAN_AWS_SECRET_ACCESS_KEY")
     if bool(key_id) != bool(secret_key):
         raise Refused(
-            "Half of an AWS key is set",
+            "Only half of the AWS key pair is set",
             why="POINTSMAN_AWS_ACCESS_KEY_ID and POINTSMAN_AWS_SECRET_ACCESS_KEY go together",
             do="Set both, or neither.",
         )
@@ -93,14 +93,14 @@ def _webhook_secret(stage: str, old: Any) -> str:
     if not given:
         raise Refused(
             f"The webhook secret of {stage} is not set",
-            why="deliveries could not be told from forgeries",
+            why="deliveries could not be distinguished from forgeries",
             do="Set POINTSMAN_WEBHOOK_SECRET to the secret of the GitHub webhook.",
         )
     return usable_secret(stage, given)
 
 
 def _accepts_previous(given: str | None, environment: str) -> bool:
-    """Whether a previous secret is accepted: as it is told, or as it was where nothing is."""
+    """Whether a previous secret is accepted: as it is given, or as it was where nothing is."""
     if given is not None:
         return bool(given)
     old = _existing(ReleaseEnvironment, environment)
@@ -113,7 +113,7 @@ def usable_secret(stage: str, secret: str) -> str:
         raise Refused(
             f"The webhook secret of {stage} is too short",
             why=f"it has {len(secret)} characters, and one of fewer than {LEAST_SECRET} could be guessed",
-            do="Make one with `openssl rand -hex 32`, and give GitHub the same.",
+            do="Make one with `openssl rand -hex 32`, and give the same one to GitHub.",
         )
     return secret
 

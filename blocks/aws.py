@@ -19,7 +19,7 @@ __all__ = ["issued_variables", "refreshing_session"]
 def refreshing_session(credentials: AwsCredentials, config: Config) -> boto3.Session:
     """Return a session for the block; a role's session renews itself before it ends, by calls bounded by `config`.
 
-    prefect-aws assumes a role once, so that a rollback after an hour of baking would have no power left.
+    prefect-aws assumes a role once, so a rollback after an hour of baking would have no rights left.
     """
     if not credentials.assume_role_arn:
         return credentials.get_boto3_session()

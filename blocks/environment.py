@@ -25,11 +25,11 @@ LEAST_SECRET = 16
 
 
 class ReleaseEnvironment(Block):
-    """One environment that Pointsman releases to: who may act in it. What it is made of stands in its TOML file."""
+    """One environment that Pointsman releases to: who may act in it. What it is made of is in its TOML file."""
 
     _block_type_name = "Release Environment"
     _block_type_slug = "release-environment"
-    _description = "Credentials of one environment; everything that is no secret stands in environments/<stage>.toml."
+    _description = "Credentials of one environment; everything that is not secret is in environments/<stage>.toml."
 
     stage: str = Field(description="The environment's name, and its file's: environments/<stage>.toml.")
     aws_credentials: AwsCredentials = Field(description="Who acts in the AWS account.")
@@ -61,7 +61,7 @@ class ReleaseEnvironment(Block):
         if self.aws_credentials.assume_role_arn or self.aws_credentials.aws_access_key_id:
             raise Refused(
                 f"`provision` has no identity of its own in {self.stage}",
-                why="it would act as the pipeline, by the role or the key of the releases",
+                why="it would act as the pipeline, with the role or the key of the releases",
                 do="Name an administrator's profile of the worker's AWS configuration: provision_profile in [aws].",
             )
         return self
@@ -90,7 +90,7 @@ def read_settings(stage: str) -> EnvironmentSettings:
     except (FileNotFoundError, NotADirectoryError) as error:
         known = ", ".join(sorted(p.stem for p in folder.glob("*.toml"))) or "none"
         raise Refused(
-            f"There is no environment {stage!r}",
+            f"The environment {stage!r} does not exist",
             why=f"{folder.name}/ has: {known}",
             do="Name one of these, or add its file.",
         ) from error
@@ -105,7 +105,7 @@ def load_environment(stage: str) -> ReleaseEnvironment:
     except ValueError as error:
         raise Refused(
             f"The block of environment {stage!r} is missing",
-            why="Prefect's server knows no release-environment block of that name, or one that it refers to is gone",
+            why="Prefect's server knows no release-environment block of that name, or one that it refers to is missing",
             do=f"Run `python -m blocks register {stage}`.",
         ) from error
     return cast(ReleaseEnvironment, loaded)

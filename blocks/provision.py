@@ -1,4 +1,4 @@
-"""What stands in [provision.*] held against the variables that the Terraform roots declare."""
+"""What [provision.*] sets, checked against the variables that the Terraform roots declare."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Turn(StrEnum):
 
 
 def admit(record: EnvironmentRecord, history: VersionRecord | None, wanted: WantedRelease) -> Admission:
-    """Return whether to proceed or that the release is live already.
+    """Return whether to proceed, or that the release is already live.
 
     Raises `Refused` for a frozen or unprovisioned environment, a tag that moved to another commit, a version older
     than the live one (unless `allow_downgrade`), a run whose version was superseded, and an old announcement of a
@@ -64,7 +64,7 @@ def admit(record: EnvironmentRecord, history: VersionRecord | None, wanted: Want
     if record.infrastructure is None:
         raise Refused(
             f"{record.environment} has no infrastructure yet",
-            why="the record names none",
+            why="its record has none",
             do=f"Run `prefect deployment run provision/{record.environment}` first.",
         )
     known = [history.commit] if history else []
@@ -74,7 +74,7 @@ def admit(record: EnvironmentRecord, history: VersionRecord | None, wanted: Want
     if first is not None:
         raise Refused(
             f"The tag {wanted.version} moved",
-            why=f"it stood on commit {first[:12]} first and stands on {wanted.commit[:12]} now",
+            why=f"it was first seen at {first[:12]} and now points to {wanted.commit[:12]}",
             do="A version never changes: give the new commit a new tag.",
         )
     if history is not None and any(
@@ -83,7 +83,7 @@ def admit(record: EnvironmentRecord, history: VersionRecord | None, wanted: Want
         raise Refused(
             f"{wanted.version} was superseded",
             why="a newer version took its place while it waited",
-            do="Push a newer tag, or start a new run with allow_downgrade if this version is really wanted.",
+            do="Push a newer tag, or start a new run with allow_downgrade if you really want this version.",
         )
     _refuse_replay(record, history, wanted)
     if record.rollback_floor is not None and wanted.version < Version.parse(record.rollback_floor):
@@ -105,7 +105,7 @@ def admit(record: EnvironmentRecord, history: VersionRecord | None, wanted: Want
     if wanted.version < live.semver and not wanted.allow_downgrade:
         raise Refused(
             f"{wanted.version} is older than the live {live.version}",
-            why="releasing it would take traffic backwards",
+            why="releasing it would move traffic to an older version",
             do=f"Use `prefect deployment run rollback/{record.environment}`, or set allow_downgrade.",
         )
     return Admission.PROCEED
@@ -125,8 +125,8 @@ def _refuse_replay(record: EnvironmentRecord, history: VersionRecord | None, wan
         by_hand = f"prefect deployment run release/{record.environment} --param tag={wanted.version}"
         raise Refused(
             f"{wanted.version} was rolled back from",
-            why="a delivery announces it again, and only a human brings back what was left",
-            do=f"If it is wanted, run `{by_hand}`.",
+            why="a webhook delivery announced it again, and only a person may bring back such a version",
+            do=f"To bring it back, run `{by_hand}`.",
         )
 
 
@@ -144,12 +144,12 @@ def newer_than_parked(version: Version, record: EnvironmentRecord) -> bool:
 
 
 def refuse_prerelease(version: Version, environment: str, *, allowed: bool) -> None:
-    """Raise `Refused` for a version such as v2.0.0-rc.1 where the environment takes none."""
+    """Raise `Refused` for a version such as v2.0.0-rc.1 where the environment accepts none."""
     if version.is_prerelease and not allowed:
         raise Refused(
             f"{version} is a pre-release",
-            why=f"{environment} takes none",
-            do=f"Release it elsewhere, or set prereleases = true in environments/{environment}.toml.",
+            why=f"{environment} does not accept pre-releases",
+            do=f"Release it to another environment, or set prereleases = true in environments/{environment}.toml.",
         )
 
 

@@ -26,7 +26,7 @@ class Ending:
 
 
 def ending_of_the_dead(lease: LeaseRecord, attempt: Attempt | None, successor: str | None) -> Ending:
-    """Return how an attempt ended whose process is gone, by the lease that it left.
+    """Return how an attempt ended whose process is dead, by the lease that it left.
 
     `successor` is the version that takes its place while it waits for its approval, if one does.
     """

@@ -1,6 +1,6 @@
-"""The four errors of Pointsman, told apart by what to do about them.
+"""The four errors of Pointsman, distinguished by what to do about them.
 
-Each takes facts and writes the sentence: what happened, why, and what the reader can do.
+Each takes facts and writes the message: what happened, why, and what the reader can do.
 """
 
 import re

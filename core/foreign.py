@@ -42,11 +42,11 @@ def runs(live: Live, definition: Definition) -> bool:
 def foreign_hand(record: EnvironmentRecord, seen: Seen) -> str | None:
     """Return in words what was seen that Pointsman did not write, or None where all of it is ours."""
     if seen.listener.strange:
-        return f"the production listener {seen.listener.strange}, which Pointsman did not write"
+        return f"the production listener {seen.listener.strange}, which Pointsman did not set up"
     if not record.ours(seen.listener.weights):
         return (
-            f"the production listener carries {seen.listener.weights}, which Pointsman did not write "
-            f"(it wrote {record.weights})"
+            f"the production listener has the weights {seen.listener.weights}, which Pointsman did not set "
+            f"(it set {record.weights})"
         )
     live, definition = record.live, seen.definition
     if live is None or definition is None or live.colour is not seen.colour or runs(live, definition):
@@ -59,7 +59,7 @@ def foreign_hand(record: EnvironmentRecord, seen: Seen) -> str | None:
 
 
 def freeze(record: EnvironmentRecord, seen: Seen, at: datetime) -> EnvironmentRecord:
-    """Return the record frozen if what was seen is foreign to it; a freeze that stands, stays."""
+    """Return the record frozen if what was seen is foreign to it; an existing freeze stays."""
     reason = None if record.frozen else foreign_hand(record, seen)
     if reason is None:
         return record

@@ -1,6 +1,6 @@
 """What an event from GitHub asks of us: event name, parsed payload and our repository in, a decision out.
 
-No I/O. Whether the sender may ask at all (the signature) is settled before anything here runs.
+No I/O. Whether the sender may ask at all (the signature) is decided before anything here runs.
 Payload fields: https://docs.github.com/en/webhooks/webhook-events-and-payloads#push
 """
 
@@ -51,9 +51,9 @@ Decision: TypeAlias = Release | Pong | Ignore | Reject
 def decide(event: str | None, payload: object, *, repository: str, prereleases: bool) -> Decision:
     """Decide about one delivery: X-GitHub-Event, the parsed body, the "owner/name" and the kinds that we release."""
     if not event:
-        return Reject(400, "The header X-GitHub-Event is missing, so this is no delivery from GitHub.")
+        return Reject(400, "The header X-GitHub-Event is missing, so this is not a delivery from GitHub.")
     if not isinstance(payload, dict):
-        return Reject(400, "The body is JSON but no object, so this is no event from GitHub.")
+        return Reject(400, "The body is valid JSON but not an object, so this is not an event from GitHub.")
     if event == "ping":
         return Pong(_answer_ping(payload, repository))
     if event != "push":
@@ -76,18 +76,20 @@ def _decide_push(payload: dict[str, object], repository: str, prereleases: bool)
     if not isinstance(ref, str):
         return _missing("ref")
     if not ref.startswith(TAG_PREFIX):
-        return Ignore(f"Only tags are released; {_quoted(ref)} is no tag.")
+        return Ignore(f"Only tags are released; {_quoted(ref)} is not a tag.")
     tag = ref.removeprefix(TAG_PREFIX)
     if payload.get("deleted") is True or (isinstance(after, str) and after and not after.strip("0")):
-        return Ignore(f"Tag {_quoted(tag)} was deleted; what it released stays as it is.")
+        return Ignore(f"Tag {_quoted(tag)} was deleted; what it released is not affected.")
     if not tag.startswith("v"):
-        return Ignore(f"Only tags vX.Y.Z are released; {_quoted(tag)} is another kind of tag.")
+        return Ignore(f"Only tags of the form vX.Y.Z are released; {_quoted(tag)} is not one.")
     try:
         version = Version.parse(tag)
     except Refused as refusal:
         return Reject(422, cut(str(refusal)))
     if version.is_prerelease and not prereleases:
-        return Ignore(f"{_quoted(tag)} is a pre-release, and this environment takes none (prereleases = true).")
+        return Ignore(
+            f"{_quoted(tag)} is a pre-release, which this environment does not accept (prereleases = true would)."
+        )
     # `after` of an annotated tag is the tag object, so head_commit gives the commit for both kinds of tag.
     # Where the tag names no commit (but a tree or a file), and from older servers for every tag, it is null.
     # https://github.blog/changelog/2021-10-01-the-push-webhook-payload-provides-a-consistent-head_commit-on-tag-creation/
@@ -109,10 +111,10 @@ def _answer_ping(payload: dict[str, object], repository: str) -> str:
     events = hook.get("events") if isinstance(hook, dict) else None
     sender = _full_name(payload)
     if sender is not None and sender.casefold() != repository.casefold():
-        return f"Listening, but to {repository}: pushes to {_quoted(sender)} are ignored."
+        return f"Listening, but for {repository}: pushes to {_quoted(sender)} are ignored."
     if isinstance(events, list) and not {"push", "*"} & {event for event in events if isinstance(event, str)}:
-        return "Listening, but this webhook sends no push events: choose them in its settings."
-    return f"Listening: a pushed tag vX.Y.Z of {repository} is released."
+        return "Listening, but this webhook sends no push events: enable them in its settings."
+    return f"Listening: a tag vX.Y.Z pushed to {repository} is released."
 
 
 def _full_name(payload: dict[str, object]) -> str | None:

@@ -29,7 +29,7 @@ __all__ = [
 
 
 class State(StrEnum):
-    """Where an attempt at a version stands."""
+    """How far an attempt at a version has got."""
 
     BUILDING = "BUILDING"
     PLANNED = "PLANNED"
@@ -81,7 +81,7 @@ def move(current: State, to: State) -> State:
     """Return `to` if the table allows the move from `current`; raise `Permanent` otherwise."""
     if to not in LEGAL_MOVES[current]:
         allowed = ", ".join(sorted(LEGAL_MOVES[current]))
-        raise Permanent(f"A release cannot go from {current} to {to}", why=f"from {current} it can go to {allowed}")
+        raise Permanent(f"A release cannot move from {current} to {to}", why=f"from {current} it can go to {allowed}")
     return to
 
 
@@ -146,7 +146,7 @@ class Attempt(Stored):
     failure: Failure | None = None
 
     def moved(self, to: State) -> Attempt:
-        """Return the attempt in state `to`; raise `Permanent` if that is no legal move."""
+        """Return the attempt in state `to`; raise `Permanent` if that is not a legal move."""
         return self._with(state=move(self.state, to))
 
     def reached(self, step: str) -> bool:
@@ -238,7 +238,7 @@ class VersionRecord(Stored):
         return self._with(images=(*self.images, image)[-IMAGES_KEPT:])
 
     def pushed(self, image: PushedImage, digest: str) -> VersionRecord:
-        """Return the record with the digest by which the registry holds an image whose intent stands in it."""
+        """Return the record with the digest by which the registry holds an image whose intent is in it."""
         same = (image.tag, image.inputs, image.built)
         named = tuple(i.held_as(digest) if (i.tag, i.inputs, i.built) == same else i for i in self.images)
         return self._with(images=named)

@@ -47,14 +47,14 @@ class ImageInputs:
     def tag(self, stage: str) -> str:
         """Return the registry's tag for what `stage` builds of them, such as `v1.4.0__production.1a2b3c4d`.
 
-        Tags never change in the registry and stages don't trust each other, so both stand in it.
+        Tags never change in the registry and environments don't trust each other, so both are in it.
         """
         end = f"{_SEPARATOR}{stage}.{self.digest[:_SHORT]}"
         return Version.parse(self.version).image_tag[: TAG_LIMIT - len(end)] + end
 
 
 class PushedImage(BaseModel):
-    """An image that this environment pushed, or was about to: the digest stands here once the registry named it."""
+    """An image that this environment pushed, or was about to: the digest is here once the registry named it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

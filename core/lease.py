@@ -1,4 +1,4 @@
-"""The lease on an environment: one writer at a time. An expired lease is no permission but a duty to clean up.
+"""The lease on an environment: one writer at a time. An expired lease is not permission but a duty to clean up.
 
 Holder, renew time, expiry and fencing token as in https://kubernetes.io/docs/concepts/architecture/leases/.
 """
@@ -41,7 +41,7 @@ class HeldLease(Protocol):
 
 
 class LeaseVerdict(StrEnum):
-    """What somebody who wants the environment finds."""
+    """What a run that wants the environment finds."""
 
     FREE = "free"
     OURS = "ours"  # this very process holds it
@@ -171,6 +171,6 @@ def _ours(record: EnvironmentRecord, owner: Owner, fencing_token: int) -> LeaseR
         raise Refused(
             f"The lease on {record.environment} is no longer ours",
             why=f"it was taken over, and now belongs to {holder}",
-            do="Nothing more is written by this run; see what `status` says.",
+            do="This run writes nothing more; `status` shows who holds it now.",
         )
     return record.lease

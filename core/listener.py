@@ -39,9 +39,11 @@ def judge_listener(
     if foreign:
         strange.append(f"forwards to {', '.join(foreign)} as well")
     if forward.get("ForwardConfig", {}).get("TargetGroupStickinessConfig", {}).get("Enabled"):
-        strange.append("has group stickiness on")
+        strange.append("has group stickiness enabled")
     strange += [
-        f"has the rule {rule.get('Priority', '?')} that names our groups" for rule in rules if _names(rule, groups)
+        f"has the rule {rule.get('Priority', '?')} that names our target groups"
+        for rule in rules
+        if _names(rule, groups)
     ]
     return ListenerView(weights, " and ".join(strange))
 

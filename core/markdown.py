@@ -1,4 +1,4 @@
-"""Tables for people in Prefect's UI: foreign text stands in their cells as text, never as Markdown."""
+"""Tables for people in Prefect's UI: foreign text appears in their cells as text, never as Markdown."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def cell(text: str) -> str:
 
 
 def table(rows: Iterable[Sequence[str]], head: Sequence[str] = ("", ""), numbers: Sequence[int] = ()) -> str:
-    """Return a Markdown table; the columns whose places stand in `numbers` are flush right."""
+    """Return a Markdown table; the columns whose positions are in `numbers` are right-aligned."""
     ruler = "".join("---:|" if place in numbers else "---|" for place, _ in enumerate(head))
     return "\n".join([_row(head), f"|{ruler}", *map(_row, rows)]) + "\n"
 

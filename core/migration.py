@@ -134,16 +134,16 @@ def refuse_disagreement(
     for row in reading.failed:
         raise Refused(
             f"Migration {row.name} failed in this database and is not resolved",
-            why=cut((row.log or "").strip(), 600) or "the table has it as begun and not as finished",
-            do=f"Find out what it left, then say so: `{repair} --rolled-back {row.name}` (or `--applied`).",
+            why=cut((row.log or "").strip(), 600) or "the table shows it as started but not finished",
+            do=f"Find out what it left, then record it: `{repair} --rolled-back {row.name}` (or `--applied`).",
         )
     known = {file.name: file for file in files}
     for name, checksum in reading.applied.items():
         if name not in known and not newer_allowed:
             raise Refused(
-                f"Migration {name} is applied in this database and is not in the repository",
-                why="this version was made without it, so nobody knows whether it works on the schema",
-                do="Merge the commit that brings it into this version, or set allow_downgrade if it is really wanted.",
+                f"Migration {name} is applied in this database but is not in the repository",
+                why="this version was built without it, so it is not known to work with the schema",
+                do="Merge the commit that adds it, or set allow_downgrade if you really want this version.",
             )
         if name in known and not known[name].has_checksum(checksum):
             raise Refused(
@@ -159,21 +159,21 @@ def _refuse_another_image(files: Sequence[MigrationFile], image: tuple[tuple[str
         if file.name not in held:
             raise Refused(
                 f"The image lacks migration {file.name}",
-                why="the repository has it, and Prisma would find nothing to do and call that success",
-                do="Look what .dockerignore and the Dockerfile leave out; where the image has another layout, set "
+                why="the repository has it, but Prisma would find nothing to do and report success",
+                do="Check what .dockerignore and the Dockerfile leave out; if the image has another layout, set "
                 "migration.image_directory.",
             )
         if held[file.name] != file.checksum:
             raise Refused(
-                f"The image has another migration {file.name} than the repository",
-                why=f"its content is {held[file.name][:12]}, and the repository's {file.checksum[:12]}",
+                f"The image's migration {file.name} differs from the repository's",
+                why=f"its checksum is {held[file.name][:12]}, the repository's is {file.checksum[:12]}",
                 do="Copy the file into the image as it is.",
             )
     foreign = sorted(held.keys() - {file.name for file in files})
     if foreign:
         raise Refused(
             f"The image has migration {foreign[0]}, which is not in the repository",
-            why="it would be applied, and nobody could see it in the release",
+            why="it would be applied without being visible in the release",
             do="Commit it, or do not copy it into the image.",
         )
 
@@ -182,8 +182,8 @@ def _refuse_misspelt(migration: MigrationFile) -> None:
     if len(_MARKER.findall(migration.sql)) != len(_ANY_MARKER.findall(migration.sql)):
         raise Refused(
             f"Migration {migration.name} has an unrecognised `-- pointsman:` comment",
-            why="a floor that is not read would let a rollback go below it",
-            do="Write `-- pointsman: rollback-floor` on a line of its own, with a version or nothing behind it.",
+            why="a floor that is ignored would let a rollback go below it",
+            do="Write `-- pointsman: rollback-floor` on a line of its own, followed by a version or nothing.",
         )
 
 
@@ -195,7 +195,7 @@ def plan_migrations(
 ) -> MigrationPlan:
     """Return the plan; raise `Refused` if a pending migration would not let the live version serve.
 
-    `applied` is what the database's table says; without it, what was read last stands in for it.
+    `applied` is what the database's table says; without it, what was read last is used in its place.
     """
     live = record.live
     floor = Version.parse(record.rollback_floor) if record.rollback_floor else None
@@ -211,8 +211,8 @@ def plan_migrations(
             if live is not None and raised > live.release.semver:
                 raise Refused(
                     f"{version} would raise the rollback floor to {raised}, above the live {live.release.version}",
-                    why=f"migration {migration.name} says that no version below {raised} works on its schema, and "
-                    f"{live.release.version} serves on it while {version} is tested and shifted",
+                    why=f"migration {migration.name} says that no version below {raised} works with its schema, and "
+                    f"{live.release.version} has to work with it while {version} is tested and shifted",
                     do="Release the code that works with both schemas first, and this migration with a later version.",
                 )
             floor = raised if floor is None else max(floor, raised)

@@ -65,7 +65,7 @@ def guard_slot_plan(content: Mapping[str, Any], expected: SlotPlan) -> None:
     faults = [*_plan_faults(content), *_resource_faults(content, expected), *_output_faults(content, expected)]
     if faults:
         raise Refused(
-            f"The plan of {expected.release.version} goes beyond its slot",
+            f"The plan for {expected.release.version} changes more than its slot",
             why="; ".join(faults),
             do="Change the infrastructure through `provision`, then release again.",
         )
@@ -74,14 +74,14 @@ def guard_slot_plan(content: Mapping[str, Any], expected: SlotPlan) -> None:
 def _plan_faults(content: Mapping[str, Any]) -> Iterator[str]:
     version = str(content.get("format_version"))
     if version.partition(".")[0] != "1":
-        yield f"format_version is {version}, and only 1.x is known"
+        yield f"format_version is {version}, and only 1.x is supported"
     if content.get("errored") is not False:
         yield "errored is not false: Terraform did not finish the plan"
     if content.get("complete") is not True:
-        yield "complete is not true: the plan leaves something for later"
+        yield "complete is not true: the plan defers some changes"
     for key in sorted(content.keys() - _OF_A_PLAN):
         if content[key]:
-            yield f"{key} is not known, and not empty"
+            yield f"{key} is neither known nor empty"
 
 
 def _resource_faults(content: Mapping[str, Any], expected: SlotPlan) -> Iterator[str]:
@@ -95,12 +95,12 @@ def _resource_faults(content: Mapping[str, Any], expected: SlotPlan) -> Iterator
     times = Counter(change.get("address") for change in changes)
     for address in shapes:
         if times[address] != 1:
-            yield f"{address} is there {times[address]} times"
+            yield f"{address} appears {times[address]} times"
     for change in changes:
         address = change.get("address")
         if address not in shapes:
             actions = " and ".join(change.get("change", {}).get("actions", ["?"]))
-            yield f"{address} would be changed ({actions}), which is no part of a slot"
+            yield f"{address} would be changed ({actions}), which is not part of a slot"
             continue
         yield from _identity_faults(address, change)
         yield from _change_faults(address, change.get("change", {}), shapes[address], expected)
@@ -128,7 +128,7 @@ def _change_faults(address: str, change: Mapping[str, Any], shape: Any, expected
         yield f"{address} would be imported from {importing.get('id')!r}"
     before, after = change.get("before") or {}, change.get("after") or {}
     if "delete" in actions and before.get("skip_destroy") is not True:
-        yield f"{address}.skip_destroy is not true: the revision before would be deregistered"
+        yield f"{address}.skip_destroy is not true: the previous revision would be deregistered"
     kept = {key: before.get(key, part.begins) if isinstance(part, Kept) else part for key, part in shape.items()}
     yield from differences(address, after, kept, change.get("after_unknown"))
 

@@ -39,7 +39,7 @@ def refuse_unknown_variables(stage: str, given: Mapping[str, Iterable[str]], kno
         if (fault := _fault(root, name, known[root] - SET_BY_US[root].keys()))
     ]
     if faults:
-        raise Refused(f"environments/{stage}.toml has invalid settings", why="; ".join(faults), do="Correct the file.")
+        raise Refused(f"environments/{stage}.toml has invalid settings", why="; ".join(faults), do="Fix the file.")
 
 
 def _fault(root: str, name: str, known: set[str]) -> str | None:

@@ -39,7 +39,7 @@ class Beside:
     foreign: bool = False
     """The listener or the live service is not as the record says."""
     dead_runs: frozenset[str] = field(default_factory=frozenset)
-    """Runs that Prefect believes in although their processes are gone."""
+    """Runs that Prefect believes alive although their processes are dead."""
 
 
 def pending_work(record: EnvironmentRecord, seen: Beside, *, expiry: float) -> frozenset[Work]:

@@ -192,7 +192,7 @@ class RollbackIntent(Stored):
 
 
 class Infrastructure(Stored):
-    """What `provision` made and a release stands on: outputs of the roots `account` and `environment`."""
+    """What `provision` made and a release needs: outputs of the roots `account` and `environment`."""
 
     ecr_repository_url: str
     alb_dns_name: str
@@ -252,7 +252,7 @@ class EnvironmentRecord(Stored):
     def gone_back(self, live: Live, *, named: bool = False) -> EnvironmentRecord:
         """Return the record after a rollback to `live`; its intent stays until the versions' histories say so too.
 
-        What was left is no target any more unless it is named; only a step forward that a human named leaves it one.
+        What was left is no longer a target unless named; only a step forward that a person named keeps it one.
         """
         left = self.live.release if self.live else None
         gone = self.gone_live(live)._with(rollback=self.rollback)

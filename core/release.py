@@ -1,4 +1,4 @@
-"""What a release is: version, image digest and configuration, told apart by one short revision."""
+"""What a release is: version, image digest and configuration, identified by one short revision."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Configuration", "Release"]
 
 
 class Configuration(BaseModel):
-    """What a release runs with besides its image. Secrets stand here by reference, never by value."""
+    """What a release runs with besides its image. Secrets are here by reference, never by value."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,7 +37,7 @@ class Configuration(BaseModel):
         if missing:
             raise Refused(
                 f"{settings.stage} was not provisioned with the secrets {', '.join(missing)}",
-                why="a task can read only secrets that its execution role was given",
+                why="a task may read only secrets that its execution role was given",
                 do=f"Run `prefect deployment run provision/{settings.stage}`, then release again.",
             )
         return cls(

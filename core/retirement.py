@@ -17,7 +17,7 @@ def reason_to_skip(record: EnvironmentRecord, now: datetime, *, window: float, a
     """
     environment, live, lease = record.environment, record.live, record.lease
     if live is None:
-        return f"Nothing is live in {environment}, so nothing is old."
+        return f"Nothing is live in {environment}, so there is nothing to retire."
     if at_once:
         return None
     if record.frozen is not None:

@@ -20,18 +20,20 @@ def choose_target(record: EnvironmentRecord, to_version: str | None) -> Live:
     refuse_if_frozen(record)
     environment = record.environment
     if record.live is None:
-        raise Refused(f"Nothing is live in {environment}", why="no release was ever healthy", do="Release a version.")
+        raise Refused(
+            f"Nothing is live in {environment}", why="no release has ever been healthy", do="Release a version."
+        )
     newest_first = tuple(reversed(record.healthy))
     known = ", ".join(dict.fromkeys(h.release.version for h in newest_first)) or "none"
     if to_version is not None:
         wanted = Version.parse(to_version)
         if wanted.tag == record.live.release.version:
-            raise Refused(f"{wanted} is live in {environment} already", do="Nothing needs to be rolled back.")
+            raise Refused(f"{wanted} is already live in {environment}", do="Nothing needs to be rolled back.")
         target = next((h for h in newest_first if h.release.version == wanted.tag), None)
         if target is None:
             raise Refused(
                 f"{wanted} was never healthy in {environment}",
-                why=f"only a healthy release is a rollback target: {known}",
+                why=f"only a release that was healthy can be rolled back to: {known}",
                 do="Name one of these, or release the version.",
             )
     else:
@@ -59,8 +61,8 @@ def versions_left(record: EnvironmentRecord) -> tuple[str, ...]:
 def may_interrupt(environment: str, lease: LeaseRecord, state: State | None, abort_in_flight: bool | None) -> None:
     """Raise `Refused` unless the holder may be asked to stop for a rollback.
 
-    Unless told otherwise a release is interrupted while it shifts or bakes, when traffic is at stake, and not before.
-    Another rollback, and what a human provisions, is never interrupted.
+    By default a release is interrupted while it shifts or bakes, when traffic is at stake, and not before.
+    Another rollback, and a `provision`, are never interrupted.
     """
     holder = f"{lease.owner.flow} {lease.version or ''}".strip()
     if lease.owner.flow != "release":
@@ -73,6 +75,6 @@ def may_interrupt(environment: str, lease: LeaseRecord, state: State | None, abo
     if abort_in_flight is False or (abort_in_flight is None and not shifting):
         raise Refused(
             f"{lease.version} is in flight in {environment}",
-            why=f"it is at {lease.step}, and the live version carries the traffic",
+            why=f"it is at {lease.step}, and the live version has all traffic",
             do="Wait until it ends, or set abort_in_flight to stop it.",
         )

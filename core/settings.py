@@ -54,18 +54,18 @@ class _Section(BaseModel):
 
 
 class Aws(_Section):
-    """Which identity is used, and where AWS answers. Keys, if any, are secrets and stand in the block alone."""
+    """Which identity is used, and where AWS answers. Keys, if any, are secrets and are only in the block."""
 
     profile: str | None = Field(default=None, description="A profile of the worker's AWS configuration.")
     role_arn: str | None = Field(default=None, description="A role to assume, as `pipeline_role_arns` names it.")
     provision_profile: str | None = Field(
-        default=None, description="The profile that `provision` acts with: a human's, with rights that no release has."
+        default=None, description="The profile for `provision`: a person's, with rights that no release has."
     )
-    endpoint_url: str | None = Field(default=None, description="Only where AWS is not AWS.")
+    endpoint_url: str | None = Field(default=None, description="Only for an emulated AWS.")
 
 
 class Docker(_Section):
-    """Which engine builds and pushes, and how much it keeps."""
+    """The engine that builds and pushes, and how much it keeps."""
 
     host: str | None = Field(default=None, description="Such as unix:///var/run/docker.sock; the default if unset.")
     keep_images: int = Field(default=5, ge=1, le=1_000, description="Images of this environment that a release leaves.")
@@ -126,7 +126,7 @@ class Image(_Section):
     @classmethod
     def _paths_stay_in_the_checkout(cls, path: str) -> str:
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
-            raise ValueError(f"{path} is outside of the checkout: give a path below the repository's root")
+            raise ValueError(f"{path} is outside the checkout: give a path below the repository's root")
         return path
 
     @field_validator("build_args")
@@ -159,7 +159,7 @@ class Service(_Section):
         description="What the load balancer asks. Keep it shallow.",
     )
     grace_period: int = Field(
-        default=60, ge=0, le=3_600, description="Seconds after its start that a task may fail health checks."
+        default=60, ge=0, le=3_600, description="Seconds after its start in which a task may fail health checks."
     )
     variables: dict[str, str] = {}
     secrets: dict[str, SecretReference] = {}
@@ -168,7 +168,7 @@ class Service(_Section):
     def _names_stand_once(self) -> Self:
         both = sorted(self.variables.keys() & self.secrets.keys())
         if both:
-            raise ValueError(f"{', '.join(both)} stands both in variables and in secrets")
+            raise ValueError(f"{', '.join(both)} is set in both variables and secrets")
         ours = sorted(n for n in (*self.variables, *self.secrets) if n.startswith("POINTSMAN_"))
         if ours:
             raise ValueError(f"{', '.join(ours)}: names starting with POINTSMAN_ are reserved")
@@ -283,8 +283,10 @@ class Timing(_Section):
     queue_poll: Seconds = 2.0
     rollback_window: Seconds = 3_600.0
     consistency: Seconds = Field(default=5.0, description="How long a read of AWS may lag behind a write of ours.")
-    log_arrival: Seconds = Field(default=30.0, description="How late a line may be that a stopped task surely logged.")
-    log_quiet: Seconds = Field(default=5.0, description="A stopped task's log is read until nothing came for so long.")
+    log_arrival: Seconds = Field(default=30.0, description="How late the last line of a stopped task may arrive.")
+    log_quiet: Seconds = Field(
+        default=5.0, description="How long a stopped task's log must be silent before it counts as complete."
+    )
     reconcile_every: Seconds = 15.0
     identify: Seconds = Field(default=10.0, description="How long a candidate may answer wrongly before traffic comes.")
     confirm: Seconds = Field(default=30.0, description="How long each address may answer wrongly after weights moved.")
@@ -348,7 +350,7 @@ class EnvironmentSettings(_Section):
     @model_validator(mode="after")
     def _no_environment_is_the_account(self) -> Self:
         if self.stage == ACCOUNT:
-            raise ValueError(f"the stage {ACCOUNT!r} is taken: its record is that of what all environments share")
+            raise ValueError(f"the stage {ACCOUNT!r} is reserved: its record is for what all environments share")
         return self
 
     @model_validator(mode="after")
@@ -377,7 +379,7 @@ class EnvironmentSettings(_Section):
         if isinstance(delay, int | float) and delay >= self.timing.vacate:
             raise ValueError(
                 f"timing.vacate ({self.timing.vacate:g} s) must be longer than "
-                f"provision.environment.deregistration_delay_seconds ({delay:g} s), or no slot is ever empty in time"
+                f"provision.environment.deregistration_delay_seconds ({delay:g} s), or no slot ever drains in time"
             )
         return self
 
@@ -407,15 +409,15 @@ def parse_settings(stage: str, text: str) -> EnvironmentSettings:
     try:
         settings = EnvironmentSettings.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
-        raise Refused(f"{where} is no TOML", why=str(error), do="Correct the file.") from error
+        raise Refused(f"{where} is not valid TOML", why=str(error), do="Fix the file.") from error
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']}" for fault in error.errors()
         )
-        raise Refused(f"{where} has wrong settings", why=faults, do="Correct the file.") from error
+        raise Refused(f"{where} has invalid settings", why=faults, do="Fix the file.") from error
     if settings.stage != stage:
         raise Refused(
-            f"{where} is for another environment",
+            f"{where} is for a different environment",
             why=f"its stage is {settings.stage!r}",
             do=f"Set stage = {stage!r}, or rename the file.",
         )

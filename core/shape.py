@@ -157,7 +157,7 @@ def _json_text(at: str, value: Any, pattern: JsonText) -> list[str]:
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     doubled = [key for key, times in Counter(key for key, _ in pairs).items() if times > 1]
     if doubled:
-        raise ValueError(f"{', '.join(doubled)} is there twice")
+        raise ValueError(f"{', '.join(doubled)} appears twice")
     return dict(pairs)
 
 

@@ -65,7 +65,7 @@ def refuse_token_in_the_clear(url: str) -> None:
     protocol = protocol_of(url)
     if protocol in ("http", "git", "ftp"):
         raise Refused(
-            "The source token would be sent in the clear",
+            "The source token would be sent unencrypted",
             why=f"source.url begins with {protocol}://",
             do="Use https:// in source.url, or remove the source credentials from the environment's block.",
         )
@@ -86,13 +86,13 @@ def refuse_unknown_refs(refs: Iterable[str], version: Version, branches: Iterabl
             raise Refused(
                 f"The branch {branch} does not exist",
                 why="the source repository has no such branch",
-                do="Correct source.branches (or source.main_branch).",
+                do="Fix source.branches (or source.main_branch).",
             )
     if not any(fnmatchcase(ref, f"refs/heads/{branch}") for ref in known for branch in wanted):
         raise Refused(
             f"No branch matches {' or '.join(wanted)}",
-            why="a version is released from one of these branches only",
-            do="Correct source.branches.",
+            why="versions are released only from these branches",
+            do="Fix source.branches.",
         )
 
 
@@ -101,6 +101,6 @@ def refuse_other_commit(version: Version, announced: str | None, found: str) -> 
     if announced and not (len(announced) >= _LEAST_DIGITS and found.startswith(announced.lower())):
         raise Refused(
             f"The tag {version} moved since it was announced",
-            why=f"this run is to release commit {announced[:12]}, and the tag is at {found[:12]} now",
+            why=f"this run was started for commit {announced[:12]}, but the tag now points to {found[:12]}",
             do="A version never changes: give the new commit a new tag.",
         )

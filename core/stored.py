@@ -15,7 +15,7 @@ class Stored(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     def with_nonce(self, nonce: str) -> Self:
-        """Return a copy with the name of one write, by which its lost answer is told from a lost race."""
+        """Return a copy with the name of one write, which tells its lost answer from a lost race."""
         return self._with(nonce=nonce)
 
     def _with(self, **facts: object) -> Self:

@@ -18,15 +18,15 @@ _ENVIRONMENT = {"hold": "lease", "fence": "fencing_token", "left_behind": "rolle
 
 
 def upgrade(body: bytes | str) -> dict[str, Any]:
-    """Return a record's JSON in today's schema; raise `ValueError`, in a sentence, for what is no record of ours."""
+    """Return a record's JSON in today's schema; raise `ValueError`, in a sentence, for what is not a record of ours."""
     raw = json.loads(body)
     if not isinstance(raw, dict):
         raise ValueError("it is not a JSON object")
     schema = raw.get("schema", 1)
     if not isinstance(schema, int) or schema < 1:
-        raise ValueError(f"its schema {schema!r} is not a number of a schema")
+        raise ValueError(f"its schema {schema!r} is not a valid schema number")
     if schema > SCHEMA:
-        raise ValueError(f"its schema {schema} is newer than {SCHEMA}, the newest that this Pointsman knows")
+        raise ValueError(f"its schema {schema} is newer than {SCHEMA}, the newest that this version of Pointsman knows")
     return _from_1(raw) if schema == 1 else raw
 
 

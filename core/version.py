@@ -25,14 +25,14 @@ class Version:
         """Return the version that `text` names; raise `Refused` for anything but `vMAJOR.MINOR.PATCH[-pre][+build]`."""
         if not (text.startswith("v") and text.isascii() and semver.Version.is_valid(text[1:])):
             raise Refused(
-                f"The tag {text!r} is no version",
+                f"{text!r} is not a valid version tag",
                 why="a version is strict SemVer 2.0 with a leading v, such as v1.4.0 or v2.0.0-rc.1",
-                do="Tag the commit with such a name and push that tag.",
+                do="Tag the commit with a valid name and push that tag.",
             )
         if len(text) > TAG_LIMIT:
             raise Refused(
                 f"The tag {text[:20]!r}… is too long",
-                why=f"an image tag holds at most {TAG_LIMIT} characters, this one has {len(text)}",
+                why=f"an image tag has at most {TAG_LIMIT} characters, and this one has {len(text)}",
                 do="Choose a shorter tag.",
             )
         return cls(text)
@@ -44,7 +44,7 @@ class Version:
 
     @property
     def is_prerelease(self) -> bool:
-        """Whether it comes before the version proper, such as v2.0.0-rc.1."""
+        """Whether it is a pre-release, such as v2.0.0-rc.1."""
         return self._precedence.prerelease is not None
 
     @property

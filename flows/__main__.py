@@ -25,29 +25,31 @@ __all__ = ["main"]
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m flows", description="What an operator asks of an environment.")
+    parser = argparse.ArgumentParser(prog="python -m flows", description="Operator commands for an environment.")
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("deploy", help="make or update the environment's deployments in Prefect")
     command.add_argument("environment")
     command = commands.add_parser("status", help="what is live, in flight and warm, and why the last attempt failed")
     command.add_argument("environment")
-    for name, help_ in (("unfreeze", "end a freeze by naming the colour that carries all traffic"), ("thaw", None)):
+    for name, help_ in (("unfreeze", "end a freeze by naming the colour that gets all traffic"), ("thaw", None)):
         # `thaw` is what it was called before; without a help text it is not listed.
         command = commands.add_parser(name, help=help_) if help_ else commands.add_parser(name)
         command.add_argument("environment")
         command.add_argument("--keep", required=True, type=Colour, choices=list(Colour))
-        command.add_argument("--restore", action="store_true", help="deploy the recorded task definition there again")
+        command.add_argument("--restore", action="store_true", help="redeploy the recorded task definition there")
     command = commands.add_parser("unlock", help="release a Terraform state lock whose holder cannot be proven dead")
     command.add_argument("environment")
     command.add_argument("--state", required=True, choices=[*(c.value for c in Colour), "environment", ACCOUNT])
-    command = commands.add_parser("run", help="run a command as a one-off task of a release's image, in its network")
+    command = commands.add_parser(
+        "run", help="run a command as a one-off task with a release's image, in the environment's network"
+    )
     command.add_argument("environment")
     command.add_argument(
-        "--version", help="whose image; the release that failed last, or else the live one, if left out"
+        "--version", help="the release whose image to use (default: the one that failed last, else the live one)"
     )
     command.usage = "python -m flows run [--version VERSION] environment -- command …"
     given = list(sys.argv[1:] if arguments is None else arguments)
-    # What stands behind `--` is the command's own, whatever it looks like.
+    # Everything after `--` belongs to the command, whatever it looks like.
     ours, words = (given[: (at := given.index("--"))], given[at + 1 :]) if "--" in given else (given, [])
     asked = parser.parse_args(ours)
     asked.words = words
@@ -62,8 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _refuse_without_server() -> None:
     if not PREFECT_API_URL.value():
         raise Refused(
-            "No Prefect server is named",
-            why="the blocks with the credentials are there",
+            "No Prefect server is configured",
+            why="the credentials are in its blocks",
             do='Set PREFECT_API_URL; for the sandbox: eval "$(.venv/bin/python -m sandbox environment)".',
         )
 
@@ -73,7 +75,7 @@ def _run(asked: argparse.Namespace) -> int:
         print("\n".join(deploy(asked.environment)))
         return 0
     if asked.command == "thaw":
-        print("`thaw` is called `unfreeze` now; this name goes with the next version.", file=sys.stderr)
+        print("`thaw` is now called `unfreeze`; the old name will be removed in the next version.", file=sys.stderr)
     if asked.command in ("unfreeze", "thaw"):
         state = unfreeze(asked.environment, asked.keep, asked.restore, return_state=True)
         print(state.message)

@@ -1,4 +1,4 @@
-"""`provision`: what a release stands on, from the account's registry to the environment's load balancer."""
+"""`provision`: what a release needs, from the account's registry to the environment's load balancer."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ __all__ = ["provision"]
 
 @flow(name="provision", flow_run_name="provision {environment}")
 def provision(environment: str) -> Outcome:
-    """Make or update what releases stand on, with Terraform: the roots `account` and `environment`.
+    """Create or update the infrastructure of releases with Terraform: the roots `account` and `environment`.
 
-    Takes the environment's lease, so it never runs beside a release.
+    Takes the environment's lease, so it never runs at the same time as a release.
 
     Args:
-        environment: Which environment: the name of a file in environments/, such as production.
+        environment: The environment's name: that of a file in environments/, such as production.
     """
     return run_operation("provision", environment, provision_environment, provisions=True)
 

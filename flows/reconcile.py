@@ -32,11 +32,11 @@ _WORKER_TELLS_WITHIN = 6.0
 def reconcile(environment: str) -> Outcome:
     """Clean up what a dead run left: weights to the live colour, its candidate stopped, its record closed.
 
-    An interrupted rollback is completed. A run that still heartbeats is left alone. A weight, an action,
+    An interrupted rollback is completed. A run that still sends heartbeats is left alone. A weight, an action,
     a rule or a task definition that Pointsman did not write freezes the environment.
 
     Args:
-        environment: Which environment: the name of a file in environments/, such as production.
+        environment: The environment's name: that of a file in environments/, such as production.
     """
     return run_operation("reconcile", environment, reconcile_environment)
 
@@ -66,7 +66,7 @@ def clean_up_environment(operation: Operation) -> str:
             )
         if looks_for_foreign_hands(record):
             watch_hands(operation)
-        return f"{operation.environment} is settled; nobody holds it."
+        return f"{operation.environment} needs no cleanup; nobody holds it."
     if Work.TAKE_OVER not in work:
         who = lease.version or lease.owner.flow
         return f"{operation.environment} is {operation.lease.judge(record)} by {who}, at {lease.step}."
@@ -103,7 +103,7 @@ def close_forgotten_runs(operation: Operation) -> None:
     time.sleep(_WORKER_TELLS_WITHIN)
     for run_id in found & _forgotten(operation):
         with suppress(httpx.HTTPError):  # the next look tries again
-            close_run(run_id, f"It held nothing of {operation.environment} then; `status` shows what stands.")
+            close_run(run_id, f"It held nothing of {operation.environment}; `status` shows the current state.")
 
 
 def _forgotten(operation: Operation) -> frozenset[str]:

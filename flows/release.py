@@ -32,9 +32,9 @@ def release(tag: str, environment: str, commit: str | None = None, allow_downgra
 
     Args:
         tag: The version to release: a tag of the source repository such as v1.4.0.
-        environment: Where to: the name of a file in environments/, such as production.
-        commit: The commit that the webhook announced; the tag is refused at any other. Leave it empty by hand.
-        allow_downgrade: Release a version that is older than the live one.
+        environment: The environment to release to: the name of a file in environments/, such as production.
+        commit: The commit that the webhook announced; a tag at any other is refused. Leave it empty by hand.
+        allow_downgrade: Allow a version that is older than the live one.
     """
     return run_operation("release", environment, lambda op: release_version(op, tag, commit, allow_downgrade))
 

@@ -24,7 +24,7 @@ def retire(environment: str, at_once: bool = False) -> Outcome:
     is at work, or the environment is frozen, there is nothing to do.
 
     Args:
-        environment: Which environment: the name of a file in environments/, such as production.
+        environment: The environment's name: that of a file in environments/, such as production.
         at_once: Do not wait for the rollback window to pass; fail where the environment cannot be had now.
     """
     return run_operation("retire", environment, lambda op: retire_old_colour(op, at_once))
@@ -50,7 +50,7 @@ def retire_old_colour(operation: Operation, at_once: bool) -> str:
     return (
         f"{live.colour.other} is empty; {counted(stopped, 'task')} stopped."
         if stopped
-        else f"{live.colour.other} was empty."
+        else f"{live.colour.other} was already empty."
     )
 
 

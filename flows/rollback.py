@@ -29,10 +29,10 @@ def rollback(environment: str, to_version: str | None = None, abort_in_flight: b
     down.
 
     Args:
-        environment: Which environment: the name of a file in environments/, such as production.
-        to_version: A version that was healthy here before; the last one if left out.
-        abort_in_flight: Ask a release that is in flight to stop, and wait for it. Left out, that is done while it
-            shifts or bakes, and refused before.
+        environment: The environment's name: that of a file in environments/, such as production.
+        to_version: A version that was healthy here before; by default the last one.
+        abort_in_flight: Stop a release that is in flight, and wait for its end. By default only one that
+            shifts or bakes is stopped; before that the rollback is refused.
     """
     return run_operation("rollback", environment, lambda op: roll_back(op, to_version, abort_in_flight))
 
@@ -58,7 +58,7 @@ def state_intent(operation: Operation, target: Live, *, named: bool) -> Rollback
     gone = not image_exists(operation.aws, operation.settings.repository, target.release.image_digest)
     if gone and warmth_of(operation, target, leaving.colour.other) is Warmth.COLD:
         raise Refused(
-            f"The image of {target.release.version} is gone from ECR",
+            f"The image of {target.release.version} no longer exists in ECR",
             why=f"{operation.settings.repository} has no {target.release.image_digest}",
             do="Release the version's commit under a new tag, or roll back to another version.",
         )

@@ -23,7 +23,7 @@ def status(environment: str) -> Outcome:
     """Show what an environment is doing; changes nothing.
 
     Args:
-        environment: Which environment: the name of a file in environments/, such as production.
+        environment: The environment's name: that of a file in environments/, such as production.
     """
     return run_operation("status", environment, show_status)
 
@@ -80,8 +80,8 @@ def _live(operation: Operation, live: Live) -> str:
         if operation.ecs.runs(service, live):
             return text
     except PointsmanError as error:
-        return f"{text} by the record; what runs is unknown ({error})"
-    return f"{text} by the record, but {_foreign(service)}"
+        return f"{text} according to the record; what runs is unknown ({error})"
+    return f"{text} according to the record, but {_foreign(service)}"
 
 
 def _foreign(service: SlotService) -> str:

@@ -15,12 +15,12 @@ __all__ = ["unfreeze"]
 
 @flow(name="unfreeze", flow_run_name="unfreeze {environment}")
 def unfreeze(environment: str, keep: Colour, restore: bool = False) -> Outcome:
-    """End a freeze: all traffic goes to the colour that the human names, and what runs there is live.
+    """End a freeze: give all traffic to the colour that you name; what runs there becomes live.
 
     Args:
-        environment: Which environment: the name of a file in environments/, such as production.
-        keep: The colour that shall carry all traffic.
-        restore: Deploy the recorded task definition again where another one runs, instead of keeping what runs.
+        environment: The environment's name: that of a file in environments/, such as production.
+        keep: The colour that gets all traffic.
+        restore: Redeploy the recorded task definition if another one runs there, instead of keeping that one.
     """
     return run_operation("unfreeze", environment, lambda op: unfreeze_environment(op, keep, restore=restore))
 
@@ -30,4 +30,4 @@ def unfreeze_environment(operation: Operation, keep: Colour, *, restore: bool = 
     take_at_once(operation, even_frozen=True)
     running = choose_colour(operation, keep, restore)
     operation.lease.drop()
-    return f"{operation.environment} is unfrozen; {keep} carries all traffic: {running}."
+    return f"{operation.environment} is unfrozen; {keep} has all traffic: {running}."

@@ -58,7 +58,7 @@ def abort_attempt(operation: Operation, ending: Ending, lease: LeaseRecord) -> A
         return Aborted(traffic_now(operation), complete=not parts.remains)
     if _rollback_moved(operation):
         # Never undone: whatever failed since, a probe or a write, `reconcile` completes it from here.
-        message = f"{traffic_now(operation)} The rollback stands; `reconcile` completes it."
+        message = f"{traffic_now(operation)} The rollback is kept; `reconcile` completes it."
         return Aborted(message, complete=operation.record.frozen is not None)
 
     home = parts.do("traffic", return_home)
@@ -70,7 +70,7 @@ def abort_attempt(operation: Operation, ending: Ending, lease: LeaseRecord) -> A
         recorded = parts.do("the record", close_record, ending, remains)
         operation.journal.tell_ended()
     run_logger().info("Traffic: %s", traffic)
-    message = traffic + (f" Could not do: {'; '.join(parts.remains)}." if parts.remains else "")
+    message = traffic + (f" Could not complete: {'; '.join(parts.remains)}." if parts.remains else "")
     if operation.record.frozen is None and not home:
         return Aborted(message, complete=False)
     # A freeze is an end: a human's answer ends it. Anything else is tried again by `reconcile`, as is a
@@ -161,4 +161,4 @@ def traffic_now(operation: Operation) -> str:
     live = record.live
     share = f"{live.release.version} ({live.colour})"
     home = listener == ListenerView(Weights.all_on(live.colour))
-    return f"100 % on {share}." if home else f"{listener}; live is {share}."
+    return f"100 % on {share}." if home else f"{listener}; {share} is live."

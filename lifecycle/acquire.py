@@ -25,7 +25,7 @@ __all__ = ["Ended", "Request", "acquire", "take_at_once"]
 
 @dataclass(frozen=True)
 class Ended:
-    """Why a run ends before it held the environment, and how Prefect is told."""
+    """Why a run ends before it held the environment, and as which state in Prefect."""
 
     message: str
     superseded: bool = False
@@ -114,9 +114,9 @@ def _take(operation: Operation, request: Request) -> bool:
 
     def judged(record: EnvironmentRecord) -> None:
         if operation.lease.judge(record) not in TO_TAKE:
-            raise Transient("Somebody else took the environment a moment ago")
+            raise Transient("Another run has just taken the environment")
         if request.examine(record) is not None:
-            raise Transient("There is nothing to do any more")
+            raise Transient("There is nothing left to do")
 
     try:
         record = operation.lease.take(request.version, judged)

@@ -60,7 +60,7 @@ def survive_a_broken_console() -> None:
     """Go on in silence where nobody reads the console any more.
 
     Rich ends the program then (`Console.on_broken_pipe`), which is right for a command and wrong for a release: its log
-    goes to Prefect's server, and its worker's death is no reason to stop halfway.
+    goes to Prefect's server, and its worker's death must not stop it halfway.
     """
     for handler in _console_handlers():
 

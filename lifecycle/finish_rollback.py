@@ -20,7 +20,7 @@ __all__ = ["finish_rollback", "warmth_of"]
 
 
 def finish_rollback(operation: Operation, intent: RollbackIntent, *, insists: bool = False) -> str:
-    """Take traffic to the target of a rollback whose intent stands in the record; return the success message.
+    """Take traffic to the target of a rollback whose intent is in the record; return the success message.
 
     A rollback is never undone by a probe: one that fails leaves the traffic with the target, and fails the run. Who
     completes a dead run's rollback `insists`: then the record is closed, and the message says what is not confirmed.
@@ -45,7 +45,9 @@ def finish_rollback(operation: Operation, intent: RollbackIntent, *, insists: bo
     record_rollback(operation, intent)
     kind = "cold" if warmth is Warmth.COLD else "warm"
     left = intent.leaving.release.version
-    message = f"{operation.environment} is back on {target.release.version} ({colour}, {kind}), away from {left}."
+    message = (
+        f"{operation.environment} is back on {target.release.version} ({colour}, {kind}), rolled back from {left}."
+    )
     return f"{message} Not confirmed: {unconfirmed}" if unconfirmed else message
 
 
@@ -56,7 +58,7 @@ def _confirm(operation: Operation, *, insists: bool) -> str:
     except Permanent as error:
         if not insists:
             raise
-        run_logger().warning("The rollback is completed all the same: %s", error)
+        run_logger().warning("The rollback is completed anyway: %s", error)
         return str(error)
     return ""
 

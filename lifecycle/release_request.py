@@ -77,7 +77,7 @@ class ReleaseRequest:
         self.miscounted = record.live is not None and wrong_count(self.operation, record.live) is not None
         if self.miscounted:
             return None
-        return Ended(f"{self.version} is live in {self.operation.environment} already; nothing was changed.")
+        return Ended(f"{self.version} is already live in {self.operation.environment}; nothing was changed.")
 
     def _wanted(self, record: EnvironmentRecord) -> WantedRelease:
         arns = record.infrastructure.secret_arns if record.infrastructure else {}
@@ -122,7 +122,7 @@ class ReleaseRequest:
 
     def stop(self, record: EnvironmentRecord) -> Ended:
         """Return that a newer version took its place, and write it into the version's history."""
-        reason = "a newer version waited as well"
+        reason = "a newer version was waiting too"
         self.operation.journal.record_early_failure(
             self.version, self.source.commit, State.SUPERSEDED, Failure(step="queue", reason=reason)
         )

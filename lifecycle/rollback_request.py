@@ -42,7 +42,7 @@ class RollbackRequest:
         if self._interrupted and self.version is None and self._was_stopped(self._interrupted):
             live = record.live.release.version if record.live else "nothing"
             environment = self.operation.environment
-            return Ended(f"{self._interrupted} was stopped; {live} is live in {environment} and carries it.")
+            return Ended(f"{self._interrupted} was stopped; {live} is live in {environment} and has all traffic.")
         choose_target(record, self.version)
         return None
 
@@ -81,7 +81,7 @@ class RollbackRequest:
         raise Refused(
             f"{holder} did not stop",
             why=f"it still holds {self.operation.environment}, at {lease.step if lease else 'its end'}",
-            do="`reconcile` cleans up once its heartbeat ends; then roll back again.",
+            do="`reconcile` cleans up once its heartbeat stops; then roll back again.",
         )
 
     def taken(self, record: EnvironmentRecord) -> None:

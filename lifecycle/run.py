@@ -56,12 +56,12 @@ def run_operation(
         return _end_badly(operation, error)
     except TerminationSignal:
         if operation.journal.is_rollback:
-            run_logger().warning("A rollback is completed, never undone: `reconcile` takes it from here")
+            run_logger().warning("A rollback is completed, never undone: `reconcile` takes over from here")
         else:
             _abort(operation, Ending(State.ABORTED, operation.lease.step, "the run was cancelled"))
         raise
     except BaseException as error:
-        run_logger().exception("An error that Pointsman did not foresee")
+        run_logger().exception("Unexpected error")
         _abort(operation, Ending(State.FAILED, operation.lease.step, cut(f"{type(error).__name__}: {error}")))
         raise
     finally:

@@ -26,7 +26,7 @@ def run_command(operation: Operation, command: Sequence[str], version: str | Non
     meanwhile, each line goes to `write` as it comes, and the record says who ran what.
     """
     if not command:
-        raise Refused("No command was given", do="Write it behind `--`: `run <environment> -- prisma migrate status`.")
+        raise Refused("No command was given", do="Put it after `--`: `run <environment> -- prisma migrate status`.")
     record = take_at_once(operation, even_frozen=True)
     operation.lease.step = "run"
 
@@ -54,7 +54,7 @@ def run_command(operation: Operation, command: Sequence[str], version: str | Non
     with suppress(PointsmanError):  # else it expires, and `reconcile` cleans up
         operation.lease.drop()
     if ended.exit_code is None:
-        raise Permanent("The command did not start", why=ended.reason, do="Look at the task in ECS.")
+        raise Permanent("The command did not start", why=ended.reason, do="Check the task in ECS.")
     return ended.exit_code
 
 
@@ -70,9 +70,9 @@ def _release_to_run(
     if version is None and live is not None and live.slot is not None:
         return live.release.version, live.colour, live.slot
     raise Refused(
-        f"There is no task definition of {version or 'any release'} to run a command with in {operation.environment}",
-        why="no attempt on record got so far that one was registered",
-        do="Name another one with --version, or release one first.",
+        f"No task definition of {version or 'any release'} can run a command in {operation.environment}",
+        why="no recorded attempt got as far as registering one",
+        do="Name another version with --version, or release one first.",
     )
 
 

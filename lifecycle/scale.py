@@ -21,4 +21,4 @@ def scale_to_settings(operation: Operation, version: Version) -> Outcome:
         if found is not None:
             result = scale_live(operation, live, found.desired)
     operation.lease.drop()
-    return Ended(f"{version} is live in {operation.environment} already; {result}.").outcome()
+    return Ended(f"{version} is already live in {operation.environment}; {result}.").outcome()

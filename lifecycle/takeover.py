@@ -1,4 +1,4 @@
-"""What becomes of an operation whose process is gone: cleaned up by whoever finds it, in the direction it had."""
+"""What becomes of an operation whose process is dead: cleaned up by whoever finds it, in the direction it had."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def take_over(operation: Operation, *, even_parked: bool = False, successor: str
 
     def still_abandoned(record: EnvironmentRecord) -> None:
         if record.lease is None:
-            raise Transient("There is nothing to clean up any more")
+            raise Transient("There is nothing left to clean up")
         if next_move(operation.lease.judge(record), policy) is not Move.TAKE_OVER:
-            raise Transient("It is not abandoned any more")
+            raise Transient("It is no longer abandoned")
         found[:] = [record.lease]
 
     try:
@@ -66,7 +66,7 @@ def _abort(theirs: Operation, dead: LeaseRecord, successor: str | None) -> str:
         raise UnknownOutcome(
             f"Could not clean up after {dead.version or dead.owner.flow}",
             why=aborted.traffic,
-            do="It is tried again; look at AWS if it stays so.",
+            do="This is retried; check AWS if it persists.",
         )
     subject = f"{dead.version} → {theirs.environment}" if dead.version else dead.owner.flow
     return f"{subject} ended {ending.state} at {ending.step}: {ending.reason}. Traffic: {aborted.traffic}"
@@ -76,7 +76,7 @@ def _complete(theirs: Operation, dead: LeaseRecord) -> str:
     """Complete a rollback whose process died: it is never undone, since it was a human's wish for safety."""
     intent = theirs.record.rollback
     if intent is None:
-        raise UnknownOutcome("The rollback's intent is gone from the record", do="It is looked at again.")
+        raise UnknownOutcome("The rollback's intent is no longer in the record", do="This is retried.")
     colour = intent.leaving.colour.other
     theirs.state_locks.release_dead(dead.owner, colour.value, since=dead.acquired_at)
     try:

@@ -1,4 +1,4 @@
-"""`unlock`: a human's word that nobody works on a Terraform state any more."""
+"""`unlock`: an operator's word that nobody works on a Terraform state any more."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def unlock_state(operation: Operation, state: str, *, confirm: Callable[[str], s
     for about in (operation, open_account(operation)) if state == ACCOUNT else (operation,):
         record = about.records.environment()
         lease = record.lease
-        # Nobody cleans up the account: a lease there that was abandoned is no obstacle.
+        # Nobody cleans up the account: an abandoned lease there is not an obstacle.
         if lease is not None and (about is operation or about.lease.judge(record) is not LeaseVerdict.ABANDONED):
             raise Refused(
                 f"{about.environment} is held by {lease.owner.flow}",
-                why=f"it is at {lease.step}, and its Terraform may be at work",
+                why=f"it is at {lease.step}, and its Terraform may be running",
                 do="Wait until it ends or `reconcile` has cleaned up.",
             )
     lock = operation.state_locks.read(state)
@@ -32,6 +32,6 @@ def unlock_state(operation: Operation, state: str, *, confirm: Callable[[str], s
         return f"The state of {state} is not locked."
     answer = confirm(f"The lock {lock.id} was taken by {lock.who} at {lock.created}. Type its id to delete it: ")
     if answer.strip() != lock.id:
-        raise Refused("The lock was left", why="what was typed is not its id", do="Type the whole id.")
+        raise Refused("The lock was not deleted", why="the typed text is not its id", do="Type the full id.")
     operation.state_locks.delete(lock)
     return f"The lock {lock.id} of {state} was deleted."

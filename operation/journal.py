@@ -1,4 +1,4 @@
-"""A run's journal: each step's intent before and its outcome after, where the attempt keeps them, and who is told."""
+"""A run's journal: each step's intent before and its outcome after, where the attempt keeps them, and its observers."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Entry(Protocol):
         """Apply a transition to the attempt and write it."""
 
     def advance(self, to: State) -> None:
-        """Move the attempt on; nothing where it is there already."""
+        """Move the attempt on; nothing where it is already there."""
 
 
 class HistoryEntry:
@@ -84,7 +84,7 @@ class HistoryEntry:
         self._attempt = history.attempt(self._attempt.id) or self._attempt
 
     def advance(self, to: State) -> None:
-        """Move the attempt on; nothing where it is there already."""
+        """Move the attempt on; nothing where it is already there."""
         self.change(lambda a: a if a.state is to else a.moved(to))
 
 
@@ -92,7 +92,7 @@ class HistoryEntry:
 class RollbackEntry:
     """A release that was healthy before and is returned to: no attempt at a version, so no history is written.
 
-    What stands for it in the environment's record is its intent (`RollbackIntent`).
+    In the environment's record its intent represents it (`RollbackIntent`).
     """
 
     version: str
@@ -110,7 +110,7 @@ class RollbackEntry:
 
 @dataclass(frozen=True)
 class EndedAttempt:
-    """What an observer is told of an attempt that ended."""
+    """What an observer learns of an attempt that ended."""
 
     environment: str
     version: str
@@ -120,7 +120,7 @@ class EndedAttempt:
 
 
 class Observer(Protocol):
-    """Somebody who is told how attempts end, by whoever ends them: their own run, or the one that takes over."""
+    """Learns how attempts end, from whoever ends them: their own run, or the one that takes over."""
 
     def attempt_ended(self, ended: EndedAttempt) -> None:
         """Hear of the end of an attempt."""
@@ -153,7 +153,7 @@ class Journal:
     def attempt(self) -> Attempt:
         """The attempt as it was written last; raises `Permanent` where this run has none."""
         if self.entry is None:
-            raise Permanent("This run has no attempt", why="it is no release")
+            raise Permanent("This run has no attempt", why="it is not a release")
         return self.entry.attempt
 
     @property
@@ -215,13 +215,13 @@ class Journal:
     def change(self, change: Callable[[Attempt], Attempt]) -> None:
         """Apply a transition to the attempt."""
         if self.entry is None:
-            raise Permanent("This run has no attempt", why="it is no release")
+            raise Permanent("This run has no attempt", why="it is not a release")
         self.entry.change(change)
 
     def advance(self, to: State) -> None:
-        """Move the attempt on; nothing where it is there already, or where a rollback has no states to go through."""
+        """Move the attempt on; nothing where it is already there, or where a rollback has no states to go through."""
         if self.entry is None:
-            raise Permanent("This run has no attempt", why="it is no release")
+            raise Permanent("This run has no attempt", why="it is not a release")
         self.entry.advance(to)
 
     def record_early_failure(self, version: str, commit: str, state: State, failure: Failure) -> None:
@@ -276,10 +276,10 @@ class Journal:
         logger.info("%s: %s (%.1f s)", name, step.detail or "done", ended.seconds or 0.0)
 
     def _as_raised(self, error: BaseException, step: str, *, interrupted: bool) -> BaseException:
-        """Return a step's error as it leaves: what ran beside a step that failed was interrupted, and is no cause."""
+        """Return a step's error as it leaves: what ran beside a failed step was interrupted, and is not a cause."""
         if not isinstance(error, PointsmanError):
             return error
-        raised = Refused(f"{step} was interrupted", why="another step had failed") if interrupted else error
+        raised = Refused(f"{step} was interrupted", why="another step failed") if interrupted else error
         raised.step = step
         return raised
 
@@ -289,7 +289,7 @@ class Journal:
         if self.entry is not None:
             self.entry.change(lambda a: a.begun(record) if begin else a.concluded(record))
 
-    # --- those who are told
+    # --- observers
 
     def tell_ended(self) -> None:
         """Tell the observers how the attempt ended; whatever one of them meets, the attempt is what it is."""
@@ -302,4 +302,4 @@ class Journal:
             try:
                 observer.attempt_ended(ended)
             except Exception:  # noqa: BLE001 - a boundary: no observer decides about a release
-                run_logger().exception("An observer could not be told of the end of %s", ended.version)
+                run_logger().exception("An observer failed at the end of %s", ended.version)

@@ -143,7 +143,7 @@ class Lease:
             raise Refused(
                 f"The lease on {environment} expired",
                 why="the record could not be written for too long",
-                do="Nothing more is written by this run; `reconcile` cleans up.",
+                do="This run writes nothing more; `reconcile` cleans up.",
             )
         if self._stop:
             version = lease.version if lease else None

@@ -73,7 +73,7 @@ class Operation:
         """The release of this attempt; raises `Permanent` before its image is known."""
         release = self.journal.attempt.release
         if release is None:
-            raise Permanent("The release is not known yet", why="its image has not been built")
+            raise Permanent("The release is not yet known", why="its image has not been built")
         return release
 
     @property
@@ -86,7 +86,7 @@ class Operation:
         """The slot that this attempt may touch."""
         colour = self.journal.attempt.colour
         if colour is None:
-            raise Permanent("This attempt has no slot", why="it ended before the environment was its own")
+            raise Permanent("This attempt has no slot", why="it ended before it held the environment")
         return self.slot(colour)
 
     def slot(self, colour: Colour) -> Slot:
@@ -129,7 +129,7 @@ class Operation:
         """Write which release this attempt is, now that its image is known; return it."""
         attempt = self.journal.entry
         if attempt is None:
-            raise Permanent("This run has no attempt", why="it is no release")
+            raise Permanent("This run has no attempt", why="it is not a release")
         release = Release(
             version=attempt.version,
             commit=attempt.commit,

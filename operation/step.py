@@ -56,7 +56,7 @@ def step(
 
     Prefect shows a task run of that name, and the record has a step of it with `intent`, a format string over the
     function's arguments. It is never served from a cache, and run again only after a `Transient` error. Its result is
-    kept in memory alone, whatever Prefect is told: it may hold what a child process is given. With `writes=False` the
+    kept in memory alone, whatever Prefect is set to: it may hold what a child process is given. With `writes=False` the
     step changes nothing in the account (see `Journal.step`). One that `goes_home` waits for no record, and its caller
     tries again itself.
     """

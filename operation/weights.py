@@ -46,7 +46,7 @@ def move_weights(
     for listener in (infrastructure.http_forward_listener_arn, infrastructure.production_listener_arn):
         if listener:
             _write(operation, Change(listener, observed, to, tolerate_unwritten_record))
-    run_logger().info("The production listener carries %s (it carried %s)", to, observed)
+    run_logger().info("Production listener: %s (before: %s)", to, observed)
     _record(operation, tolerate_unwritten_record, lambda r: r.carrying(to, since=now()))
 
 
@@ -104,8 +104,8 @@ def _write(operation: Operation, change: Change) -> None:
     def unseen(failure: PointsmanError | None) -> PointsmanError:
         return UnknownOutcome(
             f"The production listener could not be set to {change.to}",
-            why=str(failure or "it reads back other weights"),
-            do="Look at the listener; `reconcile` cleans up.",
+            why=str(failure or "it still reports other weights"),
+            do="Check the listener; `reconcile` cleans up.",
         )
 
     write_until_seen(write, look, unseen=unseen, before_again=before_again, tries=_ATTEMPTS)

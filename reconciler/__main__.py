@@ -45,7 +45,7 @@ async def serve(environment: str) -> None:
         name=environment,
         parameters={"environment": freeze(environment)},
         interval=_EVERY,
-        description="Brings an environment whose release died to a settled state.",
+        description="Cleans up an environment whose run died.",
         tags=[environment],
     )
     await runner.start()

@@ -60,9 +60,9 @@ class Watch(threading.Thread):
             try:
                 self.look_once()
             except PointsmanError as error:
-                _log.error("A look at %s failed: %s", self.environment, error)
+                _log.error("Checking %s failed: %s", self.environment, error)
             except Exception:  # noqa: BLE001 - a boundary: whatever happened, the watch goes on
-                _log.exception("A look at %s failed", self.environment)
+                _log.exception("Checking %s failed", self.environment)
             time.sleep(every)
 
     def look_once(self) -> None:

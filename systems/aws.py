@@ -96,17 +96,17 @@ def classify(error: Exception, doing: str, *, writes: bool) -> PointsmanError:
         if code in _DENIED:
             return Permanent(f"AWS does not allow {doing}", why=said, do="Check the role's policy.")
         if code in _THROTTLED:
-            return Transient(f"AWS asked for patience at {doing}", why=said)
+            return Transient(f"AWS throttled {doing}", why=said)
         if status >= 500:
             kind = UnknownOutcome if writes else Transient
-            return kind(f"AWS failed at {doing}", why=said, do="Its status page may say more.")
+            return kind(f"AWS returned an error while {doing}", why=said, do="Check the AWS status page.")
         return Permanent(f"AWS refused {doing}", why=said)
     if isinstance(error, _NEVER_SENT):
         return Transient(f"AWS could not be reached for {doing}", why=str(error))
     if isinstance(error, _ANSWER_LOST):
         kind = UnknownOutcome if writes else Transient
-        return kind(f"The answer of AWS to {doing} was lost", why=str(error))
-    return Permanent(f"AWS could not be asked for {doing}", why=str(error), do="Check the credentials block.")
+        return kind(f"AWS's answer to {doing} was lost", why=str(error))
+    return Permanent(f"Could not call AWS for {doing}", why=str(error), do="Check the credentials block.")
 
 
 def has_code(error: PointsmanError, code: str) -> bool:

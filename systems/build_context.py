@@ -53,11 +53,11 @@ def copy_dockerfile(checkout: Path, image: Image, dockerfile: bytes, folder: Pat
 
 
 def _inside(root: Path, path: str) -> Path:
-    """Return where a path of the repository leads; raise `Refused` where that is outside of the checkout."""
+    """Return where a path of the repository leads; raise `Refused` where that is outside the checkout."""
     found = (root / path).resolve()
     if not found.is_relative_to(root.resolve()):
         raise Refused(
-            f"{path} leads out of the checkout",
+            f"{path} points outside the checkout",
             why="a symbolic link in the repository points elsewhere, and a build may only see what was tagged",
             do="Replace the link with what it points to, and push a new tag.",
         )
@@ -65,7 +65,7 @@ def _inside(root: Path, path: str) -> Path:
 
 
 def _read(root: Path, path: str) -> bytes | None:
-    """Return a file of the repository, or None if there is none; raise `Refused` for one that is no text of ours."""
+    """Return a file of the repository, or None if there is none; raise `Refused` for anything but a small file."""
     found = _inside(root, path)
     if not found.exists():
         return None

@@ -85,7 +85,7 @@ class Build:
 
 @dataclass(frozen=True)
 class PushEnd:
-    """How a push ended: with a digest, with a refusal, or broken off, which leaves open what arrived."""
+    """How a push ended: with a digest, with a refusal, or interrupted, which leaves open what arrived."""
 
     digest: str | None = None
     refusal: str | None = None
@@ -102,7 +102,7 @@ def build(
     written = wanted.id_file.read_text().strip() if wanted.id_file.exists() else ""
     if not _IMAGE_ID.fullmatch(written):
         raise Permanent(
-            f"The id of {wanted.reference} is not known",
+            f"The id of {wanted.reference} is unknown",
             why=f"docker build wrote {written[:80]!r} where the image's id is expected",
             do="Check the worker's docker client.",
         )
@@ -135,7 +135,7 @@ def failing_lines(output: Iterable[str]) -> list[str]:
 
 
 def push(host: DockerHost, reference: str, login: Login, on_line: Callable[[str], None]) -> PushEnd:
-    """Push an image and return how that ended; what `on_line` raises breaks it off."""
+    """Push an image and return how that ended; what `on_line` raises interrupts it."""
     try:
         with host.get_client() as client:
             lines: Iterable[dict[str, Any]] = client.api.push(
@@ -213,7 +213,7 @@ def _engine(host: DockerHost, failure: str) -> Iterator[Any]:
 
 def _told(error: Exception, failure: str) -> PointsmanError:
     refused = isinstance(error, docker.errors.APIError) and error.is_client_error()
-    return (Permanent if refused else Transient)(failure, why=str(error), do="Look at the worker's Docker engine.")
+    return (Permanent if refused else Transient)(failure, why=str(error), do="Check the worker's Docker engine.")
 
 
 @lru_cache(maxsize=8)
@@ -223,7 +223,7 @@ def find_builder(path: str) -> str:
     if not found:
         raise Permanent(
             "No docker client on this worker can build with BuildKit",
-            why="there is none with the buildx plugin",
+            why="none of them has the buildx plugin",
             do="Install docker-buildx-plugin (or Debian's docker.io).",
         )
     return found[0]

@@ -55,7 +55,7 @@ def find_image(aws: AwsClients, repository: str, tag: str) -> RegistryImage | No
 
 
 def read_labels(aws: AwsClients, repository: str, image: RegistryImage) -> dict[str, str]:
-    """Return what an image says of itself: for people to read, no reason to trust it."""
+    """Return what an image says of itself: for people to read, not a reason to trust it."""
     return _labels(aws, repository, image.configuration) if image.configuration else {}
 
 
@@ -92,9 +92,9 @@ def _manifest(aws: AwsClients, repository: str, image: dict[str, str]) -> tuple[
     failures = [f for f in answer.get("failures", []) if f.get("failureCode") != "ImageNotFound"]
     if failures:
         raise Permanent(
-            f"ECR could not show the image {name}",
+            f"ECR could not return the image {name}",
             why=f"{failures[0].get('failureCode')}: {failures[0].get('failureReason', '')}",
-            do="Look at the image in ECR.",
+            do="Check the image in ECR.",
         )
     return None
 
@@ -142,6 +142,6 @@ def _read_configuration(url: str) -> bytes:
                 raise Permanent(
                     "The image's configuration could not be read",
                     why=f"it is longer than {_LONGEST_CONFIGURATION} bytes",
-                    do="Look at the image in ECR: it was not built by a release.",
+                    do="Check the image in ECR: it was not built by a release.",
                 )
     return content

@@ -165,7 +165,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Start:
-    """How a slot is started, and what the reader is told if it does not become healthy."""
+    """How a slot is started, and what the message says if it does not become healthy."""
 
     subject: str
     """The version that is started."""
@@ -227,7 +227,7 @@ class Ecs:
         return write_until_seen(
             write,
             look,
-            unseen=lambda failure: failure or UnknownOutcome(f"{service.name} was not seen to be scaled"),
+            unseen=lambda failure: failure or UnknownOutcome(f"{service.name} does not show its new count"),
             before_again=lambda _: None,
         )
 
@@ -250,8 +250,8 @@ class Ecs:
                 return None if before.empty and answered.empty else max(before.running, answered.running)
         raise Permanent(
             f"The {service.colour} slot did not empty within {self._timing.vacate:g} s",
-            why="ECS did not answer" if running is None else f"{running} tasks still run",
-            do="Look at the service's events in ECS.",
+            why="ECS did not answer" if running is None else f"{running} tasks are still running",
+            do="Check the service's events in ECS.",
         )
 
     def _not_gone(self, service: Service) -> int:
@@ -273,7 +273,7 @@ class Ecs:
             if healthy is not None:
                 return healthy
             if followed.gave_up and followed.short_of_capacity:
-                run_logger().warning("ECS has no capacity for %s now; trying again", start.subject)
+                run_logger().warning("ECS has no capacity for %s right now; trying again", start.subject)
                 followed.deploy()
             elif followed.gave_up:
                 break

@@ -162,7 +162,7 @@ class WorkingCopy:
             return
         if self.remote.execute(["lfs", "version"])[0] != 0:
             raise Refused(
-                f"The version holds Git LFS files ({_named(pointers)})",
+                f"The version contains Git LFS files ({_named(pointers)})",
                 why="git-lfs was not found on the worker, and pointers would be shipped in their place",
                 do="Install git-lfs on the worker, then press Retry.",
             )
@@ -174,7 +174,7 @@ class WorkingCopy:
             raise Refused(
                 f"Git LFS files could not be fetched ({_named(left or pointers)})",
                 why="\n".join(errors) or "git-lfs left their pointers in place",
-                do="See that the source's LFS server holds them and the source credentials can read it.",
+                do="Check that the source's LFS server has them and that the source credentials can read it.",
             )
 
     def _pointers(self, directory: Path) -> list[str]:
@@ -210,7 +210,7 @@ class WorkingCopy:
         return Refused(
             "The checkout is too large",
             why=f"it holds more than {counted(self.limits.files, 'file')} or {self.limits.size / 2**20:g} MiB",
-            do="Remove what no release needs, or raise source.max_files or source.max_mib.",
+            do="Remove files that no release needs, or raise source.max_files or source.max_mib.",
         )
 
     @property

@@ -40,7 +40,7 @@ class Endpoint:
     connect_to: tuple[str, ...] = ()
 
     def addresses(self) -> Addresses:
-        """Return every address that the name resolves to, told apart by whether there is a route to it."""
+        """Return every address that the name resolves to, separated by whether there is a route to it."""
         if self.connect_to:
             return Addresses(self.connect_to)
         found = tuple(dict.fromkeys(str(entry[4][0]) for entry in self._resolve()))
@@ -108,7 +108,7 @@ def ask(endpoint: Endpoint, address: str, check: SmokeCheck) -> Answer:
     except (httpx.HTTPError, OSError, ValueError, LookupError) as error:
         if not deadline.passed:
             return Answer(None, "", time.monotonic() - began, f"{type(error).__name__}: {error}")
-    return Answer(None, "", time.monotonic() - began, f"no whole answer within {check.within_seconds:g} s")
+    return Answer(None, "", time.monotonic() - began, f"no complete answer within {check.within_seconds:g} s")
 
 
 def _first(chunks: Iterator[bytes]) -> bytes:

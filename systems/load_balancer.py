@@ -91,8 +91,8 @@ class LoadBalancer:
 
         def unseen(failure: PointsmanError | None) -> PointsmanError:
             return UnknownOutcome(
-                f"The {service.colour} targets are asked {self.health_check_path(service)} and not {path}",
-                why=str(failure or "AWS took the change and does not show it"),
+                f"The {service.colour} targets are checked at {self.health_check_path(service)}, not at {path}",
+                why=str(failure or "AWS accepted the change but does not show it"),
                 do="Press Retry.",
             )
 

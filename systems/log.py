@@ -11,7 +11,7 @@ __all__ = ["run_logger"]
 
 
 def run_logger() -> Logger | LoggerAdapter[Logger]:
-    """Return the run's log, or that of an operator's command, which is no run."""
+    """Return the run's log, or that of an operator's command, which is not a run."""
     try:
         return get_run_logger()
     except MissingContextError:

@@ -136,8 +136,8 @@ class OneOffs:
                 return str(answer["tasks"][0]["taskArn"])
             failures = "; ".join(f"{f.get('reason')} {f.get('detail') or ''}".strip() for f in answer["failures"])
             if not short_of_capacity([failures]) or time.monotonic() > end:
-                raise Permanent("ECS started no task", why=failures or "it gave no reason")
-            run_logger().info("ECS has no room for a task now (%s); trying again", failures)
+                raise Permanent("ECS did not start a task", why=failures or "it gave no reason")
+            run_logger().info("ECS has no capacity for a task right now (%s); trying again", failures)
             token = uuid.uuid4().hex
             time.sleep(max(1.0, self._timing.poll))
 

@@ -1,4 +1,4 @@
-"""Prefect's API: how a run introduces itself, and what becomes of the state of a run whose process is gone."""
+"""Prefect's API: how a run introduces itself, and what becomes of the state of a run whose process is dead."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def attempt_id(flow_run_id: str, run_count: int) -> str:
 def label_run_with_owner(owner: Owner, tags: Iterable[str]) -> None:
     """Write on the run which process works on it, and tag it like its siblings that came by webhook.
 
-    So a list of runs reads like a release log, and `reconcile` can tell that a run's process is gone.
+    So a list of runs reads like a release log, and `reconcile` can tell that a run's process is dead.
     """
-    # What could not be written is no reason to stop.
+    # A failed write does not stop the run.
     with suppress(ValueError, httpx.HTTPError, ObjectNotFound), get_client(sync_client=True) as client:
         run_id = UUID(owner.flow_run_id)
         client.update_flow_run_labels(run_id, {_OWNER: owner.model_dump_json()})
@@ -73,11 +73,11 @@ def close_run(flow_run_id: str, done: str) -> None:
         run = client.read_flow_run(run_id)
         if run.state is None or not run.state.is_final():
             client.set_flow_run_state(run_id, Crashed(message=f"Its process died. {done}"), force=True)
-            get_run_logger().info("Run %s was still %s: it is Crashed now", run_id, run.state and run.state.name)
+            get_run_logger().info("Run %s was still %s and is now marked Crashed", run_id, run.state and run.state.name)
 
 
 def dead_runs(environment: str, silence: float) -> set[str]:
-    """Return the ids of an environment's runs that Prefect believes in although their processes are gone."""
+    """Return the ids of an environment's runs that Prefect believes alive although their processes are dead."""
     alive = FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING, StateType.CANCELLING])
     with get_client(sync_client=True) as client:
         runs = client.read_flow_runs(
@@ -90,7 +90,7 @@ def dead_runs(environment: str, silence: float) -> set[str]:
 
 
 def looks_dead(run: FlowRun, silence: float) -> bool:
-    """Whether a run's process is gone: proven so, or it never introduced itself, which is the first that it does.
+    """Whether a run's process is dead: proven so, or it never introduced itself, which is the first that it does.
 
     A run is left alone for `silence` seconds after its last change of state; twice that if it did not introduce itself,
     as Prefect may have been slow to answer; and longer while its process starts.

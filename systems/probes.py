@@ -33,7 +33,7 @@ def addresses_of(endpoint: Endpoint) -> tuple[str, ...]:
     """Return the addresses to ask; those that this machine has no route to are left out, with a word."""
     found = endpoint.addresses()
     if found.left_out:
-        run_logger().info("%s is not asked at %s: no route from here", endpoint, ", ".join(found.left_out))
+        run_logger().info("%s is not probed at %s: no route from this machine", endpoint, ", ".join(found.left_out))
     return found.reachable
 
 
@@ -107,7 +107,7 @@ class Prober:
                 if streak.right == 0:
                     if streak.wrong_for > patience:
                         raise Permanent(
-                            f"{endpoint} does not answer from {release}",
+                            f"{endpoint} does not serve {release}",
                             why=f"expected {self.settings.traffic.answers} answers in a row from {result.expected} at "
                             f"{address}, got {result.got}",
                         )
@@ -129,7 +129,7 @@ class Prober:
                 if streaks[address].right == 0 and streaks[address].wrong_for > timing.confirm:
                     raise Permanent(
                         f"The {colour.other} slot was left running",
-                        why=f"{endpoint} does not answer from {release.version} at {address}: {result.got}",
+                        why=f"{endpoint} does not serve {release.version} at {address}: {result.got}",
                         do="Find out why, then run `retire`.",
                     )
             at = time.monotonic()

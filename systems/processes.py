@@ -58,7 +58,7 @@ def run_streamed(
         )
     except FileNotFoundError as error:
         raise Permanent(
-            f"The command {command[0]!r} is not there", why=str(error), do="Install it on the worker."
+            f"The command {command[0]!r} was not found", why=str(error), do="Install it on the worker."
         ) from error
     with _lock:
         _children.add(child)

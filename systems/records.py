@@ -1,4 +1,4 @@
-"""The release record in S3: conditional writes with a nonce, so that a lost answer can be told from a lost race.
+"""The release record in S3: conditional writes with a nonce, so that a lost answer and a lost race can be told apart.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
 """
@@ -150,7 +150,7 @@ class RecordStore:
             raise UnknownOutcome(
                 f"The record s3://{self._bucket}/{key} could not be written",
                 why=str(failure),
-                do="The last write may or may not have arrived; `status` shows what stands.",
+                do="The last write may or may not have arrived; `status` shows the current state.",
             ) from failure
 
     def _readable(self, key: str, record: R, nonce: str) -> tuple[R, bytes]:
@@ -265,14 +265,14 @@ def _is_left_behind(s3: Any, bucket: StateBucket) -> bool:
 def _refuse_unsafe(s3: Any, bucket: StateBucket) -> None:
     faults = []
     if s3.get_bucket_versioning(**bucket.named).get("Status") != "Enabled":
-        faults.append("it is not versioned, so a state or record that is lost stays lost")
+        faults.append("it is not versioned, so a lost state or record could not be recovered")
     if not _is_closed(s3, bucket):
-        faults.append("its public access block is not on in all four points")
+        faults.append("its public access block does not have all four settings turned on")
     if faults:
         raise Refused(
             f"The state bucket {bucket.name} is not safe",
             why="; ".join(faults),
-            do="Correct it as docs/production.md says; a bucket that exists is not changed by `provision`.",
+            do="Fix it as docs/production.md describes; `provision` does not change an existing bucket.",
         )
 
 

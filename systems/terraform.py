@@ -23,7 +23,7 @@ from systems.terraform_provider import child_environment, kept_provider, locked_
 __all__ = ["Plan", "Root", "Terraform", "Workplace", "applied_outputs", "describe", "diagnostics", "state_key"]
 
 _REMEDIES = {
-    "init": "Fix the cause, then press Retry. A provider that the lock file lacks was named by the state: "
+    "init": "Fix the cause, then press Retry. If the state names a provider that the lock file lacks: "
     "find out who wrote it, and restore an earlier version of that object."
 }
 
@@ -236,7 +236,7 @@ def _warn_of_download(root: Root) -> None:
     version = locked_version(root.directory)
     if not kept_provider(version, child_environment(os.environ, {})):
         run_logger().warning(
-            "Terraform's AWS provider %s is not kept on this machine and is downloaded each time. "
+            "Terraform's AWS provider %s is not kept on this machine and is downloaded every time. "
             "Run scripts/keep-provider, so that a rollback does not need the registry.",
             version,
         )
@@ -256,7 +256,7 @@ def applied_outputs(lines: Iterable[str]) -> dict[str, Any]:
     https://developer.hashicorp.com/terraform/internals/machine-readable-ui#outputs
     """
     for line in lines:
-        with suppress(ValueError):  # what is no JSON is no event
+        with suppress(ValueError):  # what is not JSON is not an event
             event = json.loads(line)
             if isinstance(event, dict) and event.get("type") == "outputs":
                 return {name: output["value"] for name, output in event["outputs"].items() if "value" in output}

@@ -86,10 +86,10 @@ class StateLocks:
             raise Permanent(
                 f"The state of {state} is locked",
                 why=f"by {lock.who} since {lock.created}, and that process cannot be proven dead from here",
-                do=f"Make sure that it is gone, then `python -m flows unlock {self.environment} --state {state}`.",
+                do=f"Make sure it has ended, then run `python -m flows unlock {self.environment} --state {state}`.",
             )
         self.delete(lock)
-        run_logger().warning("Released the state lock %s that %s left", lock.id, owner.attempt)
+        run_logger().warning("Released the state lock %s that %s left behind", lock.id, owner.attempt)
 
 
 def end_orphans(attempt_id: str, *, grace: float) -> int:
@@ -114,7 +114,7 @@ def end_orphans(attempt_id: str, *, grace: float) -> int:
                     os.kill(pid, signal.SIGTERM)
         if time.monotonic() > end:
             raise UnknownOutcome(
-                f"{len(alive)} processes of a dead run do not end", why=f"pids {alive}", do="End them by hand."
+                f"{len(alive)} processes of a dead run do not end", why=f"pids {alive}", do="Kill them by hand."
             )
         time.sleep(0.1)
     return len(orphans)

@@ -1,4 +1,4 @@
-"""The human's yes before traffic shifts: a form in the UI, bound to this release, plan and attempt."""
+"""A human's approval before traffic shifts: a form in the UI, bound to this release, plan and attempt."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ __all__ = ["ReleaseDecision", "approve", "describe_candidate"]
 class ReleaseDecision(RunInput):
     """What an operator answers."""
 
-    decision: Literal["approve", "reject"] = Field(description="Whether traffic shifts to this release.")
-    name: str = Field(min_length=1, max_length=100, description="Who decides; recorded as typed.")
-    reason: str = Field(default="", max_length=1_000, description="Why, if there is something to say.")
+    decision: Literal["approve", "reject"] = Field(description="Whether to shift traffic to this release.")
+    name: str = Field(min_length=1, max_length=100, description="Your name; recorded as typed.")
+    reason: str = Field(default="", max_length=1_000, description="The reason (optional).")
 
 
 def approve(operation: Operation) -> None:
-    """Wait for a human's decision where the environment asks for one; raise `Refused` if it is no.
+    """Wait for a human's decision where the environment asks for one; raise `Refused` if it is a rejection.
 
     While it waits there is no process: the lease is parked until the deadline, and the flow is replayed from its top
     once the answer is there. The answer belongs to this release, this recorded plan and this attempt, and is never
@@ -52,10 +52,10 @@ def approve(operation: Operation) -> None:
     take_decision(operation, decision)
 
 
-@step("approve", "see whether a human must approve", writes=False)
+@step("approve", "check whether a human must approve", writes=False)
 def need_no_approval(_operation: Operation) -> Done[None]:
-    """Say that nobody is asked."""
-    return skipped("this environment asks for no approval")
+    """Record that no approval is required."""
+    return skipped("this environment does not require approval")
 
 
 @step("await approval", "wait for a human's decision until {until:%Y-%m-%d %H:%M %Z}")
@@ -65,13 +65,13 @@ def await_approval(operation: Operation, until: datetime) -> Done[None]:
     return done("the run is suspended; Resume in the UI opens the form")
 
 
-@step("approve", "take the decision of {decision.name}")
+@step("approve", "record the decision of {decision.name}")
 def take_decision(operation: Operation, decision: ReleaseDecision) -> Done[None]:
-    """Write who decided; raise `Refused` if the decision is no."""
+    """Write who decided; raise `Refused` if it was rejected."""
     given = f"{decision.name}: {decision.reason}" if decision.reason else decision.name
     operation.journal.change(lambda a: a.approved_by(decision.name))
     if decision.decision != "approve":
-        raise Refused(f"{operation.release.version} was rejected", why=given, do="Traffic was not touched.")
+        raise Refused(f"{operation.release.version} was rejected", why=given, do="Traffic was not moved.")
     return done(f"approved by {given}")
 
 

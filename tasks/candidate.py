@@ -39,11 +39,11 @@ def vacate_slot(operation: Operation) -> Done[None]:
     see_winner_if_recent(operation, slot.colour.other)
     stopped = [operation.ecs.scale_to_zero(service) for service in slot.services]
     if all(count is None for count in stopped):
-        return skipped(f"the {slot} was empty")
-    return done(f"stopped {counted(sum(count or 0 for count in stopped), 'task')} of {slot.colour}")
+        return skipped(f"the {slot} was already empty")
+    return done(f"stopped {counted(sum(count or 0 for count in stopped), 'task')} in {slot.colour}")
 
 
-@step("health check", "have the targets of the {operation.candidate} asked the release's path")
+@step("health check", "set the health check path of the {operation.candidate}")
 def set_health_check(operation: Operation) -> Done[None]:
     """Have the candidate's target group, which nobody uses yet, ask the path of this release.
 
@@ -52,9 +52,9 @@ def set_health_check(operation: Operation) -> Done[None]:
     slot, wanted = operation.candidate, operation.release.configuration.health_check_path
     seen = operation.load_balancer.health_check_path(slot.service)
     if wanted in (None, seen):
-        return skipped(f"{slot.colour} is asked {seen}")
+        return skipped(f"{slot.colour} is already checked at {seen}")
     operation.load_balancer.set_health_check_path(slot.service, str(wanted))
-    return done(f"{slot.colour} is asked {wanted} and no longer {seen}")
+    return done(f"{slot.colour} is now checked at {wanted} (before: {seen})")
 
 
 @step("start", "start {operation.release} in the {operation.candidate}")
@@ -65,7 +65,7 @@ def start_candidate(operation: Operation) -> Done[None]:
     found = operation.ecs.read(slot.service)
     healthy = operation.load_balancer.health(slot.service).healthy
     if found and found.desired == wanted <= healthy and _runs_candidate(operation, found):
-        ended = skipped(f"{counted(healthy, 'healthy task')} of {release} run already")
+        ended = skipped(f"{counted(healthy, 'healthy task')} of {release} are already running")
     else:
         start = Start(release.version, wanted, operation.settings.timing.start)
         healthy = _start(operation, slot.service, start)
@@ -85,7 +85,7 @@ def start_live(operation: Operation, live: Live) -> None:
         subject=live.release.version,
         wanted=operation.settings.service.desired_count,
         within=operation.settings.timing.return_to_live,
-        do="Look at its tasks in ECS.",
+        do="Check its tasks in ECS.",
         tolerate_unwritten_record=True,
     )
     _start(operation, operation.slot(live.colour).service, start)
@@ -95,7 +95,7 @@ def restore_definition(operation: Operation, live: Live) -> None:
     """Deploy the definition that the record knows a release by, in place of a foreign one."""
     if live.definition is None:
         raise Refused(
-            f"The record does not know the task definition of {live.release.version}",
+            f"The record has no task definition of {live.release.version}",
             why="it was released before definitions were recorded",
             do=f"Keep what runs (`--keep {live.colour}` without `--restore`), then release the version again.",
         )
@@ -103,7 +103,7 @@ def restore_definition(operation: Operation, live: Live) -> None:
         subject=live.release.version,
         wanted=operation.settings.service.desired_count,
         within=operation.settings.timing.start,
-        do="Look at the service's tasks in ECS; the environment stays frozen.",
+        do="Check the service's tasks in ECS; the environment stays frozen.",
         task_definition=live.definition,
     )
     _start(operation, operation.slot(live.colour).service, start)
@@ -123,7 +123,7 @@ def refuse_another_definition(operation: Operation) -> None:
     if found is None or not _runs_candidate(operation, found):
         definition = found.task_definition.rpartition("/")[2] if found else "no service"
         raise Refused(
-            f"{operation.release} is not what the {operation.candidate} runs any more",
+            f"The {operation.candidate} no longer runs {operation.release}",
             why=f"its service has {definition}, which is not what was tested",
             do="Find out who deployed it, then press Retry.",
         )
@@ -138,7 +138,8 @@ def _runs_candidate(operation: Operation, found: SlotService) -> bool:
 
 
 @step(
-    "fill", "bring {operation.release} in the {operation.candidate} to {operation.settings.service.desired_count} tasks"
+    "fill",
+    "scale {operation.release} in the {operation.candidate} up to {operation.settings.service.desired_count} tasks",
 )
 def fill_slot(operation: Operation) -> Done[None]:
     """Add tasks to the slot that a rollback returns to, and stop none, until it may take the traffic.
@@ -188,9 +189,9 @@ def scale_live(operation: Operation, live: Live, was: int) -> Done[str]:
         if found and health and found.desired == found.running == wanted == health.healthy:
             scaled = f"scaled from {was} to {wanted}"
             return done(scaled, scaled)
-    tasks = f"{found.running} of {found.desired} tasks run" if found else "ECS did not answer"
+    tasks = f"{found.running} of {found.desired} tasks are running" if found else "ECS did not answer"
     raise Permanent(
-        f"{live.release.version} was not seen to run {wanted} tasks",
+        f"{live.release.version} did not reach {wanted} tasks",
         why=f"{tasks}; targets: {health}",
-        do="Look at the service's events in ECS, then press Retry.",
+        do="Check the service's events in ECS, then press Retry.",
     )

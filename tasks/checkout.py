@@ -51,7 +51,7 @@ def check_out(operation: Operation, version: Version, announced: str | None = No
     engine = engine_of(operation.settings)
     migrations = engine.read_files(copy.directory) if engine else ()
     return done(
-        f"{version} is commit {commit[:12]}, with {counted(len(migrations), 'migration')}",
+        f"{version} is at commit {commit[:12]}, with {counted(len(migrations), 'migration')}",
         Checkout(version, commit, copy.directory, migrations, announced=bool(announced)),
     )
 
@@ -85,14 +85,16 @@ def _released_commit(source: Source, copy: WorkingCopy, version: Version) -> str
     commit = copy.commit_of(f"refs/tags/{version}")
     if commit is None:
         raise Refused(
-            f"The tag {version} names no commit", why="it points to a tree or a file", do="Push a tag of a commit."
+            f"The tag {version} does not point to a commit",
+            why="it points to a tree or a file",
+            do="Push a tag that points to a commit.",
         )
     if not copy.on_first_parents(commit):
         branches = " or ".join(source.released_branches)
         raise Refused(
             f"The commit of {version} is not on {branches}",
             why=f"{commit[:12]} is not reachable from {branches} of {source.github_repository} by first parents",
-            do="Merge it first, then tag the merge commit: what a merge brought in was never released by itself.",
+            do="Merge it first, then tag the merge commit: a merged commit is not released by itself.",
         )
     return commit
 

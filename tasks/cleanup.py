@@ -24,7 +24,7 @@ from tasks.candidate import start_live
 __all__ = ["close_healthy", "close_record", "release_state_lock", "return_home", "stop_candidate", "stop_one_offs"]
 
 
-@step("traffic back", "see all traffic on what is live", writes=False, goes_home=True)
+@step("traffic back", "give all traffic back to what is live", writes=False, goes_home=True)
 def return_home(operation: Operation) -> Done[None]:
     """Give traffic back before anything is diagnosed, after one look at whether the live colour can serve."""
     record = operation.record
@@ -32,16 +32,16 @@ def return_home(operation: Operation) -> Done[None]:
         return skipped("there is no load balancer yet")
     home = Weights.all_on(record.live.colour) if record.live else record.weights_before
     if home is None:
-        return skipped("nothing was live, and no traffic was moved")
+        return skipped("nothing was live, and traffic was not moved")
     if _is_home(operation, home):
         # Nothing to move; but an intent that was written must not stay open.
         if record.weights_intent is not None:
             operation.records.change_environment(lambda r: r.carrying(home))
-        return skipped(f"the listener carries {home}")
+        return skipped(f"the listener has {home}")
     if record.live is not None:
         _ensure_serving(operation, record.live.colour)
     move_weights(operation, home, tolerate_unwritten_record=True)
-    return done(f"the listener carries {home}")
+    return done(f"the listener has {home}")
 
 
 def _is_home(operation: Operation, home: Weights) -> bool:
@@ -66,11 +66,11 @@ def _ensure_serving(operation: Operation, colour: Colour) -> None:
         raise Permanent(
             f"The live {colour} slot cannot serve, so traffic was left where it is",
             why=str(error),
-            do="A human is needed now: neither colour is known to be good.",
+            do="Human intervention is needed now: neither colour is known to be healthy.",
         ) from error
 
 
-@step("state lock", "release the state lock of {state} that a dead run left", writes=False, goes_home=True)
+@step("state lock", "release the state lock of {state} that a dead run left behind", writes=False, goes_home=True)
 def release_state_lock(operation: Operation, state: str, dead: LeaseRecord, since: datetime) -> Done[None]:
     """End what is left of a dead run's Terraform, and release its lock on a state."""
     operation.state_locks.release_dead(dead.owner, state, since=since)
@@ -98,22 +98,22 @@ def stop_candidate(operation: Operation, colour: Colour, shifted: bool) -> Done[
     return done(f"{counted(sum(stopped), 'task')} stopped")
 
 
-@step("close record", "write that {attempt.id} became healthy", writes=False, goes_home=True)
+@step("close record", "record that {attempt.id} became healthy", writes=False, goes_home=True)
 def close_healthy(operation: Operation, attempt: Attempt) -> Done[None]:
     """Write the end of an attempt that is live by the environment's record."""
     operation.journal.change(lambda a: a.became_healthy(now()))
     return done(f"{attempt.release} is HEALTHY")
 
 
-@step("close record", "write how the run ended", writes=False, goes_home=True)
+@step("close record", "record how the run ended", writes=False, goes_home=True)
 def close_record(operation: Operation, ending: Ending, remains: str) -> Done[None]:
     """Write why the attempt ended and what is left; a rollback's intent goes, unless its target is live already."""
     entry = operation.journal.entry
     if entry is None or operation.journal.is_rollback:
         if operation.record.went_back:
-            raise Permanent("The rollback is not wholly on record yet", do="`reconcile` completes it.")
+            raise Permanent("The rollback is not fully recorded yet", do="`reconcile` completes it.")
         operation.records.change_environment(lambda r: r.without_rollback())
-        return done("no rollback is under way any more")
+        return done("the rollback's intent is closed")
     operation.journal.change(lambda a: a.failed(ending.state, ending.failure(remains), now()))
     line = failure_line(entry.version, ending)
     try:

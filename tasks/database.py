@@ -32,7 +32,7 @@ class Wanted:
     newer_allowed: bool
 
 
-@step("migrate", "bring the database to {source.head}")
+@step("migrate", "migrate the database to {source.head}")
 def migrate_database(operation: Operation, source: Checkout, newer_allowed: bool = False) -> Done[None]:
     """Bring the database to the release's migrations, by what its own table says before and after.
 
@@ -42,7 +42,7 @@ def migrate_database(operation: Operation, source: Checkout, newer_allowed: bool
     """
     engine = engine_of(operation.settings)
     if engine is None:
-        ended = skipped("migrations are switched off for this environment")
+        ended = skipped("migrations are disabled for this environment")
     else:
         ended = _migrate(operation, engine, Wanted(source.version, source.migrations, newer_allowed))
     operation.journal.advance(State.MIGRATED)
@@ -60,7 +60,7 @@ def _migrate(operation: Operation, engine: MigrationEngine, wanted: Wanted) -> D
     _see_applied(operation, engine, wanted, asked, database.end(asked))
     head = max(before.applied, default=None)
     operation.journal.change(lambda a: a.migrated(head, plan.head, plan.names))
-    says = f"the database is at {plan.head or 'no migration'}, as its table says"
+    says = f"according to its table the database is at {plan.head or 'no migration'}"
     if plan.pending:
         return done(f"{says}; {counted(len(plan.pending), 'migration')} applied")
     return skipped(f"{says}; nothing was pending")
@@ -137,15 +137,15 @@ class Database:
         slot = self.operation.journal.attempt.slot
         if slot is None:
             raise Permanent(
-                "The migration's task definition is not known", why="the apply put out none", do="Press Retry."
+                "The migration's task definition is unknown", why="the apply did not output one", do="Press Retry."
             )
         arn, release = slot.migration_task_definition_arn, self.operation.release
         image = self.operation.ecs.names(arn).image
         if image != release.image:
             raise Permanent(
-                f"The task definition {arn.rpartition('/')[2]} would migrate with another image",
+                f"The task definition {arn.rpartition('/')[2]} would migrate with a different image",
                 why=f"it runs {image}, and {release} is {release.image}",
-                do="Press Retry; if it stays so, look who registered it.",
+                do="Press Retry; if this persists, find out who registered it.",
             )
         return arn
 
@@ -155,10 +155,10 @@ class Database:
         if found is None:
             output = asked.report.unreadable or " / ".join(asked.lines[-5:])
             raise Permanent(
-                "The database could not be asked which migrations it has, so "
+                "Could not read which migrations the database has, so "
                 f"{self.operation.release.version} was not migrated",
-                why="; ".join(part for part in (output, asked.ended.reason) if part) or "the task wrote nothing",
-                do="See that the image can run `node` and Prisma's CLI, and that the task reaches the database.",
+                why="; ".join(part for part in (output, asked.ended.reason) if part) or "the task logged nothing",
+                do="Check that the image can run `node` and Prisma's CLI, and that the task can reach the database.",
             )
         return found
 
@@ -197,14 +197,16 @@ def _see_applied(operation: Operation, engine: MigrationEngine, wanted: Wanted, 
     missing = missing_in(reading, wanted.files)
     if not missing:
         if asked.exit_code:
-            run_logger().warning("The migration task exited with %s, and the table has it all", asked.exit_code)
+            run_logger().warning(
+                "The migration task exited with %s, but the table has every migration", asked.exit_code
+            )
         return
     repair = engine.repair_command(operation.environment)
     failed = reading.failed[0].name if reading.failed else None
     said = engine.failure(asked.lines) or " / ".join(asked.lines[-5:]) or asked.ended.reason
     if asked.exit_code == 0:
-        said = f"the task reported success, and the table lacks {', '.join(missing)}; {said}".rstrip("; ")
-    resolve = f"Say what became of it with `{repair} --rolled-back {failed}`" if failed else "Fix the cause"
+        said = f"the task reported success, but the table lacks {', '.join(missing)}; {said}".rstrip("; ")
+    resolve = f"Record the result with `{repair} --rolled-back {failed}`" if failed else "Fix the cause"
     raise Permanent(
         f"The migration of {wanted.version} failed",
         why=said or f"the table lacks {', '.join(missing)}",

@@ -73,12 +73,12 @@ def build_image(operation: Operation, checkout: Checkout) -> Done[BuiltImage]:
     """Build the version's image, unless our record says that ECR has it.
 
     Raises `Permanent` for a build that fails (with its failing line), and for a tag that holds an image that is not
-    known to be ours; `Refused` for a Dockerfile or context outside of the checkout.
+    known to be ours; `Refused` for a Dockerfile or context outside the checkout.
     """
     wanted = _wanted(operation, checkout)
     found = _pushed_before(operation, wanted)
     if found:
-        reason = f"{wanted.tag} was built from commit {checkout.commit[:12]} with the same inputs already"
+        reason = f"{wanted.tag} was already built from commit {checkout.commit[:12]} with the same inputs"
         return skipped(reason, BuiltImage(wanted, digest=found))
     _refuse_reachable_credentials(operation, wanted)
     return done(f"built {wanted.reference}", BuiltImage(wanted, built=_build(operation, checkout, wanted)))
@@ -95,7 +95,7 @@ def push_image(operation: Operation, image: BuiltImage) -> Done[str]:
 
 @step("prune", "remove old images and build cache from the worker", writes=False)
 def prune_worker(operation: Operation) -> Done[None]:
-    """Remove this environment's old images and old build cache from the engine; its failure is said and no more.
+    """Remove this environment's old images and old build cache from the engine; a failure is only logged.
 
     To be called under the lease, since nothing else of this environment builds then.
     """
@@ -125,7 +125,7 @@ def prune_worker(operation: Operation) -> Done[None]:
         except PointsmanError as error:
             run_logger().warning("The worker's disk was not pruned: %s", error)
     removed = "; ".join(part for part in pruned if part)
-    return done(removed) if removed else skipped("nothing is old")
+    return done(removed) if removed else skipped("nothing to remove")
 
 
 def _wanted(operation: Operation, checkout: Checkout) -> WantedImage:
@@ -252,7 +252,7 @@ def _build(operation: Operation, checkout: Checkout, wanted: WantedImage) -> str
         raise Permanent(
             f"The image of {checkout.version} could not be built",
             why="\n".join(docker.failing_lines(last)),
-            do=f"Correct {settings.image.dockerfile} and push a new tag.",
+            do=f"Fix {settings.image.dockerfile} and push a new tag.",
         )
     return built
 
@@ -269,7 +269,7 @@ def _logged(last: deque[str]) -> Callable[[str], None]:
 
 
 def source_label(url: str, github_repository: str) -> str:
-    """Return where the image's source is, as its label says it: never with credentials that stand in the URL."""
+    """Return where the image's source is, as its label says it: never with credentials that are in the URL."""
     if not url.startswith("https://"):
         return f"https://github.com/{github_repository}"
     parts = urlsplit(url)
@@ -279,7 +279,7 @@ def source_label(url: str, github_repository: str) -> str:
 def _push(operation: Operation, wanted: WantedImage, built: str) -> str:
     """Push the image and return the digest that ECR holds; what was built is written down first.
 
-    So an answer that is lost is settled by comparing what ECR holds with what was built.
+    So after a lost answer, what ECR holds can be compared with what was built.
     """
     inputs = wanted.inputs
     image = PushedImage(tag=wanted.tag, commit=inputs.commit, inputs=inputs.digest, built=built, at=now())
@@ -316,10 +316,10 @@ def _not_there(wanted: WantedImage, ended: PushEnd) -> PointsmanError:
         return UnknownOutcome(
             f"The push of {wanted.reference} was interrupted",
             why=ended.broken,
-            do="Press Retry; layers that arrived are not sent again.",
+            do="Press Retry; layers that were uploaded are kept.",
         )
     return UnknownOutcome(
-        f"ECR does not show {wanted.reference} after its push",
-        why=f"the engine said that it pushed {ended.digest or 'it, without a digest'}",
-        do="Look at the repository in ECR, then press Retry.",
+        f"ECR does not show {wanted.reference} after the push",
+        why=f"the engine reported the push of {ended.digest or 'it, without a digest'}",
+        do="Check the repository in ECR, then press Retry.",
     )

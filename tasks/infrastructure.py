@@ -1,4 +1,4 @@
-"""What a release stands on, as steps of `provision`: state bucket, principals, the two roots below the slots."""
+"""What a release needs, as steps of `provision`: state bucket, principals, the two roots below the slots."""
 
 from __future__ import annotations
 
@@ -56,15 +56,15 @@ def check_principals(operation: Operation) -> Done[None]:
     missing = missing_principals(operation.aws("iam"), named, settings.aws_account_number)
     if missing:
         raise Refused(
-            f"IAM does not know {', '.join(missing)}",
-            why="a role can be assumed only by principals that exist: AWS refuses any other",
+            f"IAM has no {', '.join(missing)}",
+            why="AWS refuses a trust policy that names a principal that does not exist",
             do=f"Create it, or fix [provision.account] in environments/{settings.stage}.toml.",
         )
     return done(counted(len(named), "principal") + " checked")
 
 
 def as_list(value: object) -> list[object]:
-    """Return a list from the settings, or none where Terraform will refuse what stands there."""
+    """Return a list from the settings, or none where Terraform will refuse what is there."""
     return value if isinstance(value, list) else []
 
 
@@ -85,7 +85,7 @@ def account_held(operation: Operation) -> Iterator[Operation]:
         try:
             yield account
         except BaseException:
-            # Terraform has ended; where it had to be killed, its lock is still there. What failed first is told.
+            # Terraform has ended; where it had to be killed, its lock is still there. What failed first is reported.
             with suppress(PointsmanError):
                 account.state_locks.release_dead(account.owner, ACCOUNT, since=_since(account.record))
             raise
@@ -111,13 +111,13 @@ def _since(record: EnvironmentRecord) -> datetime:
     return record.lease.acquired_at if record.lease else now()
 
 
-@step("account", "bring the root account up to date")
+@step("account", "update the Terraform root account")
 def apply_account(account: Operation) -> Done[dict[str, Any]]:
     """Plan and apply the root `account`; return its outputs."""
     return _apply(account, "account", account_variables(account.settings))
 
 
-@step("environment", "bring the root environment up to date")
+@step("environment", "update the Terraform root environment")
 def apply_environment(operation: Operation, account: Mapping[str, Any]) -> Done[dict[str, Any]]:
     """Plan and apply the root `environment`; return its outputs. `account` is what that root put out."""
     return _apply(operation, "environment", environment_variables(operation.settings, operation.record, account))
@@ -132,7 +132,7 @@ def _apply(operation: Operation, name: str, variables: dict[str, Any]) -> Done[d
     return done(describe(plan), workplace.apply(plan))
 
 
-@step("record", "write what was provisioned into the record")
+@step("record", "record the provisioned infrastructure")
 def record_infrastructure(operation: Operation, outputs: dict[str, Any]) -> Done[None]:
     """Write what releases need to know into the environment's record."""
     found = Infrastructure.model_validate({name: outputs.get(name) for name in Infrastructure.model_fields})

@@ -45,11 +45,11 @@ def _row(result: CheckResult) -> dict[str, str]:
     }
 
 
-@step("confirm", "see {operation.release} answer at the production listener", writes=False)
+@step("confirm", "check that {operation.release} answers at the production listener", writes=False)
 def confirm_release(operation: Operation) -> Done[None]:
     """See that the production listener answers from the release, N times in a row on each address."""
     prober, release = operation.prober, operation.release
     endpoint = prober.endpoint()
     seen = prober.see_release(endpoint, release, patience=operation.settings.timing.confirm)
     answers = operation.settings.traffic.answers
-    return done(f"{answers} answers in a row from {release} at {endpoint}, {seen} asked")
+    return done(f"{answers} answers in a row from {release} at {endpoint} ({seen} requests)")

@@ -13,7 +13,7 @@ from operation.weights import refuse_weighted, see_winner
 __all__ = ["empty_old_slot"]
 
 
-@step("retire", "stop the tasks of {colour}")
+@step("retire", "stop the tasks in the {colour} slot")
 def empty_old_slot(operation: Operation, colour: Colour) -> Done[int]:
     """Scale a slot that carries no weight to zero; return how many tasks ran."""
     refuse_foreign_hands(operation)

@@ -42,7 +42,7 @@ def describe_attempt(ended: EndedAttempt) -> str:
     if attempt.failure is not None:
         facts += [("failed at", attempt.failure.step), ("reason", attempt.failure.reason)]
         if attempt.failure.remains:
-            facts.append(("not done", attempt.failure.remains))
+            facts.append(("not cleaned up", attempt.failure.remains))
     seconds = sum(step.seconds or 0.0 for step in ended.steps)
     facts.append(("steps together", f"{seconds:.1f} s"))
     steps = [(s.name, s.outcome or "", f"{s.seconds or 0.0:.1f}", s.detail) for s in ended.steps]

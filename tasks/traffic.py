@@ -30,7 +30,7 @@ def shift_traffic(operation: Operation) -> Done[None]:
         raise Permanent(
             f"{release.version} has too few healthy targets to take traffic",
             why=f"{health}; wanted {wanted}",
-            do="Look at the service's tasks in ECS.",
+            do="Check the service's tasks in ECS.",
         )
     prober = operation.prober
     prober.see_release(prober.endpoint(slot.colour), release, patience=operation.settings.timing.identify)
@@ -43,7 +43,7 @@ def shift_traffic(operation: Operation) -> Done[None]:
         move_weights(operation, to)
         carried, to = to, STRATEGY.next_weights(slot.colour, to)
     operation.journal.advance(State.BAKING)
-    return done(f"the production listener carries {carried}")
+    return done(f"the production listener has {carried}")
 
 
 def _started(operation: Operation) -> int:
@@ -80,12 +80,12 @@ def return_traffic(operation: Operation) -> Done[None]:
     refuse_another_definition(operation)
     to = Weights.all_on(operation.candidate.colour)
     move_weights(operation, to)
-    return done(f"the production listener carries {to}")
+    return done(f"the production listener has {to}")
 
 
 @step("record", "record {intent.target.release} as live")
 def finish_rollback(operation: Operation, intent: RollbackIntent) -> Done[None]:
-    """Write that the target is live again; the version left behind is no target any more unless it is named."""
+    """Write that the target is live again; the version rolled back from is no longer a target unless named."""
     target, leaving = intent.target, intent.leaving
     live = target.moved_to(operation.candidate.colour, now(), operation.journal.attempt.slot)
 
@@ -97,11 +97,11 @@ def finish_rollback(operation: Operation, intent: RollbackIntent) -> Done[None]:
     _set_state(operation, target.release, State.HEALTHY)
     # Last: whoever finds this run dead before, does all of it again.
     operation.records.change_environment(lambda r: r.without_rollback())
-    return done(f"{target.release} is live in {live.colour}; {leaving.release.version} was left")
+    return done(f"{target.release} is live in {live.colour}; {leaving.release.version} was rolled back")
 
 
 def _set_state(operation: Operation, release: Release, to: State) -> None:
-    """Write on a release's last attempt that was healthy whether it was left or is back; nothing if that stands."""
+    """Write on a release's last attempt that was healthy whether it was left or is back; nothing if it says so."""
 
     def change(record: VersionRecord) -> VersionRecord:
         last = next((a for a in reversed(record.attempts) if _was_healthy(a) and a.release == release), None)

@@ -17,7 +17,7 @@ from tasks.candidate import restore_definition
 __all__ = ["choose_colour"]
 
 
-@step("unfreeze", "give all traffic to {keep}, as a human chose")
+@step("unfreeze", "give all traffic to {keep}, as an operator chose")
 def choose_colour(operation: Operation, keep: Colour, restore: bool) -> Done[str]:
     """Make the human's choice the record's and the listener's; return what is live then."""
     if operation.record.frozen is None:
@@ -29,13 +29,13 @@ def choose_colour(operation: Operation, keep: Colour, restore: bool) -> Done[str
     if health.healthy == 0:
         raise Refused(f"{keep} has no healthy target", why=str(health), do="Choose the other colour.")
     live = _release_in(operation, keep)
-    # What is overruled is what is there at this moment: a hand that moves later freezes again.
+    # Only what was seen is overruled: a later change by somebody else freezes again.
     observed = operation.load_balancer.listener(rules=False)
     operation.records.change_environment(lambda r: r.unfrozen(observed.weights, live))
     move_weights(operation, Weights.all_on(keep), answered=observed)
     _empty_unproven(operation, keep.other)
     running = _describe(live)
-    return done(f"{running} in {keep} carries all traffic", running)
+    return done(f"{running} in {keep} has all traffic", running)
 
 
 def _describe(live: Live | None) -> str:
@@ -65,7 +65,7 @@ def _restore(operation: Operation, keep: Colour) -> None:
     live = _carrier(operation.record, keep)
     if live is None:
         raise Refused(
-            f"{keep} is not live by the record",
+            f"{keep} is not live according to the record",
             why="only the live service, and that of a rollback's target, have a recorded task definition to go back to",
             do="Name the live colour, or leave out `--restore`.",
         )
@@ -109,7 +109,7 @@ def _release_in(operation: Operation, colour: Colour) -> Live | None:
     found = _recorded_in(operation, service, colour)
     if found is None and live is not None:
         raise Refused(
-            f"What runs in {colour} is not known to Pointsman",
+            f"Pointsman does not know what runs in {colour}",
             why="no record has the release that its task definition names",
             do="Choose the live colour, then release the version that you want.",
         )

@@ -242,11 +242,11 @@ async def _release(release: Release, runs: RunCreator) -> tuple[int, Answer]:
 
 def _parse(content_type: str | None, body: bytes) -> object:
     if (content_type or "").partition(";")[0].strip().lower() != "application/json":
-        raise ValueError("The content type is not application/json: choose it in the webhook's settings on GitHub.")
+        raise ValueError("The content type is not application/json: select it in the webhook's settings on GitHub.")
     try:
         payload: object = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise ValueError("The body is no JSON that can be read.") from error
+        raise ValueError("The body is not valid JSON.") from error
     return payload
 
 
@@ -277,9 +277,9 @@ def _load(environment: str) -> ReleaseEnvironment:
         return load_environment(environment)
     except httpx.HTTPError as error:
         raise Transient(
-            "Prefect can't be read, so the environment's block can't be loaded",
+            "Prefect does not answer, so the environment's block cannot be loaded",
             why=str(error),
-            do="Start Prefect's server, or correct PREFECT_API_URL and PREFECT_API_AUTH_STRING.",
+            do="Start Prefect's server, or fix PREFECT_API_URL and PREFECT_API_AUTH_STRING.",
         ) from error
 
 

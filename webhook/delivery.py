@@ -16,7 +16,7 @@ from core.github_event import Reject
 SIGNATURE = "X-Hub-Signature-256"
 
 _SIGNATURE = re.compile(r"sha256=[0-9a-f]{64}")
-_UNSIGNED = Reject(401, f"{SIGNATURE} is missing or does not fit: webhook and environment need the same secret.")
+_UNSIGNED = Reject(401, f"{SIGNATURE} is missing or does not match: webhook and environment need the same secret.")
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Intake:
             return self._too_large
         with self._place() as there_is_one:
             if not there_is_one:
-                return Reject(503, "Too many deliveries arrive at the same time: redeliver this one.")
+                return Reject(503, "Too many deliveries at the same time: redeliver this one.")
             body = await self._read(request)
         if isinstance(body, bytes) and not is_signed(body, signature, secrets):
             return _UNSIGNED

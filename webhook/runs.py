@@ -88,7 +88,7 @@ class PrefectRuns:
         except TimeoutError as error:
             raise Transient(
                 f"It is not certain that {release.tag} was queued",
-                why=f"Prefect gave no run within {self.deadline_seconds:g} s ({latest.rstrip('.')})",
+                why=f"Prefect created no run within {self.deadline_seconds:g} s ({latest.rstrip('.')})",
                 do=_REDELIVER,
             ) from error
 
@@ -111,7 +111,7 @@ class PrefectRuns:
             raise Permanent(
                 f"{release.tag} was not queued",
                 why=f"Prefect refused a run of {self.deployment} with {error.response.status_code}",
-                do=f"Mend the deployment or its parameters. {_REDELIVER}",
+                do=f"Fix the deployment or its parameters. {_REDELIVER}",
             ) from error
 
     async def _find_deployment(self) -> UUID:

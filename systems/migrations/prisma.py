@@ -42,8 +42,8 @@ def read_migrations(checkout: Path, directory: str) -> tuple[MigrationFile, ...]
     if not root.is_dir() or not root.resolve().is_relative_to(checkout.resolve()):
         raise Refused(
             f"The migration directory {directory} does not exist in the repository",
-            why="without it nothing would tell whether the database is up to date",
-            do="Set migration.directory, or migration.enabled = false where this application has no migrations.",
+            why="without it there is no way to tell whether the database is up to date",
+            do="Set migration.directory, or migration.enabled = false if this application has no migrations.",
         )
     files = (folder / "migration.sql" for folder in sorted(root.iterdir(), key=lambda folder: folder.name))
     # A link to nothing is a migration as well: passed over, it would never run.
@@ -60,9 +60,9 @@ def _read_migration(path: Path, checkout: Path) -> MigrationFile:
         )
     real = Path(os.path.realpath(path))
     if not real.is_relative_to(checkout.resolve()) or not real.is_file():
-        raise Refused(f"The migration {name} is not a file of the repository", do="Replace the link by the file.")
+        raise Refused(f"The migration {name} is not a file of the repository", do="Replace the link with the file.")
     if real.stat().st_size > _LARGEST:
-        raise Refused(f"The migration {name} is larger than 1 MiB", do="Load data by other means than a migration.")
+        raise Refused(f"The migration {name} is larger than 1 MiB", do="Load data by means other than a migration.")
     try:
         return MigrationFile(name, real.read_bytes().decode())
     except UnicodeDecodeError as error:

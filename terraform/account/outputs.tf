@@ -19,7 +19,7 @@ output "github_actions_role_arn" {
 }
 
 output "operator_role_arn" {
-  description = "Role of the people who watch."
+  description = "Read-only role for operators."
   value       = aws_iam_role.operator.arn
 }
 

@@ -88,7 +88,7 @@ variable "github_repository" {
 }
 
 variable "github_environment" {
-  description = "GitHub environment whose jobs may push images by a role of their own; null makes no such role. Protect it in GitHub: its rules decide who comes in."
+  description = "GitHub environment whose jobs may push images by a role of their own; null makes no such role. Protect it in GitHub: its rules decide who may use it."
   type        = string
   default     = null
 
@@ -99,13 +99,13 @@ variable "github_environment" {
 }
 
 variable "github_repository_id" {
-  description = "GitHub's number of the repository, which a repository made later under the same name has not; null does not ask for it."
+  description = "GitHub's id of the repository, which a repository created later under the same name does not have; null does not check it."
   type        = string
   default     = null
 
   validation {
     condition     = var.github_repository_id == null || can(regex("^[0-9]+$", var.github_repository_id))
-    error_message = "github_repository_id must be digits, as `gh api repos/<owner>/<repository> --jq .id` says them."
+    error_message = "github_repository_id must be digits, as `gh api repos/<owner>/<repository> --jq .id` prints them."
   }
 }
 
@@ -121,7 +121,7 @@ variable "github_oidc_provider_arn" {
 }
 
 variable "operator_principal_arns" {
-  description = "IAM principals that may take the operator's role, which reads only."
+  description = "IAM principals that may assume the operator's role, which is read-only."
   type        = set(string)
   nullable    = false
 
@@ -132,7 +132,7 @@ variable "operator_principal_arns" {
 }
 
 variable "pipeline_principal_arns" {
-  description = "IAM principals that may take the pipeline roles: what the release worker runs as."
+  description = "IAM principals that may assume the pipeline roles: the identity of the release worker."
   type        = set(string)
   nullable    = false
 
@@ -145,7 +145,7 @@ variable "pipeline_principal_arns" {
 # ---- Images ----
 
 variable "images_kept" {
-  description = "How many images the repository keeps for each stage. The oldest go first, and an image that has gone is no target of a rollback any more."
+  description = "How many images the repository keeps for each stage. The oldest are deleted first, and a deleted image can no longer be rolled back to."
   type        = number
   default     = 200
   nullable    = false

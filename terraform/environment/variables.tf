@@ -45,7 +45,7 @@ variable "name" {
 }
 
 variable "stage" {
-  description = "Name of the environment, such as sandbox or production; part of every name, so that environments stand side by side."
+  description = "Name of the environment, such as sandbox or production; part of every name, so that environments can exist side by side."
   type        = string
   nullable    = false
 
@@ -68,7 +68,7 @@ variable "stage" {
 # ---- Network ----
 
 variable "vpc_cidr" {
-  description = "Address range of the VPC; each of its six subnets takes a sixteenth."
+  description = "Address range of the VPC; each of its six subnets gets a sixteenth."
   type        = string
   default     = "10.0.0.0/16"
   nullable    = false
@@ -80,7 +80,7 @@ variable "vpc_cidr" {
 }
 
 variable "zone_letters" {
-  description = "The three availability zones, by the letter that follows the region's name. Named rather than asked for, so that a zone that AWS adds or takes down moves no subnet."
+  description = "The three availability zones, by the letter that follows the region's name. Named rather than asked for, so that a zone that AWS adds or removes moves no subnet."
   type        = set(string)
   default     = ["a", "b", "c"]
   nullable    = false
@@ -94,7 +94,7 @@ variable "zone_letters" {
 # ---- Traffic ----
 
 variable "internal" {
-  description = "Make the load balancer a private one, in the private subnets. An existing one is replaced, which its deletion protection refuses."
+  description = "Make the load balancer internal, in the private subnets. An existing one is replaced, which its deletion protection refuses."
   type        = bool
   default     = false
   nullable    = false
@@ -130,7 +130,7 @@ variable "production_listener_port" {
 }
 
 variable "test_listener_ports" {
-  description = "Port of each colour's test listener, through which a version is tried before it has traffic."
+  description = "Port of each colour's test listener, through which a version is tested before it gets traffic."
   type        = object({ blue = number, green = number })
   default     = { blue = 8081, green = 8082 }
   nullable    = false
@@ -153,12 +153,12 @@ variable "test_listener_cidrs" {
 
   validation {
     condition     = length(var.test_listener_cidrs) > 0 && alltrue([for range in var.test_listener_cidrs : can(cidrnetmask(range))])
-    error_message = "test_listener_cidrs must name at least one range, each in IPv4 CIDR notation: without one no release can be tried."
+    error_message = "test_listener_cidrs must name at least one range, each in IPv4 CIDR notation: without one no release can be tested."
   }
 
   validation {
     condition     = alltrue([for range in var.test_listener_cidrs : try(tonumber(split("/", range)[1]) >= 8, false)])
-    error_message = "test_listener_cidrs must be ranges of /8 or smaller, not a share of the internet: versions that have not proved themselves answer there."
+    error_message = "test_listener_cidrs must be ranges of /8 or smaller, not a share of the internet: untested versions answer there."
   }
 }
 
@@ -225,7 +225,7 @@ variable "health_check_path" {
 }
 
 variable "health_check" {
-  description = "Pace of the target groups' health checks: interval and timeout in seconds, thresholds in checks in a row."
+  description = "Health checks of the target groups: interval and timeout in seconds, thresholds in consecutive checks."
   type = object({
     interval            = optional(number, 15)
     timeout             = optional(number, 5)
@@ -252,7 +252,7 @@ variable "health_check" {
 }
 
 variable "deregistration_delay_seconds" {
-  description = "How long the load balancer lets open requests end on a task that goes away."
+  description = "How long the load balancer lets open requests finish on a task that is stopped."
   type        = number
   default     = 30
   nullable    = false

@@ -9,7 +9,7 @@ output "service_arn" {
 }
 
 output "cluster_arn" {
-  description = "ECS cluster that the service stands in."
+  description = "ECS cluster that the service runs in."
   value       = aws_ecs_service.slot.cluster
 }
 

@@ -106,7 +106,7 @@ variable "release_revision" {
 }
 
 variable "environment_variables" {
-  description = "Plain variables of the containers. Nothing secret: they stand readable in state and plan."
+  description = "Plain variables of the containers. Nothing secret: they are readable in state and plan."
   type        = map(string)
   default     = {}
   nullable    = false
@@ -140,7 +140,7 @@ variable "secrets" {
 
   validation {
     condition     = length(setintersection(keys(var.secrets), keys(var.environment_variables))) == 0
-    error_message = "A name must not stand both in secrets and in environment_variables."
+    error_message = "A name must not be in both secrets and environment_variables."
   }
 }
 
@@ -181,7 +181,7 @@ variable "migration_secrets" {
 
   validation {
     condition     = length(setintersection(keys(coalesce(var.migration_secrets, {})), keys(var.environment_variables))) == 0
-    error_message = "A name must not stand both in migration_secrets and in environment_variables."
+    error_message = "A name must not be in both migration_secrets and environment_variables."
   }
 }
 
@@ -233,7 +233,7 @@ variable "memory" {
 }
 
 variable "health_check_grace_period_seconds" {
-  description = "How long after its start a task's failing health checks don't count against it."
+  description = "How long after its start a task's failing health checks are ignored."
   type        = number
   default     = 60
   nullable    = false

@@ -202,8 +202,8 @@ def refused(operator: Operator, live: Live, production: None) -> dict[str, Faile
 @pytest.mark.parametrize(
     ("case", "said"),
     [
-        ("no SemVer", ["The tag 'v1.4' is no version", "strict SemVer 2.0 with a leading v, such as v1.4.0"]),
-        ("no leading v", ["The tag '1.4.0' is no version", "strict SemVer 2.0 with a leading v, such as v1.4.0"]),
+        ("no SemVer", ["'v1.4' is not a valid version tag", "strict SemVer 2.0 with a leading v, such as v1.4.0"]),
+        ("no leading v", ["'1.4.0' is not a valid version tag", "strict SemVer 2.0 with a leading v, such as v1.4.0"]),
         ("missing", ["v0.0.404 → sandbox failed at checkout", "The tag v0.0.404 does not exist", "Push the tag"]),
         ("off main", ["failed at checkout", "is not on main", "is not reachable from main", "tag the merge commit"]),
         (
@@ -256,7 +256,7 @@ def test_dockerfile_that_fails(operator: Operator, warm: str) -> None:
     assert f"The image of {tag} could not be built" in failed.run.message
     assert "RUN node --eval \"throw new Error('assets/logo.svg is missing')\"" in failed.run.message
     assert any("Error: assets/logo.svg is missing" in line for line in failed.log), "what the failing line said"
-    assert "Correct Dockerfile" in failed.run.message
+    assert "Fix Dockerfile" in failed.run.message
     assert running(operator, warm) == before, "a build that failed cost the warm colour"
 
 

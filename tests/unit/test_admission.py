@@ -119,7 +119,7 @@ def test_a_wish_is_admitted(
             None,
             wanted(),
             "test has no infrastructure yet",
-            "the record names none",
+            "its record has none",
             "prefect deployment run provision/test",
             id="not provisioned",
         ),
@@ -128,7 +128,7 @@ def test_a_wish_is_admitted(
             history("v1.2.0", MOVED),
             wanted("v1.2.0"),
             "The tag v1.2.0 moved",
-            f"it stood on commit {MOVED[:12]} first and stands on {COMMIT[:12]} now",
+            f"it was first seen at {MOVED[:12]} and now points to {COMMIT[:12]}",
             "give the new commit a new tag",
             id="moved",
         ),
@@ -137,7 +137,7 @@ def test_a_wish_is_admitted(
             history("v1.0.0", MOVED),
             wanted("v1.0.0", allow_downgrade=True),
             "The tag v1.0.0 moved",
-            "stands on",
+            "now points to",
             "new tag",
             id="moved, always",
         ),
@@ -146,7 +146,7 @@ def test_a_wish_is_admitted(
             history("v1.1.0", MOVED),
             wanted(commit=COMMIT),
             "The tag v1.1.0 moved",
-            "stands on",
+            "now points to",
             "new tag",
             id="moved while live",
         ),
@@ -164,7 +164,7 @@ def test_a_wish_is_admitted(
             None,
             wanted("v1.0.9"),
             "v1.0.9 is older than the live v1.1.0",
-            "releasing it would take traffic backwards",
+            "releasing it would move traffic to an older version",
             "prefect deployment run rollback/test",
             id="older",
         ),
@@ -173,7 +173,7 @@ def test_a_wish_is_admitted(
             None,
             wanted("v1.1.0-rc.9"),
             "v1.1.0-rc.9 is older than the live v1.1.0",
-            "backwards",
+            "to an older version",
             "allow_downgrade",
             id="older pre-release",
         ),
@@ -265,7 +265,7 @@ def test_a_version_that_the_environment_takes_is_not_refused(tag: str, allowed: 
 
 @pytest.mark.parametrize("tag", ["v2.0.0-rc.1", "v2.0.0-0", "v2.0.0-rc.1+build"])
 def test_a_pre_release_is_refused_where_the_file_does_not_ask_for_it(tag: str) -> None:
-    with pytest.raises(Refused, match=r"is a pre-release: test takes none.*prereleases = true"):
+    with pytest.raises(Refused, match=r"is a pre-release: test does not accept pre-releases.*prereleases = true"):
         refuse_prerelease(Version.parse(tag), "test", allowed=False)
 
 

@@ -230,11 +230,11 @@ def test_a_rollback_whose_answers_are_wrong_keeps_its_traffic_and_is_completed_b
     run: Operation, aws: FakeAws, servers: Servers, warm: RollbackIntent
 ) -> None:
     servers.answer(as_release(OLD))
-    with pytest.raises(Permanent, match=r"does not answer from v0\.9\.0"):
+    with pytest.raises(Permanent, match=r"does not serve v0\.9\.0"):
         finish_rollback(run, warm)
     settled = abort(run, Ending(State.FAILED, "confirm", "said"))
     assert not settled.complete, "the hold stays for `reconcile` to find"
-    assert "The rollback stands" in settled.traffic
+    assert "The rollback is kept" in settled.traffic
     assert aws.elbv2.weights == GREEN
     assert run.records.environment().rollback == warm
     said = finish_rollback(run, warm, insists=True)
@@ -265,5 +265,5 @@ def test_a_confirmed_rollback_says_nothing_of_doubts(
     run: Operation, aws: FakeAws, servers: Servers, warm: RollbackIntent
 ) -> None:
     servers.answer(as_release(TARGET.release, after=0.03))
-    assert finish_rollback(run, warm).endswith("away from v1.0.0.")
+    assert finish_rollback(run, warm).endswith("rolled back from v1.0.0.")
     assert aws.elbv2.weights == GREEN

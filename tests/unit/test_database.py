@@ -124,7 +124,7 @@ def test_one_task_reads_and_migrates_where_all_is_as_it_was_read_last(
     assert record.migrations == ("1_a", "2_b")
     assert record.database is not None
     assert (operation.journal.attempt.schema_head_before, operation.journal.attempt.schema_head_after) == ("1_a", "2_b")
-    assert operation.journal.steps[-1].detail == "the database is at 2_b, as its table says; 1 migration applied"
+    assert operation.journal.steps[-1].detail == "according to its table the database is at 2_b; 1 migration applied"
 
 
 def test_a_database_that_was_never_read_is_read_first(operation: Operation, database: FakeDatabase) -> None:
@@ -216,7 +216,7 @@ def test_what_a_dead_task_did_not_do_is_told_by_the_table(operation: Operation, 
 @pytest.mark.parametrize(
     ("odd", "said"),
     [
-        (row(MigrationFile("0_z", "")), "0_z is applied in this database and is not in the repository"),
+        (row(MigrationFile("0_z", "")), "0_z is applied in this database but is not in the repository"),
         (("1_a", "0" * 64, True, False, None), "1_a was edited after it was applied"),
         (row(FILES[0], finished=False), "1_a failed in this database"),
     ],
@@ -238,7 +238,7 @@ def test_a_table_that_was_refused_once_is_refused_again_before_anything_migrates
     [
         ([], [FILES[0]], "The image lacks migration 2_b", ".dockerignore"),
         ([], None, "The image lacks migration 1_a", "migration.image_directory"),
-        ([], [FILES[0], MigrationFile("2_b", "DROP TABLE a;")], "The image has another migration 2_b", "as it is"),
+        ([], [FILES[0], MigrationFile("2_b", "DROP TABLE a;")], "The image's migration 2_b differs", "as it is"),
         ([], [*FILES, MigrationFile("3_c", "")], "The image has migration 3_c", "Commit it"),
         (
             [row(FILES[0], finished=False, log="syntax error")],
@@ -246,7 +246,7 @@ def test_a_table_that_was_refused_once_is_refused_again_before_anything_migrates
             "1_a failed in this database",
             f"{REPAIR} 1_a`",
         ),
-        ([row(MigrationFile("0_z", ""))], [*FILES], "0_z is applied in this database and is not in", "Merge"),
+        ([row(MigrationFile("0_z", ""))], [*FILES], "0_z is applied in this database but is not in", "Merge"),
         ([("1_a", "0" * 64, True, False, None)], [*FILES], "1_a was edited after it was applied", "new migration"),
     ],
     ids=["lacks one", "lacks all", "other content", "one too many", "failed", "not in the repository", "edited"],
@@ -287,7 +287,7 @@ def test_a_release_whose_image_hid_its_migrations_does_not_hide_them_from_the_ne
 
 def test_success_that_the_table_does_not_know_is_a_failure(operation: Operation, database: FakeDatabase) -> None:
     database.migrates = lambda _fake: 0
-    with pytest.raises(Permanent, match="reported success, and the table lacks 1_a, 2_b"):
+    with pytest.raises(Permanent, match="reported success, but the table lacks 1_a, 2_b"):
         migrate(operation)
     assert operation.records.environment().migrations == ()
 
@@ -309,7 +309,7 @@ def test_a_failed_migration_is_told_with_the_command_that_resolves_it(
 
 def test_a_database_that_cannot_be_asked_is_not_migrated(operation: Operation, database: FakeDatabase) -> None:
     database.silent = True
-    with pytest.raises(Permanent, match="The database could not be asked"):
+    with pytest.raises(Permanent, match="Could not read which migrations the database has"):
         migrate(operation)
     assert database.rows is None
 
@@ -327,7 +327,7 @@ def test_another_image_than_the_releases_does_not_migrate(
     operation: Operation, aws: FakeAws, database: FakeDatabase
 ) -> None:
     aws.ecs.definitions[DEFINITION] = {"containerDefinitions": [{"image": "team/shop@sha256:old"}]}
-    with pytest.raises(Permanent, match="would migrate with another image"):
+    with pytest.raises(Permanent, match="would migrate with a different image"):
         migrate(operation)
     assert database.tasks == 0
 

@@ -31,7 +31,7 @@ LOST = [
     pytest.param([Fault(lost())], 2, id="answer lost, not done"),
     pytest.param([Fault(closed(), lands=True)], 1, id="connection closed, done"),
     pytest.param([Fault(unreachable())], 2, id="not reached"),
-    pytest.param([Fault(refusal("ThrottlingException"))], 2, id="asked for patience"),
+    pytest.param([Fault(refusal("ThrottlingException"))], 2, id="throttled"),
     pytest.param([Fault(refusal("ServerException", 500), lands=True)], 1, id="ECS failed, done"),
     pytest.param([Fault(refusal("ServerException", 500)), Fault(lost())], 3, id="twice nothing"),
 ]
@@ -230,7 +230,7 @@ def test_a_task_whose_start_is_never_answered_has_an_unknown_outcome(operation: 
 
 def test_a_task_that_ecs_cannot_place_is_told_with_its_reason(operation: Operation, aws: FakeAws) -> None:
     aws.ecs.failures = [{"reason": "MISSING", "detail": "no such cluster"}]
-    with pytest.raises(Permanent, match="ECS started no task: MISSING no such cluster"):
+    with pytest.raises(Permanent, match="ECS did not start a task: MISSING no such cluster"):
         run(operation)
 
 
@@ -244,7 +244,7 @@ def test_room_for_a_task_is_waited_for(operation: Operation, aws: FakeAws, reaso
 
 def test_room_for_a_task_is_not_waited_for_for_ever(operation: Operation, aws: FakeAws) -> None:
     aws.ecs.failures = [{"reason": "Capacity is unavailable at this time"}]
-    with pytest.raises(Permanent, match="ECS started no task: Capacity is unavailable"):
+    with pytest.raises(Permanent, match="ECS did not start a task: Capacity is unavailable"):
         run(operation, timeout=0)
 
 

@@ -73,8 +73,8 @@ def test_a_release_is_known_by_its_task_definition(rule: str, known: Any, defini
         (Seen(ListenerView(BLUE), Colour.BLUE, Definition(OURS)), None),
         (Seen(ListenerView(BLUE)), None),
         (Seen(ListenerView(BLUE), Colour.GREEN, Definition(THEIRS)), None),
-        (Seen(ListenerView(Weights(blue=1, green=1))), "carries blue 1, green 1"),
-        (Seen(ListenerView(BLUE, "has group stickiness on")), "has group stickiness on"),
+        (Seen(ListenerView(Weights(blue=1, green=1))), "has the weights blue 1, green 1"),
+        (Seen(ListenerView(BLUE, "has group stickiness enabled")), "has group stickiness enabled"),
         (Seen(ListenerView(BLUE), Colour.BLUE, Definition(THEIRS)), "runs the task definition other:7"),
     ],
 )
@@ -106,8 +106,8 @@ def test_what_should_run_is_said_beside_what_does(known: Any, deployed: str) -> 
         ("weights beside a definition", Seen(ListenerView(SPLIT), Colour.BLUE, Definition(THEIRS)), "", None),
         (
             "a listener beside a definition",
-            Seen(ListenerView(BLUE, "has group stickiness on"), Colour.BLUE, Definition(THEIRS)),
-            "has group stickiness on",
+            Seen(ListenerView(BLUE, "has group stickiness enabled"), Colour.BLUE, Definition(THEIRS)),
+            "has group stickiness enabled",
             None,
         ),
         ("a listener", Seen(ListenerView(BLUE, "has the rule 7")), "has the rule 7", None),
@@ -182,8 +182,8 @@ def deploy(aws: FakeAws) -> None:
 HANDS = {
     "forwards to evil as well": on_listener(third),
     "default actions authenticate-oidc, forward": on_listener(login),
-    "group stickiness on": on_listener(sticky),
-    "the rule 10 that names our groups": add_rule,
+    "group stickiness enabled": on_listener(sticky),
+    "the rule 10 that names our target groups": add_rule,
     "runs the task definition other:7": deploy,
 }
 
@@ -272,7 +272,7 @@ def test_another_definition_or_image_than_the_tested_one_gets_no_traffic(
     else:
         other = release("v1.1.0", digest="sha256:" + "cd" * 32)
         aws.ecs.definitions["shop-test-green:1"] = definition_of(other)
-    with pytest.raises(Refused, match="is not what the green slot runs any more"):
+    with pytest.raises(Refused, match="The green slot no longer runs"):
         step.fn(operation)
     assert aws.elbv2.weights == BLUE
 
@@ -315,14 +315,14 @@ def test_a_definition_that_no_record_knows_cannot_be_restored(operation: Operati
     deploy(aws)
     with pytest.raises(Refused, match="frozen"):
         refuse_foreign_hands(operation)
-    with pytest.raises(Refused, match="does not know the task definition"):
+    with pytest.raises(Refused, match="has no task definition of"):
         choose_colour.fn(operation, Colour.BLUE, True)
     assert store_of(aws.s3).environment().frozen is not None
 
 
 def test_only_the_live_colour_can_be_restored(operation: Operation, aws: FakeAws) -> None:
     frozen_by(operation, deploy, aws)
-    with pytest.raises(Refused, match="green is not live by the record"):
+    with pytest.raises(Refused, match="green is not live according to the record"):
         choose_colour.fn(operation, Colour.GREEN, True)
 
 

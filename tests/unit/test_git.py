@@ -119,7 +119,7 @@ def test_a_tag_on_the_main_branch_is_checked_out(
         ("v2.0.0", 'branches = ["main", "release/*"]', "The commit of v2.0.0 is not on main or release/*"),
         ("v1.0.1", "", "The commit of v1.0.1 is not on main"),
         ("v3.0.0", "", "The commit of v3.0.0 is not on main"),
-        ("v4.0.0", "", "The tag v4.0.0 names no commit"),
+        ("v4.0.0", "", "The tag v4.0.0 does not point to a commit"),
         ("v1.0.0", 'main_branch = "trunk"', "The branch trunk does not exist"),
         ("v1.0.0", 'branches = ["main", "trunk"]', "The branch trunk does not exist"),
         ("v1.0.0", 'branches = ["stable/*"]', "No branch matches stable/*"),
@@ -292,7 +292,7 @@ def test_a_submodule_that_cannot_be_fetched_is_refused_by_name(
 
 
 def test_a_token_is_not_sent_in_the_clear(scratch: None) -> None:
-    with pytest.raises(Refused, match="The source token would be sent in the clear"):
+    with pytest.raises(Refused, match="The source token would be sent unencrypted"):
         checked_out("http://127.0.0.1:1/team/app", "v1.0.0")
 
 
@@ -341,7 +341,7 @@ def test_a_pointer_to_a_large_file_is_refused_by_name_without_git_lfs(
     monkeypatch.setenv("PATH", f"{only_git}:/bin")
     with pytest.raises(Refused) as refusal:
         checked_out(large, "v1.1.0")
-    assert refusal.value.what == "The version holds Git LFS files (assets/logo.bin)"
+    assert refusal.value.what == "The version contains Git LFS files (assets/logo.bin)"
     assert "git-lfs was not found" in refusal.value.why
 
 

@@ -46,10 +46,10 @@ def test_pushed_version_tag_is_released(payload: dict[str, Any], tag: str, commi
 @pytest.mark.parametrize(
     ("event", "payload", "reason"),
     [
-        pytest.param("push", push(ref="refs/heads/main"), "no tag", id="branch"),
-        pytest.param("push", push(ref="refs/heads/v1.2.3"), "no tag", id="branch_named_like_a_version"),
-        pytest.param("push", push(ref="refs/tags/nightly"), "another kind", id="tag_without_v"),
-        pytest.param("push", push(ref="refs/tags/1.2.3"), "another kind", id="version_without_v"),
+        pytest.param("push", push(ref="refs/heads/main"), "is not a tag", id="branch"),
+        pytest.param("push", push(ref="refs/heads/v1.2.3"), "is not a tag", id="branch_named_like_a_version"),
+        pytest.param("push", push(ref="refs/tags/nightly"), "is not one", id="tag_without_v"),
+        pytest.param("push", push(ref="refs/tags/1.2.3"), "is not one", id="version_without_v"),
         pytest.param("push", push(deleted=True, after=ZEROS, head_commit=None), "was deleted", id="deleted_tag"),
         pytest.param("push", push(deleted=True), "was deleted", id="deleted_says_so"),
         pytest.param("push", push(after=ZEROS), "was deleted", id="after_is_all_zeros"),
@@ -74,8 +74,8 @@ def test_nothing_is_asked_of_us(event: str, payload: dict[str, Any], reason: str
     ("event", "payload", "status", "sentence"),
     [
         pytest.param(None, push(), 400, "X-GitHub-Event", id="no_event_name"),
-        pytest.param("push", ["ref"], 400, "no object", id="payload_is_a_list"),
-        pytest.param("push", None, 400, "no object", id="payload_is_null"),
+        pytest.param("push", ["ref"], 400, "not an object", id="payload_is_a_list"),
+        pytest.param("push", None, 400, "not an object", id="payload_is_null"),
         pytest.param("push", push(repository=None), 400, "repository.full_name", id="no_repository"),
         pytest.param("push", push(repository={"full_name": 7}), 400, "full_name", id="name_is_no_text"),
         pytest.param("push", push(ref=None), 400, "ref", id="no_ref"),

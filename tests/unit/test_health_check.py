@@ -22,7 +22,7 @@ def test_a_new_path_is_asked_of_the_candidate_only(aws: FakeAws, operation: Oper
     set_health_check.fn(releasing(operation, "/livez"))
     assert aws.elbv2.health_paths == {GREEN_GROUP: "/livez"}
     assert BLUE_GROUP not in aws.elbv2.health_paths
-    assert operation.journal.attempt.steps[-1].detail == "green is asked /livez and no longer /healthz"
+    assert operation.journal.attempt.steps[-1].detail == "green is now checked at /livez (before: /healthz)"
 
 
 @pytest.mark.parametrize("path", ["/healthz", None])
@@ -39,7 +39,7 @@ def test_an_answer_that_was_lost_leads_to_a_look(aws: FakeAws, operation: Operat
     assert aws.elbv2.count("modify_target_group") == 1
 
     aws.elbv2.fail("modify_target_group", Fault(lost()))
-    with pytest.raises(UnknownOutcome, match="are asked /livez and not /other"):
+    with pytest.raises(UnknownOutcome, match="are checked at /livez, not at /other"):
         set_health_check.fn(releasing(operation, "/other"))
 
 

@@ -59,7 +59,7 @@ def test_a_request_as_a_whole_ends_in_time(servers: Servers, answering: object) 
     result = judge_check(check, ask(endpoint(servers), HERE, check))
     assert time.monotonic() - began < 2
     assert result.verdict is Verdict.FAIL
-    assert result.got == "no whole answer within 0.5 s"
+    assert result.got == "no complete answer within 0.5 s"
 
 
 def test_a_long_page_is_whole_and_its_beginning_is_kept(servers: Servers) -> None:

@@ -347,7 +347,7 @@ def test_a_build_that_names_no_image_is_not_pushed(
     assert engine.pushed == []
 
 
-# --- nothing from outside of the checkout
+# --- nothing from outside the checkout
 
 
 @pytest.mark.parametrize(
@@ -368,7 +368,7 @@ def test_a_link_that_leads_out_of_the_checkout_is_refused(
         here.rmdir()
     here.unlink(missing_ok=True)
     here.symlink_to(tmp_path)
-    with pytest.raises(Refused, match=f"{name} leads out of the checkout"):
+    with pytest.raises(Refused, match=f"{name} points outside the checkout"):
         image_of(operation, checkout)
     assert engine.arguments == []
 
@@ -398,8 +398,8 @@ def test_what_is_not_in_the_checkout_is_refused_by_name(
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ('dockerfile = "../Dockerfile"', "outside of the checkout"),
-        ('context = "/srv"', "outside of the checkout"),
+        ('dockerfile = "../Dockerfile"', "outside the checkout"),
+        ('context = "/srv"', "outside the checkout"),
         ('target = "--push"', "target"),
         ('build_args = { NPM = "https://ada:secret@npm.example.com" }', "NPM: a URL with credentials"),
         ('build_args = { NPM = "https://token@npm.example.com/" }', "NPM: a URL with credentials"),
@@ -599,7 +599,7 @@ def test_a_digest_that_ecr_does_not_show_is_no_push(
     operation: Operation, engine: FakeEngine, checkout: Checkout
 ) -> None:
     engine.lands = None
-    with pytest.raises(UnknownOutcome, match=f"ECR does not show .*pushed {DIGEST}"):
+    with pytest.raises(UnknownOutcome, match=f"ECR does not show .*the push of {DIGEST}"):
         image_of(operation, checkout)
 
 
@@ -685,7 +685,7 @@ def test_a_pushed_index_is_known_by_its_own_digest_whatever_id_the_client_gave(
 
 def test_an_image_that_ecr_cannot_show_is_not_taken_for_absent(aws: FakeAws) -> None:
     aws.ecr.unreadable = "KmsError"
-    with pytest.raises(Permanent, match="ECR could not show the image team/shop:v1: KmsError"):
+    with pytest.raises(Permanent, match="ECR could not return the image team/shop:v1: KmsError"):
         find_image(aws.clients, "team/shop", "v1")
 
 

@@ -118,7 +118,7 @@ def test_who_lost_the_hold_can_neither_prolong_nor_park_it(
     assert not is_ours(record, ME, fencing_token), why
     with pytest.raises(Refused, match="no longer ours") as refusal:
         act(record, ME, fencing_token)
-    assert refusal.value.do.startswith("Nothing more is written by this run")
+    assert refusal.value.do.startswith("This run writes nothing more")
 
 
 @pytest.mark.parametrize(

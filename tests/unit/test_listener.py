@@ -46,17 +46,17 @@ def test_one_forward_to_our_groups_is_ours(actions: list[dict[str, Any]]) -> Non
         pytest.param([{"Type": "redirect"}], [], "has the default actions redirect", id="redirect"),
         pytest.param([{"Type": "fixed-response"}], [], "has the default actions fixed-response", id="fixed"),
         pytest.param([], [], "has the default actions none", id="nothing"),
-        pytest.param([forward((BLUE_GROUP, 100), sticky=True)], [], "has group stickiness on", id="stickiness"),
+        pytest.param([forward((BLUE_GROUP, 100), sticky=True)], [], "has group stickiness enabled", id="stickiness"),
         pytest.param(
             [OURS],
             [{"Priority": "7", "Actions": [forward((GREEN_GROUP, 1))]}],
-            "has the rule 7 that names our groups",
+            "has the rule 7 that names our target groups",
             id="a rule",
         ),
         pytest.param(
             [OURS],
             [{"Priority": "7", "Actions": [{"Type": "authenticate-oidc"}, forward((EVIL, 1), (BLUE_GROUP, 0))]}],
-            "has the rule 7 that names our groups",
+            "has the rule 7 that names our target groups",
             id="a rule that names one of them beside another",
         ),
     ],
@@ -80,7 +80,7 @@ def test_a_rule_that_leads_elsewhere_and_the_default_rule_are_nobody_s_business(
     ("view", "said"),
     [
         (ListenerView(HOME), "blue 100, green 0"),
-        (ListenerView(HOME, "has group stickiness on"), "blue 100, green 0, and it has group stickiness on"),
+        (ListenerView(HOME, "has group stickiness enabled"), "blue 100, green 0, and it has group stickiness enabled"),
     ],
 )
 def test_a_listener_is_said_in_words(view: ListenerView, said: str) -> None:
@@ -89,15 +89,17 @@ def test_a_listener_is_said_in_words(view: ListenerView, said: str) -> None:
 
 def test_several_strange_things_are_all_said() -> None:
     odd = forward((BLUE_GROUP, 100), (EVIL, 1), ("no-arn", 0), sticky=True)
-    assert judge_listener([odd], [], GROUPS).strange == ("forwards to evil, no-arn as well and has group stickiness on")
+    assert judge_listener([odd], [], GROUPS).strange == (
+        "forwards to evil, no-arn as well and has group stickiness enabled"
+    )
 
 
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
-        ({"Actions": [OURS]}, "has the rule ? that names our groups"),
+        ({"Actions": [OURS]}, "has the rule ? that names our target groups"),
         ({"Priority": "3"}, ""),
-        ({"Priority": "3", "IsDefault": False, "Actions": [OURS]}, "has the rule 3 that names our groups"),
+        ({"Priority": "3", "IsDefault": False, "Actions": [OURS]}, "has the rule 3 that names our target groups"),
     ],
 )
 def test_a_rule_that_lacks_something_is_read_all_the_same(rule: dict[str, Any], said: str) -> None:

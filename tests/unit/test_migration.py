@@ -62,7 +62,7 @@ def test_a_marker_without_a_version_means_the_release_that_brings_it() -> None:
 
 
 def test_a_marker_that_names_no_version_is_refused_and_not_passed_over() -> None:
-    with pytest.raises(Refused, match=r"'1\.2\.0' is no version"):
+    with pytest.raises(Refused, match=r"'1\.2\.0' is not a valid version tag"):
         floor_of("-- pointsman: rollback-floor 1.2.0\n")
 
 
@@ -214,7 +214,7 @@ def test_what_agrees_is_not_refused(rule: str, files: tuple[MigrationFile, ...],
             BOTH,
             Reading(IN_IMAGE, (row(FIRST, finished=False, log="  "),)),
             "Migration 1_a failed in this database and is not resolved",
-            "begun and not as finished",
+            "started but not finished",
             "--applied",
             id="failed, and says nothing",
         ),
@@ -222,15 +222,15 @@ def test_what_agrees_is_not_refused(rule: str, files: tuple[MigrationFile, ...],
             BOTH,
             Reading(IN_IMAGE, (row(FIRST, finished=False),)),
             "Migration 1_a failed in this database and is not resolved",
-            "begun and not as finished",
+            "started but not finished",
             "--applied",
             id="failed, without a log",
         ),
         pytest.param(
             (FIRST,),
             Reading(IN_IMAGE[:1], (row(FIRST), row(SECOND))),
-            "Migration 2_b is applied in this database and is not in the repository",
-            "nobody knows",
+            "Migration 2_b is applied in this database but is not in the repository",
+            "not known to work",
             "allow_downgrade",
             id="applied, and not in the repository",
         ),
@@ -257,15 +257,15 @@ def test_what_agrees_is_not_refused(rule: str, files: tuple[MigrationFile, ...],
         pytest.param(
             (FIRST,),
             Reading((("1_a", SECOND.checksum),), None),
-            "The image has another migration 1_a than the repository",
-            f"its content is {SECOND.checksum[:12]}, and the repository's {FIRST.checksum[:12]}",
+            "The image's migration 1_a differs from the repository's",
+            f"its checksum is {SECOND.checksum[:12]}, the repository's is {FIRST.checksum[:12]}",
             "as it is",
             id="another in the image",
         ),
         pytest.param(
             (SECOND,),
             Reading((("2_b", unix(SECOND).checksum),), None),
-            "The image has another migration 2_b than the repository",
+            "The image's migration 2_b differs from the repository's",
             unix(SECOND).checksum[:12],
             "as it is",
             id="with other line ends in the image, which Prisma would call another",

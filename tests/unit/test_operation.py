@@ -81,11 +81,11 @@ def test_what_ran_beside_a_step_that_failed_was_broken_off(operation: Operation,
         raise Permanent("terraform init failed", why="interrupted")
 
     with (
-        pytest.raises(Refused, match="init was interrupted: another step had failed"),
+        pytest.raises(Refused, match="init was interrupted: another step failed"),
         operation.journal.step("init", "say"),
     ):
         break_as_the_run_ends()
-    assert attempt_of(aws).steps[-1].detail == "init was interrupted: another step had failed."
+    assert attempt_of(aws).steps[-1].detail == "init was interrupted: another step failed."
 
 
 def test_what_an_abort_could_not_do_is_told_with_its_own_reason(operation: Operation) -> None:
@@ -172,7 +172,7 @@ def test_an_attempt_moves_by_the_table_and_not_otherwise(operation: Operation, a
     operation.journal.advance(State.PLANNED)
     operation.journal.advance(State.PLANNED)
     assert attempt_of(aws).state is State.PLANNED
-    with pytest.raises(Permanent, match="cannot go from PLANNED to SHIFTING"):
+    with pytest.raises(Permanent, match="cannot move from PLANNED to SHIFTING"):
         operation.journal.advance(State.SHIFTING)
     assert attempt_of(aws).state is State.PLANNED
 

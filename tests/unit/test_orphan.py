@@ -141,7 +141,7 @@ def test_a_rollback_that_moved_is_not_undone_by_whoever_fails_to_complete_it(
     aborted = abort(run, Ending(State.FAILED, "record", "said"))
     run.lease.stop_heartbeat()
     assert aws.elbv2.history == []
-    assert "The rollback stands" in aborted.traffic
+    assert "The rollback is kept" in aborted.traffic
     assert not aborted.complete, "the lease stays for the next look to find"
     assert store_of(aws.s3).environment().rollback == rolling_back
 

@@ -314,8 +314,8 @@ MUTATIONS: list[tuple[str, Mutation]] = [
     ("aws_db_instance.main", another("aws_db_instance.main", ["delete"])),
     ("aws_ecs_service.slot[0]", another("aws_ecs_service.slot[0]", ["create"])),
     ("module.slot.aws_ecs_service.slot", another("module.slot.aws_ecs_service.slot", ["update"])),
-    ("aws_ecs_service.slot is there 2 times", another(SERVICE, ["update"])),
-    ("aws_ecs_task_definition.migration is there 0 times", lambda plan: plan["resource_changes"].pop(1) and None),
+    ("aws_ecs_service.slot appears 2 times", another(SERVICE, ["update"])),
+    ("aws_ecs_task_definition.migration appears 0 times", lambda plan: plan["resource_changes"].pop(1) and None),
     # the plan
     ("resource_changes", lambda plan: plan.pop("resource_changes") and None),
     ("format_version", of_plan("format_version", "2.0")),
@@ -336,7 +336,7 @@ def test_one_change_of_a_real_plan_is_refused_by_name(name: str, named: str, mut
     before = deepcopy(plan)
     mutate(plan)
     assert plan != before
-    with pytest.raises(Refused, match=r"The plan of v1\.\d\.0 goes beyond its slot") as refusal:
+    with pytest.raises(Refused, match=r"The plan for v1\.\d\.0 changes more than its slot") as refusal:
         guard_slot_plan(plan, expected)
     assert named in refusal.value.why
     assert "provision" in refusal.value.do
@@ -403,13 +403,13 @@ DEFINED_ELSEWHERE = f"{SERVICE}.task_definition would become what None gives, no
     [
         (
             lambda plan: plan["resource_changes"].append({"address": "aws_lb.x"}),
-            "aws_lb.x would be changed (?), which is no part of a slot",
+            "aws_lb.x would be changed (?), which is not part of a slot",
         ),
         (
             another("aws_lb.x", ["delete", "create"]),
-            "aws_lb.x would be changed (delete and create), which is no part of a slot",
+            "aws_lb.x would be changed (delete and create), which is not part of a slot",
         ),
-        (another("aws_lb.x", [], change={}), "aws_lb.x would be changed (?), which is no part of a slot"),
+        (another("aws_lb.x", [], change={}), "aws_lb.x would be changed (?), which is not part of a slot"),
         (of_change(TASKS, "actions", ["forget"]), f"{TASKS} would be forget"),
         (of_change(TASKS, "actions", None), f"{TASKS} would be ?"),
         (of_change(TASKS, "actions", ["update", "read"]), f"{TASKS} would be updated and read"),
@@ -423,14 +423,14 @@ DEFINED_ELSEWHERE = f"{SERVICE}.task_definition would become what None gives, no
         (lambda plan: plan["configuration"]["root_module"].update(resources=[]), DEFINED_ELSEWHERE),
         (of_configured(lambda found: found.pop("expressions")), DEFINED_ELSEWHERE),
         (of_configured(lambda found: found["expressions"].pop("task_definition")), DEFINED_ELSEWHERE),
-        (is_not_there(SERVICE), f"{SERVICE} is there 0 times"),
+        (is_not_there(SERVICE), f"{SERVICE} appears 0 times"),
         (of_plan("errored", None), "errored is not false: Terraform did not finish the plan"),
-        (of_plan("complete", None), "complete is not true: the plan leaves something for later"),
+        (of_plan("complete", None), "complete is not true: the plan defers some changes"),
         (without("resource_changes"), "resource_changes is missing"),
         (
             both(of_plan("errored", True), of_plan("complete", False)),
             "errored is not false: Terraform did not finish the plan; "
-            "complete is not true: the plan leaves something for later",
+            "complete is not true: the plan defers some changes",
         ),
     ],
 )
@@ -447,7 +447,7 @@ def test_a_service_whose_definition_is_not_in_the_plan_is_refused() -> None:
     both(foreign_definition, is_not_there(TASKS))(plan)
     with pytest.raises(Refused) as refusal:
         guard_slot_plan(plan, expected)
-    assert f"{TASKS} is there 0 times" in refusal.value.why
+    assert f"{TASKS} appears 0 times" in refusal.value.why
     assert f"which is not {TASKS}.arn" in refusal.value.why
 
 

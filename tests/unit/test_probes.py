@@ -62,7 +62,7 @@ def test_an_answer_from_elsewhere_is_told_with_what_was_expected(
     operation: Operation, answers: list[Answer], came: Answer
 ) -> None:
     answers.append(came)
-    with pytest.raises(Permanent, match=r"does not answer from v1\.1\.0") as failure:
+    with pytest.raises(Permanent, match=r"does not serve v1\.1\.0") as failure:
         probe_release(operation, ENDPOINT, RELEASE, patience=0)
     assert f"expected 10 answers in a row from v1.1.0 ({RELEASE.revision})" in failure.value.why
 

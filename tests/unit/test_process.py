@@ -116,7 +116,7 @@ def test_a_child_reads_no_input() -> None:
 
 
 def test_a_command_that_is_not_there_is_told_by_its_name() -> None:
-    with pytest.raises(Permanent, match="The command 'no-such-command' is not there"):
+    with pytest.raises(Permanent, match="The command 'no-such-command' was not found"):
         run_streamed(["no-such-command"], on_line=print, environment=os.environ, timeout=1)
 
 

@@ -208,7 +208,7 @@ def test_a_principal_that_does_not_exist_is_named_before_anything_is_made(
     )
     operation = operation_of(aws, settings, owner())
     if missing:
-        with pytest.raises(Refused, match=f"IAM does not know {principal}"):
+        with pytest.raises(Refused, match=f"IAM has no {principal}"):
             check_principals.fn(operation)
     else:
         check_principals.fn(operation)

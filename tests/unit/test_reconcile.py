@@ -36,7 +36,7 @@ def silent(*_: object) -> set[str]:
 
 def test_nothing_to_do_is_a_good_end(aws: FakeAws, ours: Operation) -> None:
     stands(aws, environment(live=live("v1.0.0"), weights=BLUE))
-    assert clean_up_environment(ours) == "test is settled; nobody holds it."
+    assert clean_up_environment(ours) == "test needs no cleanup; nobody holds it."
 
 
 def test_somebody_at_work_is_a_good_end(aws: FakeAws, ours: Operation) -> None:

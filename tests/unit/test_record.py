@@ -85,7 +85,7 @@ def test_from_every_state_a_release_can_still_become_healthy(state: State) -> No
 
 @pytest.mark.parametrize(("current", "to"), ILLEGAL)
 def test_a_move_that_is_not_in_the_table_is_refused_with_those_that_are(current: State, to: State) -> None:
-    with pytest.raises(Permanent, match=f"cannot go from {current} to {to}") as refusal:
+    with pytest.raises(Permanent, match=f"cannot move from {current} to {to}") as refusal:
         move(current, to)
     assert all(allowed.value in refusal.value.why for allowed in LEGAL_MOVES[current])
 

@@ -1,4 +1,4 @@
-"""Records in S3: a lost answer is told from a lost race, and nobody's write is overwritten."""
+"""Records in S3: a lost answer is distinguished from a lost race, and nobody's write is overwritten."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def s3(request: pytest.FixtureRequest) -> FakeS3:
         pytest.param([Fault(unreachable())], id="not reached"),
         pytest.param([Fault(refusal("PreconditionFailed", 412), lands=True)], id="412 to the repeat of our own write"),
         pytest.param([Fault(refusal("ConditionalRequestConflict", 409))], id="another write under way"),
-        pytest.param([Fault(refusal("SlowDown", 503))], id="asked for patience"),
+        pytest.param([Fault(refusal("SlowDown", 503))], id="throttled"),
         pytest.param([Fault(refusal("InternalError", 500))], id="S3 failed, not written"),
         pytest.param([Fault(refusal("InternalError", 500), lands=True)], id="S3 failed, written"),
         pytest.param([Fault(lost()), Fault(lost()), Fault(lost(), lands=True)], id="lost three times, written last"),

@@ -30,8 +30,8 @@ HOLD = lease_of(owner("run-1"))
         (environment(live=LIVE), DUE, False, None),
         (environment(live=LIVE), DUE - timedelta(seconds=1), False, "green stays warm until 2026-03-01 13:00:00 UTC."),
         (environment(live=LIVE), NOON, True, None),
-        (environment(), DUE, False, "Nothing is live in test, so nothing is old."),
-        (environment(), DUE, True, "Nothing is live in test, so nothing is old."),
+        (environment(), DUE, False, "Nothing is live in test, so there is nothing to retire."),
+        (environment(), DUE, True, "Nothing is live in test, so there is nothing to retire."),
         (environment(live=LIVE, frozen=FROZEN), DUE, False, "Skipped: test is frozen: someone was there."),
         (environment(live=LIVE, frozen=FROZEN), DUE, True, None),
         (

@@ -45,7 +45,9 @@ def test_a_rollback_goes_to_a_healthy_release(
 @pytest.mark.parametrize(
     ("facts", "to_version", "what", "why"),
     [
-        pytest.param({"live": None, "healthy": ()}, None, "Nothing is live in test", "ever healthy", id="none live"),
+        pytest.param(
+            {"live": None, "healthy": ()}, None, "Nothing is live in test", "ever been healthy", id="none live"
+        ),
         pytest.param(
             {"healthy": ()}, None, "test has no healthy predecessor of v1.2.0", "healthy before: none", id="first"
         ),
@@ -57,7 +59,7 @@ def test_a_rollback_goes_to_a_healthy_release(
             id="all left behind",
         ),
         pytest.param({}, "v0.9.0", "v0.9.0 was never healthy in test", "v1.1.0, v1.0.0", id="never healthy"),
-        pytest.param({}, "v1.2.0", "v1.2.0 is live in test already", "", id="live already"),
+        pytest.param({}, "v1.2.0", "v1.2.0 is already live in test", "", id="live already"),
         pytest.param(
             {"rollback_floor": "v1.1.0"},
             "v1.0.0",
@@ -74,7 +76,7 @@ def test_a_rollback_goes_to_a_healthy_release(
         ),
         pytest.param({"frozen": FROZEN}, None, "test is frozen", "blue 50, green 50", id="frozen"),
         pytest.param({"frozen": FROZEN}, "v1.0.0", "test is frozen", "blue 50, green 50", id="frozen, named"),
-        pytest.param({}, "1.0.0", "The tag '1.0.0' is no version", "SemVer", id="no version"),
+        pytest.param({}, "1.0.0", "'1.0.0' is not a valid version tag", "SemVer", id="no version"),
     ],
 )
 def test_a_rollback_is_refused_with_the_reason(

@@ -73,7 +73,7 @@ def test_where_none_failed_the_live_release_runs_it(by_hand: Operation, aws: Fak
 
 
 def test_a_version_without_a_task_definition_is_refused(by_hand: Operation, aws: FakeAws) -> None:
-    with pytest.raises(Refused, match=r"no task definition of v9\.0\.0"):
+    with pytest.raises(Refused, match=r"No task definition of v9\.0\.0"):
         run_command(by_hand, ["true"], "v9.0.0", print)
     assert aws.ecs.count("run_task") == 0
     assert store_of(aws.s3).environment().lease is None
@@ -185,6 +185,6 @@ def test_without_a_command_nothing_is_held(by_hand: Operation, aws: FakeAws) -> 
 
 def test_a_command_that_is_not_placed_is_told_with_the_reason(by_hand: Operation, aws: FakeAws) -> None:
     aws.ecs.failures = [{"reason": "InvalidParameter", "detail": "no such image"}]
-    with pytest.raises(Permanent, match="ECS started no task"):
+    with pytest.raises(Permanent, match="ECS did not start a task"):
         run_command(by_hand, ["seed"], None, print)
     assert store_of(aws.s3).environment().lease is None

@@ -77,7 +77,7 @@ def test_a_scaling_is_done_only_once_targets_say_so(operation: Operation, aws: F
     other = operation_of(aws, settings_with(desired_count="3", start="0.05"), owner("run-2", pid=9))
     operation.lease.drop()
     take_at_once(other)
-    with pytest.raises(Permanent, match="was not seen to run 3 tasks"):
+    with pytest.raises(Permanent, match="did not reach 3 tasks"):
         scale_live.fn(other, live("v1.0.0"), 1)
     other.lease.stop_heartbeat()
 

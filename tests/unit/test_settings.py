@@ -61,7 +61,7 @@ def test_sound_settings_name_what_is_made_of_them() -> None:
     ],
 )
 def test_a_wrong_setting_is_refused_by_its_name(more: str, replaced: dict[str, str], named: str) -> None:
-    with pytest.raises(Refused, match=r"environments/test\.toml has wrong settings") as refusal:
+    with pytest.raises(Refused, match=r"environments/test\.toml has invalid settings") as refusal:
         settings_with(more, **replaced)
     assert re.search(rf"(^|; ){re.escape(named)}: ", refusal.value.why), refusal.value.why
     assert "SECRET" not in str(refusal.value)
@@ -93,7 +93,7 @@ def test_pre_releases_are_released_nowhere_unless_the_file_says_so() -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ('[service.variables]\nKEY = "x"\n[service.secrets.KEY]\nsecret = "s"\nkey = "k"', "KEY stands both in"),
+        ('[service.variables]\nKEY = "x"\n[service.secrets.KEY]\nsecret = "s"\nkey = "k"', "KEY is set in both"),
         ('[service.variables]\nPOINTSMAN_REVISION = "x"', "POINTSMAN_REVISION: names starting with POINTSMAN_"),
         ('[service.secrets.POINTSMAN_X]\nsecret = "s"\nkey = "k"', "POINTSMAN_X: names starting with POINTSMAN_"),
     ],
@@ -116,17 +116,17 @@ def test_target_group_names_stay_within_32_characters() -> None:
 
 
 def test_a_text_that_is_no_toml_is_refused() -> None:
-    with pytest.raises(Refused, match=r"environments/test\.toml is no TOML"):
+    with pytest.raises(Refused, match=r"environments/test\.toml is not valid TOML"):
         parse_settings("test", "region =")
 
 
 def test_a_file_of_another_environment_is_refused() -> None:
-    with pytest.raises(Refused, match=r"environments/live\.toml is for another environment: its stage is 'test'"):
+    with pytest.raises(Refused, match=r"environments/live\.toml is for a different environment: its stage is 'test'"):
         parse_settings("live", SETTINGS)
 
 
 def test_no_environment_is_called_as_the_account() -> None:
-    with pytest.raises(Refused, match="the stage 'account' is taken"):
+    with pytest.raises(Refused, match="the stage 'account' is reserved"):
         settings_with(stage='"account"')
 
 

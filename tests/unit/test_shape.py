@@ -107,7 +107,7 @@ def test_what_fits_has_no_differences(value: Any, pattern: Any, unknown: Any) ->
             TWICE,
             JsonText({"a": 1}),
             None,
-            [f"x would become {json.dumps(TWICE)}, which is not valid JSON (a, b is there twice)"],
+            [f"x would become {json.dumps(TWICE)}, which is not valid JSON (a, b appears twice)"],
             id="a key of JSON twice: readers differ in which one counts",
         ),
         pytest.param([], PAIRS, None, ["x would lack LOG"], id="a pair less"),

@@ -69,7 +69,7 @@ def test_a_token_is_kept_from_no_encrypted_source(url: str) -> None:
     "url", ["http://github.com/o/r", "HTTP://github.com/o/r", "git://github.com/o/r", "ftp://github.com/o/r"]
 )
 def test_a_token_is_not_sent_in_the_clear(url: str) -> None:
-    with pytest.raises(Refused, match=r"in the clear: source\.url begins with (http|git|ftp)://.*Use https"):
+    with pytest.raises(Refused, match=r"unencrypted: source\.url begins with (http|git|ftp)://.*Use https"):
         refuse_token_in_the_clear(url)
 
 
@@ -83,11 +83,13 @@ def test_the_commit_that_a_run_is_for_is_released(announced: str | None) -> None
 
 @pytest.mark.parametrize("announced", ["c", COMMIT[:6], COMMIT[:39] + "2", COMMIT + "0", "main"])
 def test_any_other_commit_is_refused(announced: str) -> None:
-    with pytest.raises(Refused, match=r"v1\.0\.0 moved since it was announced.*the tag is at c0ffee011111 now"):
+    with pytest.raises(Refused, match=r"v1\.0\.0 moved since it was announced.*the tag now points to c0ffee011111"):
         refuse_other_commit(Version.parse("v1.0.0"), announced, COMMIT)
 
 
 def test_both_commits_are_told_by_twelve_digits_and_what_to_do() -> None:
-    with pytest.raises(Refused, match=r"release commit a{12}, and the tag is at c0ffee011111 now\. ") as refusal:
+    with pytest.raises(
+        Refused, match=r"started for commit a{12}, but the tag now points to c0ffee011111\. "
+    ) as refusal:
         refuse_other_commit(Version.parse("v1.0.0"), "a" * 40, COMMIT)
     assert "new tag" in refusal.value.do

@@ -135,7 +135,7 @@ class Environment(RuleBasedStateMachine):
     def illegal_event(self, to: State) -> None:
         before = self.attempt()
         if to not in LEGAL_MOVES[before.state]:
-            with pytest.raises(Permanent, match=f"cannot go from {before.state} to {to}"):
+            with pytest.raises(Permanent, match=f"cannot move from {before.state} to {to}"):
                 before.moved(to)
             assert self.attempt() == before
 

@@ -80,8 +80,8 @@ def test_the_next_write_leaves_a_record_in_today_s_schema(aws: FakeAws) -> None:
     ("body", "why"),
     [
         (b'{"schema": 3, "environment": "test"}', "its schema 3 is newer than 2"),
-        (b'{"schema": "2", "environment": "test"}', "is not a number of a schema"),
-        (b'{"schema": 0, "environment": "test"}', "is not a number of a schema"),
+        (b'{"schema": "2", "environment": "test"}', "is not a valid schema number"),
+        (b'{"schema": 0, "environment": "test"}', "is not a valid schema number"),
         (b"[]", "it is not a JSON object"),
     ],
 )

@@ -78,7 +78,7 @@ def test_a_tag_of_strict_semver_with_a_leading_v_is_a_version(tag: str) -> None:
     ],
 )
 def test_anything_else_is_refused_by_name(tag: str) -> None:
-    with pytest.raises(Refused, match="is no version") as refusal:
+    with pytest.raises(Refused, match="is not a valid version tag") as refusal:
         Version.parse(tag)
     assert repr(tag) in refusal.value.what
     assert "strict SemVer 2.0" in refusal.value.why
@@ -91,7 +91,7 @@ def test_a_tag_is_no_longer_than_an_image_tag(length: int, fits: bool) -> None:
     if fits:
         assert Version.parse(tag).image_tag == tag
     else:
-        with pytest.raises(Refused, match="too long: an image tag holds at most 128 characters, this one has 129"):
+        with pytest.raises(Refused, match="too long: an image tag has at most 128 characters, and this one has 129"):
             Version.parse(tag)
 
 

@@ -140,5 +140,5 @@ def test_its_process_refuses_an_environment_without_a_file(module: str) -> None:
         check=False,
     )
     assert told.returncode == 1
-    assert "There is no environment 'moon'" in told.stderr
+    assert "The environment 'moon' does not exist" in told.stderr
     assert ("Use `python -m reconciler`" in told.stderr) is (module == "flows.reconcile")

@@ -29,7 +29,7 @@ run "network_spans_three_zones_with_one_way_out" {
 
   assert {
     condition     = aws_vpc.main.cidr_block == "10.0.0.0/16"
-    error_message = "The VPC must be 10.0.0.0/16 unless told otherwise."
+    error_message = "The VPC must be 10.0.0.0/16 by default."
   }
 
   assert {

@@ -116,7 +116,7 @@ run "weights_that_releases_moved_are_left_alone" {
 
   assert {
     condition     = { for group in aws_lb_listener.http_forward[0].default_action[0].forward[0].target_group : group.arn => group.weight }[aws_lb_target_group.colour["blue"].arn] == 25
-    error_message = "A listener that stands must keep its weights whatever the variable says."
+    error_message = "An existing listener must keep its weights whatever the variable says."
   }
 }
 

@@ -1,4 +1,4 @@
-# What becomes of a load balancer that is there, when its settings change; on a mocked provider that keeps state.
+# What becomes of an existing load balancer when its settings change; on a mocked provider that keeps state.
 
 mock_provider "aws" {
   mock_data "aws_partition" {
@@ -99,7 +99,7 @@ run "internal_load_balancer_is_private_and_closed_to_the_internet" {
 
   assert {
     condition     = aws_lb.main.internal && toset(aws_lb.main.subnets) == toset([for subnet in aws_subnet.private : subnet.id])
-    error_message = "An internal load balancer must stand in the private subnets."
+    error_message = "An internal load balancer must be in the private subnets."
   }
 
   assert {

@@ -62,7 +62,7 @@ run "service_container_is_the_release_and_nothing_else" {
 
   assert {
     condition     = aws_ecs_task_definition.service.cpu == "256" && aws_ecs_task_definition.service.memory == "512"
-    error_message = "A task has 256 CPU units and 512 MiB unless told otherwise."
+    error_message = "A task has 256 CPU units and 512 MiB by default."
   }
 }
 
@@ -151,7 +151,7 @@ run "service_starts_empty_and_leaves_going_back_to_us" {
 
   assert {
     condition     = aws_ecs_service.slot.name == "connections-staging-green" && aws_ecs_service.slot.cluster == var.cluster_arn
-    error_message = "The service must carry name, stage and colour and stand in the environment's cluster."
+    error_message = "The service must carry name, stage and colour and be in the environment's cluster."
   }
 
   assert {

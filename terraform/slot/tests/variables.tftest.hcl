@@ -1,4 +1,4 @@
-# Each rule on a variable refuses what it is there to refuse. Plans on a mocked provider.
+# Each rule on a variable refuses what it should refuse. Plans on a mocked provider.
 
 mock_provider "aws" {}
 
