@@ -41,11 +41,11 @@ from sandbox.process import (
     Identity,
     check_port,
     command_line,
+    identify,
     marked,
     memory,
     read_pid_file,
     spawn,
-    start_time,
     stop,
     uptime,
     wait_until,
@@ -491,8 +491,7 @@ def _peer(path: str) -> Identity | None:
         except OSError:
             return None
     pid = struct.unpack("3i", told)[0]
-    started = start_time(pid) if pid else None
-    return None if started is None else Identity(pid, started)
+    return identify(pid) if pid else None
 
 
 def _delete(path: Path) -> None:

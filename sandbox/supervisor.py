@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from sandbox.process import Identity, start_time, write_pid_file
+from sandbox.process import Identity, identify, write_pid_file
 
 __all__ = ["main", "next_delay"]
 
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     while not asked_to_stop.is_set():
         began = time.monotonic()
         child = subprocess.Popen(command)
-        write_pid_file(pid_file, Identity(child.pid, start_time(child.pid) or 0))
+        write_pid_file(pid_file, identify(child.pid) or Identity(child.pid, 0))
         if asked_to_stop.is_set():
             child.terminate()
         code = _ended(child, asked_to_stop)

@@ -13,6 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 
@@ -22,6 +23,7 @@ from core.record import EnvironmentRecord, LeaseRecord
 from sandbox.observer import Observation, Observer
 from sandbox.operator import Operator, Run
 from sandbox.traffic import Client
+from systems.process_table import carrying
 from systems.processes import ATTEMPT_VARIABLE
 from tests.waiting import wait_for
 
@@ -195,7 +197,7 @@ class Scene:
                 return _terraform_runs(run_id, "init")
             if stage == "moved":
                 return self.operator.weights()[self._colour.other.value] == 100
-            return self._under_way(tag, stage) if tag else lease.stage == stage
+            return self._under_way(tag, stage) if tag else lease.step == stage
 
         with self.operator.spoiled(_slow(0.2)):
             wait_for(there, 60, f"no run reached {stage}")
@@ -313,26 +315,21 @@ def _slow(seconds: float) -> dict[str, Any]:
 
 def _terraform_runs(run_id: str, command: str) -> bool:
     """Whether a run has a Terraform at work on that command."""
-    attempt, word = f"{ATTEMPT_VARIABLE}={run_id}".encode(), command.encode()
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError):
-            words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
-            if word in words and attempt in (entry / "environ").read_bytes():
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            # The attempt's id is the run's, with a number behind.
+            if command in process.cmdline() and process.environ().get(ATTEMPT_VARIABLE, "").startswith(run_id):
                 return True
     return False
 
 
 def process_of(run_id: str) -> int:
     """The process of a flow run, which Prefect starts with the run's id in its environment."""
-    mark = f"PREFECT__FLOW_RUN_ID={run_id}".encode()
     found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            ours = entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0")
-            if ours and b"prefect" in (entry / "cmdline").read_bytes():
-                found.append(int(entry.name))
-        except OSError:
-            continue
+    for process in carrying({"PREFECT__FLOW_RUN_ID": run_id}):
+        with suppress(psutil.Error):
+            if "prefect" in " ".join(process.cmdline()):
+                found.append(process.pid)
     assert found, f"no process runs {run_id}"
     return min(found)
 
@@ -355,7 +352,7 @@ def make_ready(operator: Operator, observer: Observer) -> None:
         record = operator.record()
         return record.lease is None and record.rollback is None
 
-    wait_for(free, PATIENCE, f"the case before left it held: {_told(operator.record().hold)}")
+    wait_for(free, PATIENCE, f"the case before left it held: {_told(operator.record().lease)}")
     record = operator.record()
     if record.frozen and record.live:
         operator.wait(operator.run("unfreeze", keep=record.live.colour.value))

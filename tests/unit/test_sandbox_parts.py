@@ -26,11 +26,11 @@ from sandbox.process import (
     MARK_SANDBOX,
     Identity,
     check_port,
+    identify,
     marked,
     memory,
     read_pid_file,
     spawn,
-    start_time,
     stop,
     uptime,
     wait_until,
@@ -93,9 +93,8 @@ class TestIdentity:
         assert read_pid_file(tmp_path / "part.pid") is None
 
     def test_we_started_before_now_and_hold_memory(self) -> None:
-        started = start_time(os.getpid())
-        assert started is not None
-        ourselves = Identity(os.getpid(), started)
+        ourselves = identify(os.getpid())
+        assert ourselves is not None
         assert 0 < uptime(ourselves) < 24 * 3600
         assert memory(ourselves) > 5
 
