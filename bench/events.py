@@ -12,7 +12,7 @@ import docker
 
 from bench.ground import Ground, spread, wait_for
 from core.errors import Permanent
-from sandbox import aws, docker_engine
+from sandbox.docker_engine import containers
 from sandbox.observer import Observer
 from sandbox.process import identify, memory
 
@@ -110,7 +110,7 @@ def _containers_memory(ground: Ground) -> float:
     total = 0.0
     client = docker.from_env()
     try:
-        for name in aws.containers(ground.sandbox.settings, docker_engine.Engine()):
+        for name in containers(ground.sandbox.settings):
             pid = client.containers.get(name).attrs["State"]["Pid"]
             process = identify(pid) if pid else None
             total += memory(process) if process else 0.0

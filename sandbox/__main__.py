@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.errors import PointsmanError
-from sandbox.parts import Sandbox, Status
+from sandbox.keeper import Status
+from sandbox.parts import Sandbox
 from sandbox.settings import CODE
 
 __all__ = ["main", "table"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from core.settings import parse_settings
 from sandbox import environment_file, seed
-from sandbox.aws import part
+from sandbox.aws import Emulator
 from sandbox.settings import ADMINISTRATOR, WORKER, Ports, Settings
 
 ROLE = "arn:aws:iam::000000000000:role/cursive-team-connections-sandbox-pipeline"
@@ -27,7 +27,7 @@ def test_releases_act_as_the_pipelines_role_and_an_administrator_provisions(tmp_
     written = parse_settings("sandbox", (environment_file.folder(ours) / "sandbox.toml").read_text())
     assert (written.aws.role_arn, written.aws.profile, written.aws.provision_profile) == (ROLE, WORKER, ADMINISTRATOR)
     assert f"user/{WORKER}" in (environment_file.folder(ours) / "sandbox.toml").read_text()
-    assert part(ours).environment()["AUTH"] == "true"
+    assert Emulator(ours).environment()["AUTH"] == "true"
 
 
 def test_without_it_nobody_is_told_apart(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_without_it_nobody_is_told_apart(tmp_path: Path) -> None:
     environment_file.write(ours)
     written = parse_settings("sandbox", (environment_file.folder(ours) / "sandbox.toml").read_text())
     assert (written.aws.role_arn, written.aws.profile) == (None, None)
-    assert "AUTH" not in part(ours).environment()
+    assert "AUTH" not in Emulator(ours).environment()
 
 
 class FakeIam:
