@@ -43,7 +43,7 @@ class InvalidFaultError(ValueError):
 
 @dataclass(slots=True)
 class Fault:
-    """What to spoil, how, and how often; `times` 0 is for ever."""
+    """What to disturb, how, and how often; `times` 0 is for ever."""
 
     effect: str
     service: str = ""
@@ -103,7 +103,7 @@ class FaultInjection:
         return self._take(call, only="capacity") is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the admin path, spoil a call that a fault is meant for, or pass the call on."""
+        """Answer the admin path, disturb a call that a fault is meant for, or pass the call on."""
         if scope["type"] == "http" and scope["path"] == ADMIN_PATH:
             await self._administer(scope, receive, send)
         elif scope["type"] != "http" or not (self._faults or self._lag):

@@ -121,8 +121,8 @@ class Scene:
         """Cancel a run at a stage, which is drawn out until the worker has told the run's process."""
         with self.at(stage, run_id, tag):
             self.cancel(run_id)
-            self.operator.mend()
-            with self.operator.spoiled(_slow(2.0)):
+            self.operator.clear_faults()
+            with self.operator.with_faults(_slow(2.0)):
                 end = time.monotonic() + 6
                 while time.monotonic() < end and not self.operator.look(run_id).over:
                     time.sleep(0.1)
@@ -199,7 +199,7 @@ class Scene:
                 return self.operator.weights()[self._colour.other.value] == 100
             return self._under_way(tag, stage) if tag else lease.step == stage
 
-        with self.operator.spoiled(_slow(0.2)):
+        with self.operator.with_faults(_slow(0.2)):
             wait_for(there, 60, f"no run reached {stage}")
             yield
 
@@ -343,7 +343,7 @@ def forget_migrations(operator: Operator) -> None:
 
 def make_ready(operator: Operator, observer: Observer) -> None:
     """Bring the sandbox to where every case begins: settled, unfrozen, its worker alive, something live."""
-    operator.mend()
+    operator.clear_faults()
     forget_migrations(operator)
     if operator.sandbox.pid("worker") is None:
         operator.sandbox.restart("worker")
