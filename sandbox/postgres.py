@@ -1,7 +1,7 @@
 """Postgres: the real server, on loopback and Docker's bridge, with the application's database and Prefect's.
 
-It refuses to run as root, so root runs it as the system's ``postgres`` user, or as ``nobody``. Where that
-user can't reach into the checkout (a clone in ``/root``), the data lies in ``/var/lib/pointsman-sandbox``.
+It refuses to run as root, so root runs it as the system's `postgres` user, or as `nobody`. Where that
+user can't reach into the checkout (a clone in `/root`), the data lies in `/var/lib/pointsman-sandbox`.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def _user() -> User | None:
 
 @functools.cache
 def binaries() -> Path:
-    """Return the newest directory that has both ``initdb`` and ``postgres``."""
+    """Return the newest directory that has both `initdb` and `postgres`."""
     candidates = sorted(
         (path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")),
         key=lambda path: [int(number) for number in path.parent.name.split(".") if number.isdigit()],

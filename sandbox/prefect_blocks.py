@@ -1,4 +1,4 @@
-"""The blocks of the environment ``sandbox``, registered at each `up`, which changes nothing that fits."""
+"""The blocks of the environment `sandbox`, registered at each `up`, which changes nothing that fits."""
 
 from __future__ import annotations
 
