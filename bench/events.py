@@ -12,9 +12,9 @@ import docker
 
 from bench.ground import Ground, spread, wait_for
 from core.errors import Permanent
-from sandbox import aws, docker_engine
+from sandbox.docker_engine import containers
 from sandbox.observer import Observer
-from sandbox.process import Identity, memory, start_time
+from sandbox.process import identify, memory
 
 __all__ = ["kill_table", "measure_kill", "measure_memory", "measure_webhook", "memory_table", "webhook_table"]
 
@@ -110,10 +110,10 @@ def _containers_memory(ground: Ground) -> float:
     total = 0.0
     client = docker.from_env()
     try:
-        for name in aws.containers(ground.sandbox.settings, docker_engine.Engine()):
+        for name in containers(ground.sandbox.settings):
             pid = client.containers.get(name).attrs["State"]["Pid"]
-            started = start_time(pid) if pid else None
-            total += memory(Identity(pid, started)) if started is not None else 0.0
+            process = identify(pid) if pid else None
+            total += memory(process) if process else 0.0
     finally:
         client.close()
     return total

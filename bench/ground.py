@@ -12,6 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import psutil
+
 from bench.waterfall import Latencies
 from core.errors import Permanent, Refused
 from core.record import Live
@@ -54,8 +56,7 @@ class Ground:
     def emulator(self) -> EmulatorSettings:
         """Return what the running emulator was started with."""
         pid = self.sandbox.pid("aws")
-        environ = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
-        return EmulatorSettings.from_environment(dict(entry.partition("=")[::2] for entry in environ))
+        return EmulatorSettings.from_environment(psutil.Process(pid).environ())
 
     def require_profile(self, profile: str) -> None:
         """Raise `Refused` where the running emulator has another profile."""

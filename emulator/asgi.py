@@ -47,7 +47,7 @@ class Call:
 
     @classmethod
     def read(cls, scope: Scope, body: bytes) -> Call:
-        """Service from the signature, action from X-Amz-Target, Action, or S3's method and path."""
+        """Read service from the signature, action from X-Amz-Target, Action, or S3's method and path."""
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         query = scope.get("query_string", b"").decode("latin-1")
         signed = _CREDENTIAL.search(headers.get("authorization", "") or unquote(query))
@@ -88,7 +88,7 @@ def _s3_action(method: str, path: str, query: dict[str, list[str]], headers: dic
 
 
 async def read(receive: Receive) -> tuple[list[Message], bytes]:
-    """A request's messages, and its body."""
+    """Return a request's messages, and its body."""
     messages: list[Message] = []
     body = b""
     while True:
@@ -100,7 +100,7 @@ async def read(receive: Receive) -> tuple[list[Message], bytes]:
 
 
 def replay(messages: list[Message], receive: Receive) -> Receive:
-    """The receiver of a request whose messages were read already."""
+    """Return the receiver of a request whose messages were read already."""
     waiting = list(messages)
 
     async def replayed() -> Message:
@@ -117,7 +117,7 @@ async def answer(send: Send, status: int, content_type: str, body: bytes) -> Non
 
 
 def error_body(call: Call, status: int, code: str, message: str = "") -> tuple[str, bytes]:
-    """Content type and body of an error as the call's protocol has it."""
+    """Return content type and body of an error as the call's protocol has it."""
     code = code or _CODES.get(status, "InternalError")
     message = message or "A fault that a test asked for."
     if call.is_json:

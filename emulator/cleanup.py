@@ -20,14 +20,14 @@ INSTANCE_LABEL = "ministack.instance"
 
 
 def instance(gateway_port: int) -> str:
-    """The label's value for an emulator on this port of this machine."""
+    """Return the label's value for an emulator on this port of this machine."""
     return f"{os.environ.get('MINISTACK_HOSTNAME') or socket.gethostname()}:{gateway_port}"
 
 
 def remove_leftovers(gateway_port: int, grace: int = 2) -> int:
     """Stop and remove every container that an emulator on `gateway_port` started; `grace` seconds before SIGKILL.
 
-    Returns how many there were. For after a `kill -9`: with the emulator alive, its services would start new ones.
+    Return how many there were. For after a `kill -9`: with the emulator alive, its services would start new ones.
     """
     client = docker.from_env(timeout=30)
     try:

@@ -23,65 +23,56 @@ _SINGLE_MANIFESTS = (
 
 
 def install(settings: Settings) -> None:
-    """Put the additions in MiniStack's place.
+    """Put the additions in MiniStack's place."""
+    _Registry(f"localhost:{settings.gateway_port}").install()
+
+
+class _Registry:
+    """ECR's handlers, for a registry at this address.
 
     Docker speaks HTTP to a registry named `localhost`, and to no other name unless it is told to.
     """
-    registry = f"localhost:{settings.gateway_port}"
-    authorize: Callable[[Body], Answer] = ecr._get_authorization_token
-    locate: Callable[[Body], Answer] = ecr._get_download_url_for_layer
-    get_images: Callable[[Body], Answer] = ecr._batch_get_image
-    put: Callable[[Body], Answer] = ecr._put_image
-    put_by_registry: Callable[..., Answer] = ecr._v2_put_manifest
 
-    def get_authorization_token(data: Body) -> Answer:
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def install(self) -> None:
+        """Put these handlers in the place of MiniStack's."""
+        self._original_authorize: Callable[[Body], Answer] = replace(ecr, "_get_authorization_token", self._authorize)
+        self._original_locate: Callable[[Body], Answer] = replace(ecr, "_get_download_url_for_layer", self._locate)
+        self._original_get_images: Callable[[Body], Answer] = replace(ecr, "_batch_get_image", self._get_images)
+        self._original_put: Callable[[Body], Answer] = replace(ecr, "_put_image", self._put)
+        self._original_put_manifest: Callable[..., Answer] = replace(ecr, "_v2_put_manifest", self._put_manifest)
+        replace(ecr, "_repo_uri", lambda name: f"{self._address}/{name}")
+
+    def _authorize(self, data: Body) -> Answer:
         def point_here(body: Body) -> None:
             for authorization in body["authorizationData"]:
-                authorization["proxyEndpoint"] = f"http://{registry}"
+                authorization["proxyEndpoint"] = f"http://{self._address}"
 
-        return _amended(authorize(data), point_here)
+        return _amended(self._original_authorize(data), point_here)
 
-    def get_download_url_for_layer(data: Body) -> Answer:
+    def _locate(self, data: Body) -> Answer:
         def point_here(body: Body) -> None:
-            body["downloadUrl"] = f"http://{registry}/v2/{data['repositoryName']}/blobs/{body['layerDigest']}"
+            body["downloadUrl"] = f"http://{self._address}/v2/{data['repositoryName']}/blobs/{body['layerDigest']}"
 
-        return _amended(locate(data), point_here)
+        return _amended(self._original_locate(data), point_here)
 
-    def batch_get_image(data: Body) -> Answer:
-        """An image asked for by tag carries that tag, whichever it got last."""
-        tags = [wanted["imageTag"] for wanted in data.get("imageIds", []) if "imageTag" in wanted]
+    def _get_images(self, data: Body) -> Answer:
+        def name_and_refuse(body: Body) -> None:
+            _name_tags(data, body["images"])
+            _refuse_media_types(data, body)
 
-        def name_tags(body: Body) -> None:
-            for image in body["images"]:
-                record = ecr._find_image(data["repositoryName"], image["imageId"]) or {}
-                asked = [tag for tag in tags if tag in record.get("imageTags", [])]
-                if asked:
-                    image["imageId"] = {**image["imageId"], "imageTag": asked[0]}
+        return _amended(self._original_get_images(data), name_and_refuse)
 
-        def refuse_media_types(body: Body) -> None:
-            accepted = data.get("acceptedMediaTypes") or _SINGLE_MANIFESTS
-            fitting = [image for image in body["images"] if image["imageManifestMediaType"] in accepted]
-            body["failures"] += [
-                {
-                    "imageId": image["imageId"],
-                    "failureCode": "ImageNotFound",
-                    "failureReason": "Requested image not found",
-                }
-                for image in body["images"]
-                if image not in fitting
-            ]
-            body["images"] = fitting
-
-        return _amended(_amended(get_images(data), name_tags), refuse_media_types)
-
-    def put_image(data: Body) -> Answer:
+    def _put(self, data: Body) -> Answer:
         """PutImage reads the media type from the manifest where the call names none."""
         stated = _media_type(data.get("imageManifest", ""))
-        return put(
-            data if data.get("imageManifestMediaType") or not stated else {**data, "imageManifestMediaType": stated}
-        )
+        if stated and not data.get("imageManifestMediaType"):
+            data = {**data, "imageManifestMediaType": stated}
+        return self._original_put(data)
 
-    def put_manifest(name: str, reference: str, headers: dict[str, str], body: bytes) -> Answer:
+    def _put_manifest(self, name: str, reference: str, headers: dict[str, str], body: bytes) -> Answer:
         """An index is taken once all that it lists is there, as a registry must."""
         missing = [digest for digest in _children(body) if ecr._resolve_manifest(name, digest)[1] is None]
         if name in ecr._repositories and missing:
@@ -89,14 +80,33 @@ def install(settings: Settings) -> None:
                 404, "MANIFEST_BLOB_UNKNOWN", f"the manifest {missing[0]} is unknown to the registry", {}
             )
             return refusal
-        return put_by_registry(name, reference, headers, body)
+        return self._original_put_manifest(name, reference, headers, body)
 
-    replace(ecr, "_repo_uri", lambda name: f"{registry}/{name}")
-    replace(ecr, "_get_authorization_token", get_authorization_token)
-    replace(ecr, "_get_download_url_for_layer", get_download_url_for_layer)
-    replace(ecr, "_batch_get_image", batch_get_image)
-    replace(ecr, "_put_image", put_image)
-    replace(ecr, "_v2_put_manifest", put_manifest)
+
+def _name_tags(asked: Body, images: list[Body]) -> None:
+    """Give an image asked for by tag that tag, whichever it got last."""
+    tags = [wanted["imageTag"] for wanted in asked.get("imageIds", []) if "imageTag" in wanted]
+    for image in images:
+        record = ecr._find_image(asked["repositoryName"], image["imageId"]) or {}
+        own = [tag for tag in tags if tag in record.get("imageTags", [])]
+        if own:
+            image["imageId"] = {**image["imageId"], "imageTag": own[0]}
+
+
+def _refuse_media_types(asked: Body, body: Body) -> None:
+    """Turn images of a media type that the call does not accept into failures."""
+    accepted = asked.get("acceptedMediaTypes") or _SINGLE_MANIFESTS
+    fitting = [image for image in body["images"] if image["imageManifestMediaType"] in accepted]
+    body["failures"] += [
+        {
+            "imageId": image["imageId"],
+            "failureCode": "ImageNotFound",
+            "failureReason": "Requested image not found",
+        }
+        for image in body["images"]
+        if image not in fitting
+    ]
+    body["images"] = fitting
 
 
 def _media_type(manifest: str) -> str:

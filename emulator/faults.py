@@ -43,7 +43,7 @@ class InvalidFaultError(ValueError):
 
 @dataclass(slots=True)
 class Fault:
-    """What to spoil, how, and how often; `times` 0 is for ever."""
+    """What to disturb, how, and how often; `times` 0 is for ever."""
 
     effect: str
     service: str = ""
@@ -54,7 +54,7 @@ class Fault:
 
     @classmethod
     def read(cls, given: Any) -> Fault:
-        """A fault from its JSON object; InvalidFaultError says what is wrong with it."""
+        """Read a fault from its JSON object; InvalidFaultError says what is wrong with it."""
         if not isinstance(given, dict) or set(given) - {"effect", "service", "action", "match", "times"}:
             raise InvalidFaultError("a fault is an object with effect, and on wish service, action, match and times")
         if not _EFFECTS.fullmatch(str(given.get("effect", ""))):
@@ -67,7 +67,7 @@ class Fault:
         return cls(**given)
 
     def fits(self, call: Call) -> bool:
-        """Whether this fault is meant for the call and has not been used up."""
+        """Return whether this fault is meant for the call and has not been used up."""
         kind = self.effect.partition(":")[0]
         if kind == "stale" and not is_read(call.service, call.action):
             return False
@@ -98,12 +98,12 @@ class FaultInjection:
         self._history.start()
 
     def capacity_is_short(self, group: str) -> bool:
-        """Whether a task that a service wants started meets the fault `capacity`."""
+        """Return whether a task that a service wants started meets the fault `capacity`."""
         call = Call("ecs", "RunTask", group, is_json=True)
         return self._take(call, only="capacity") is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the admin path, spoil a call that a fault is meant for, or pass the call on."""
+        """Answer the admin path, disturb a call that a fault is meant for, or pass the call on."""
         if scope["type"] == "http" and scope["path"] == ADMIN_PATH:
             await self._administer(scope, receive, send)
         elif scope["type"] != "http" or not (self._faults or self._lag):

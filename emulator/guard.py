@@ -16,7 +16,7 @@ __all__ = ["Guard", "is_local"]
 
 
 def is_local(authority: str) -> bool:
-    """Whether a Host header, or an origin's authority, names this machine and no name that someone else resolves."""
+    """Return whether a Host header, or an origin's authority, names this machine by no name that others resolve."""
     try:
         name = urlsplit(f"//{authority}").hostname or ""
     except ValueError:

@@ -22,7 +22,7 @@ _UNUSED_POLL = 0.5
 
 
 def matches(status: int, matcher: str) -> bool:
-    """Whether a status is in a matcher such as `200`, `200,204` or `200-299`."""
+    """Return whether a status is in a matcher such as `200`, `200,204` or `200-299`."""
     for part in matcher.split(","):
         low, _, high = part.strip().partition("-")
         if int(low) <= status <= int(high or low):

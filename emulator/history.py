@@ -28,7 +28,7 @@ _past: ContextVar[dict[str, Any] | None] = ContextVar("past", default=None)
 
 
 def is_read(service: str, action: str) -> bool:
-    """Whether the call is one that may be answered from the past."""
+    """Return whether the call is one that may be answered from the past."""
     return service in ("ecs", "elasticloadbalancing") and action.startswith(("Describe", "List"))
 
 

@@ -41,7 +41,7 @@ class Metrics:
         self._times: defaultdict[_Key, list[float]] = defaultdict(list)
 
     def target_answered(self, load_balancer: str, group: str, status: int, seconds: float) -> None:
-        """A target answered with `status`; `seconds` from the request's hand-over to the response's head."""
+        """Count an answer of a target with `status`; `seconds` from the request's hand-over to the response's head."""
         name = f"HTTPCode_Target_{status // 100}XX_Count"
         with self._lock:
             for key in ((load_balancer, None), (load_balancer, group)):
@@ -50,7 +50,7 @@ class Metrics:
                 self._times[key].append(round(seconds, 3))
 
     def balancer_answered(self, load_balancer: str, group: str | None, status: int) -> None:
-        """The load balancer answered itself, without or in place of a target."""
+        """Count an answer of the load balancer itself, without or in place of a target."""
         with self._lock:
             key: _Key = (load_balancer, None)
             self._sums[key, "RequestCount"] += 1

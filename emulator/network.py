@@ -62,7 +62,7 @@ def remember_groups(request: dict[str, Any], tasks: Iterable[str]) -> None:
 
 
 def client_reaches(balancer_arn: str, port: int, address: str) -> bool:
-    """Whether the load balancer's security groups admit this client to this port."""
+    """Return whether the load balancer's security groups admit this client to this port."""
     with responses.request_scope(*scope_of(balancer_arn)):
         balancer = alb._lbs.get(balancer_arn)
         return balancer is None or any(
@@ -72,7 +72,7 @@ def client_reaches(balancer_arn: str, port: int, address: str) -> bool:
 
 
 def target_is_reached(group_arn: str, host: str, port: int) -> bool:
-    """Whether a load balancer of the target group may send to the task, and the task take it, on this port.
+    """Return whether a load balancer of the target group may send to the task, and the task take it, on this port.
 
     What is no task of ours, such as an address registered by hand, has no security group that one could ask.
     """

@@ -29,7 +29,7 @@ class Buckets:
     _left: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def take(self, name: str) -> bool:
-        """Take a token; False when the bucket is empty."""
+        """Take a token; return False when the bucket is empty."""
         now = self.clock()
         left, since = self._left.get(name, (self.burst, now))
         left = min(self.burst, left + (now - since) * self.rate)

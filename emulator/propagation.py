@@ -41,7 +41,7 @@ class Propagation:
         self._late: dict[tuple[str, str], list[tuple[list[Action], float]]] = {}
 
     def changed(self, listener: str, before: list[Action]) -> None:
-        """The listener's actions were `before` until now; the last address goes on with them for the whole lag."""
+        """Note that the listener's actions were `before`; the last address goes on with them for the whole lag."""
         given = _lag.get()
         lag, now = self._lag if given is None else given, time.monotonic()
         if not lag:
@@ -53,7 +53,7 @@ class Propagation:
                 queue.append((before, max(last, now + lag * number / len(self._hosts))))
 
     def actions(self, listener: str, host: str, newest: list[Action]) -> list[Action]:
-        """What this address does just now; `newest` is what the listener's record says."""
+        """Return what this address does just now; `newest` is what the listener's record says."""
         if not self._late:
             return newest
         now = time.monotonic()

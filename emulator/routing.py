@@ -23,13 +23,13 @@ _ALL_WEIGHTS_ZERO: Action = {
 
 
 def scope_of(arn: str) -> tuple[str, str]:
-    """Account and region that an ARN names."""
+    """Return account and region that an ARN names."""
     parts = arn.split(":")
     return parts[4], parts[3]
 
 
 def groups_of(action: Action) -> list[tuple[str, int]]:
-    """Target groups of a forward action with their weights."""
+    """Return the target groups of a forward action with their weights."""
     if action.get("Type", "").lower() != "forward":
         return []
     config = action.get("ForwardConfig")
@@ -39,7 +39,7 @@ def groups_of(action: Action) -> list[tuple[str, int]]:
 
 
 def choose_group(action: Action) -> str | None:
-    """One target group by weight. A group of weight 0 never comes up; None when all weights are 0."""
+    """Choose one target group by weight. A group of weight 0 never comes up; None when all weights are 0."""
     groups = [(arn, weight) for arn, weight in groups_of(action) if weight > 0]
     if not groups:
         return None
@@ -49,7 +49,7 @@ def choose_group(action: Action) -> str | None:
 
 
 def resolve_weights(action: Action) -> Action:
-    """The action with its weights played out: a forward to one group, or 503 when all weights are 0."""
+    """Return the action with its weights played out: a forward to one group, or 503 when all weights are 0."""
     if not groups_of(action):
         return action
     arn = choose_group(action)
@@ -59,7 +59,7 @@ def resolve_weights(action: Action) -> Action:
 
 
 def load_balancers_of(group: str) -> list[str]:
-    """ARNs of the load balancers with a listener or rule that names this target group."""
+    """Return the ARNs of the load balancers with a listener or rule that names this target group."""
     account, region = scope_of(group)
     found: dict[str, None] = {}
     for listener_arn, actions in _all_actions(account, region):

@@ -60,7 +60,7 @@ class Moves:
 
 
 def decide(wanted: Wanted, tasks: list[Candidate]) -> Moves:
-    """The next moves of a service that wants at least one task."""
+    """Return the next moves of a service that wants at least one task."""
     moves = Moves()
     current = sorted((task for task in tasks if task.current), key=lambda task: task.created)
     good = [task for task in current if not task.sick]

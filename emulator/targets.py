@@ -107,7 +107,7 @@ class TargetRegistry:
             self._groups.clear()
 
     def members(self, group: str) -> list[Target]:
-        """Registered and draining targets, in the order of registration."""
+        """Return registered and draining targets, in the order of registration."""
         now = time.monotonic()
         with self._lock:
             members = self._groups.get(group, {})
@@ -117,17 +117,17 @@ class TargetRegistry:
             return list(members.values())
 
     def groups(self) -> list[str]:
-        """ARNs of the groups that have, or had, a target."""
+        """Return the ARNs of the groups that have, or had, a target."""
         with self._lock:
             return list(self._groups)
 
     def find(self, group: str, host: str, port: int) -> Target | None:
-        """The target at this address, draining included."""
+        """Return the target at this address, draining included."""
         with self._lock:
             return self._groups.get(group, {}).get((host, port))
 
     def holds(self, target: Target) -> bool:
-        """Whether this very registration is still a member and takes part in health checks."""
+        """Return whether this very registration is still a member and takes part in health checks."""
         with self._lock:
             return (
                 self._groups.get(target.group, {}).get((target.host, target.port)) is target
@@ -155,7 +155,7 @@ class TargetRegistry:
             target.open_requests -= 1
 
     def is_drained(self, target: Target, *, whole: bool = False) -> bool:
-        """Whether a deregistered target has no open request left, or its delay has passed; `whole`: only the latter."""
+        """Return whether a deregistered target has no open request, or its delay is over; `whole`: only the latter."""
         with self._lock:
             if target.drained_at is None:
                 return target.open_requests <= 0
@@ -163,11 +163,11 @@ class TargetRegistry:
             return overdue or (target.open_requests <= 0 and not whole)
 
     def mark_unused(self, target: Target) -> None:
-        """The target's group is in no listener: no checks, no traffic."""
+        """Note that the target's group is in no listener: no checks, no traffic."""
         self._change(target, Health.UNUSED, "Target.NotInUse", "Target group is not configured to receive traffic")
 
     def mark_used(self, target: Target) -> None:
-        """The target's group came into a listener: checks begin."""
+        """Note that the target's group came into a listener: checks begin."""
         with self._lock:
             if target.health is not Health.UNUSED:
                 return
@@ -175,7 +175,7 @@ class TargetRegistry:
         self._change(target, Health.INITIAL, "Elb.RegistrationInProgress", "Target registration is in progress")
 
     def record_success(self, target: Target, thresholds: Thresholds) -> None:
-        """A check passed: a new target is healthy at once, an unhealthy one after the threshold."""
+        """Note that a check passed: a new target is healthy at once, an unhealthy one after the threshold."""
         with self._lock:
             target.failures = 0
             target.passes += 1
@@ -184,7 +184,7 @@ class TargetRegistry:
             self._change(target, Health.HEALTHY, "", "")
 
     def record_failure(self, target: Target, thresholds: Thresholds, reason: str, description: str) -> None:
-        """A check failed: unhealthy after the threshold; a new target gets `initial_patience` seconds."""
+        """Note that a check failed: unhealthy after the threshold; a new target gets `initial_patience` seconds."""
         with self._lock:
             target.passes = 0
             target.failures += 1

@@ -36,7 +36,7 @@ def install(settings: Settings) -> None:
 
 
 def invalid_principals(document: str, exists: Callable[[str], bool]) -> list[str]:
-    """Principals of AWS accounts in a trust policy that name nobody; `exists` knows ARNs of roles and users."""
+    """Return principals of AWS accounts in a trust policy that name nobody; `exists` knows ARNs of roles and users."""
     return [name for name in _principals(document) if not _ACCOUNT.fullmatch(name) and name != "*" and not exists(name)]
 
 

@@ -1,4 +1,4 @@
-"""``python -m sandbox up|down|status|reset|restart PART|environment``: the sandbox by hand."""
+"""`python -m sandbox up|down|status|reset|restart PART|environment`: the sandbox by hand."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.errors import PointsmanError
-from sandbox.parts import Sandbox, Status
+from sandbox.keeper import Status
+from sandbox.parts import Sandbox
 from sandbox.settings import CODE
 
 __all__ = ["main", "table"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line asks; 0 when it is so, 1 with one sentence on why it is not."""
+    """Do what the command line asks; return 0 when it is so, 1 with one sentence on why it is not."""
     asked = _parser().parse_args(arguments)
     began = time.monotonic()
 
@@ -55,7 +56,7 @@ def _run(asked: argparse.Namespace, sandbox: Sandbox) -> int:
 
 
 def table(seen: Sequence[Status]) -> str:
-    """The parts as a table for people: state, process, address, seconds up, MiB."""
+    """Return the parts as a table for people: state, process, address, seconds up, MiB."""
     rows = [("PART", "STATE", "PID", "ADDRESS", "UP", "MIB")]
     rows += [
         (

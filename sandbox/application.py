@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 
 import docker
 
 from core.errors import Permanent
 from sandbox.base_image import ensure_base_image
+from sandbox.environment import of_a_part
 from sandbox.kept_secrets import prefect_headers
 from sandbox.part import ask, python
 from sandbox.prefect_blocks import STAGE
@@ -23,7 +23,7 @@ BASE_IMAGE = "pointsman/node:sandbox"
 
 
 def repository(settings: Settings) -> Path:
-    """Where the sample application's bare repository lies."""
+    """Return where the sample application's bare repository lies."""
     return settings.directories.home / "git" / "connections.git"
 
 
@@ -38,7 +38,7 @@ def prepare(settings: Settings) -> None:
         make_repository(repository(settings))
 
 
-def deploy(settings: Settings, environment: Mapping[str, str]) -> None:
+def deploy(settings: Settings) -> None:
     """Make the sandbox's deployments; nothing where they were made from these very files."""
     stamp = settings.directories.run / "deployments.stamp"
     inputs = [
@@ -52,7 +52,7 @@ def deploy(settings: Settings, environment: Mapping[str, str]) -> None:
         return
     done = subprocess.run(
         python("flows", "deploy", STAGE),
-        env=environment,
+        env=of_a_part(settings, "deployments"),
         cwd=CODE,
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -3,36 +3,54 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
-from sandbox.docker_engine import Engine
+from emulator.cleanup import remove_leftovers
+from sandbox.docker_engine import engine_answers
 from sandbox.part import Listener, Part, answers, python
-from sandbox.settings import ACCOUNT, ADDRESSES, REGION, Settings
+from sandbox.settings import ACCOUNT, ADDRESSES, REGION
 
-__all__ = ["containers", "part", "remove_containers"]
+__all__ = ["Emulator"]
 
 
-def part(settings: Settings) -> Part:
+class Emulator(Part):
     """The emulator; the load balancer's own ports are checked before its start, since it opens them later."""
-    ports, kept = settings.ports, settings.directories.aws
-    opened = {
-        "AWS": ports.aws,
-        "PRODUCTION": ports.production,
-        "TEST_BLUE": ports.test_blue,
-        "TEST_GREEN": ports.test_green,
-    }
-    return Part(
-        name="aws",
-        address=settings.aws_url,
-        needs=("docker",),
-        listeners=tuple(
-            Listener(host, port, f"POINTSMAN_SANDBOX_{name}_PORT")
-            for name, port in opened.items()
-            for host in (ADDRESSES if name != "AWS" else ADDRESSES[:1])
-        ),
-        prepare=lambda: kept.mkdir(parents=True, exist_ok=True),
-        command=lambda: python("emulator"),
-        environment=lambda: {
-            "GATEWAY_PORT": str(ports.aws),
+
+    name = "aws"
+    needs = ("docker",)
+    stop_seconds = 15.0
+
+    @property
+    def address(self) -> str:
+        """The API's."""
+        return self.settings.aws_url
+
+    def listeners(self) -> tuple[Listener, ...]:
+        """Return the API's port, and those of the load balancer on each of its addresses."""
+        ports = self.settings.ports
+        balancer = {"PRODUCTION": ports.production, "TEST_BLUE": ports.test_blue, "TEST_GREEN": ports.test_green}
+        return (
+            Listener("127.0.0.1", ports.aws, "POINTSMAN_SANDBOX_AWS_PORT"),
+            *(
+                Listener(host, port, f"POINTSMAN_SANDBOX_{name}_PORT")
+                for name, port in balancer.items()
+                for host in ADDRESSES
+            ),
+        )
+
+    def prepare(self) -> None:
+        """Make the directory of what it keeps."""
+        self.settings.directories.aws.mkdir(parents=True, exist_ok=True)
+
+    def command(self) -> list[str]:
+        """Return the command that runs it."""
+        return python("emulator")
+
+    def environment(self) -> Mapping[str, str]:
+        """Return its settings."""
+        kept = self.settings.directories.aws
+        return {
+            "GATEWAY_PORT": str(self.settings.ports.aws),
             "BIND_HOST": "127.0.0.1",
             "MINISTACK_REGION": REGION,
             "MINISTACK_ACCOUNT_ID": ACCOUNT,
@@ -40,14 +58,26 @@ def part(settings: Settings) -> Part:
             "S3_DATA_DIR": str(kept / "s3"),
             "POINTSMAN_EMULATOR_LISTENER_HOST": ",".join(ADDRESSES),
             **_pace(),
-            **({"AUTH": "true"} if settings.auth else {}),
+            **({"AUTH": "true"} if self.settings.auth else {}),
             # Its pid file and scratch files: beside ours, not in the machine's /tmp.
             "TMPDIR": str(kept),
-        },
-        healthy=lambda: answers(f"{settings.aws_url}/_ministack/health"),
-        start_seconds=60.0,
-        stop_seconds=15.0,
-    )
+        }
+
+    def is_healthy(self) -> bool:
+        """Return whether it answers."""
+        return answers(f"{self.settings.aws_url}/_ministack/health")
+
+    def clean_up(self) -> str:
+        """Stop and remove the containers that it made.
+
+        Ours has been stopped: an emulator that still answers on the port is another checkout's, and so are the
+        containers.
+        """
+        last = self.settings.recorded()
+        if not engine_answers() or answers(f"{last.aws_url}/_ministack/health"):
+            return ""
+        removed = remove_leftovers(last.ports.aws)
+        return f"{removed} container{'s' if removed > 1 else ''} removed" if removed else ""
 
 
 def _pace() -> dict[str, str]:
@@ -55,22 +85,3 @@ def _pace() -> dict[str, str]:
     if os.environ.get("POINTSMAN_EMULATOR_PROFILE", "plain") != "plain":
         return {}
     return {"POINTSMAN_EMULATOR_HEALTH_SCALE": os.environ.get("POINTSMAN_EMULATOR_HEALTH_SCALE", "0.2")}
-
-
-def containers(settings: Settings, engine: Engine) -> list[str]:
-    """Ids of the containers that this sandbox's emulator made, whatever became of the emulator since."""
-    from emulator.cleanup import INSTANCE_LABEL, instance
-
-    return engine.containers(f"{INSTANCE_LABEL}={instance(settings.ports.aws)}")
-
-
-def remove_containers(settings: Settings) -> int:
-    """Stop and remove those containers; return how many there were.
-
-    Ours has been stopped: an emulator that still answers on the port is another checkout's, and so are the containers.
-    """
-    if answers(f"{settings.aws_url}/_ministack/health"):
-        return 0
-    from emulator.cleanup import remove_leftovers
-
-    return remove_leftovers(settings.ports.aws)

@@ -54,9 +54,9 @@ SYMLINKS = {"bin": "usr/bin", "sbin": "usr/bin", "usr/sbin": "bin", "lib": "usr/
 
 
 def ensure_base_image(docker_client: DockerClient, tag: str) -> str:
-    """Give the name of a Node.js image that builds can start from, making it as `tag` if it has to be made.
+    """Return the name of a Node.js image that builds can start from, making it as `tag` if it has to be made.
 
-    A machine's own CA bundle (``NODE_EXTRA_CA_CERTS``) becomes part of it, so that `npm ci` works in builds.
+    A machine's own CA bundle (`NODE_EXTRA_CA_CERTS`) becomes part of it, so that `npm ci` works in builds.
     Raises Permanent, saying what to install, if no image can be had and the machine has no Node.js.
     """
     bundle = _machine_ca_bundle()

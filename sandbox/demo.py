@@ -180,7 +180,7 @@ class Demo:
 
 
 def main() -> int:
-    """Play the demonstration; 0 if all was as said."""
+    """Play the demonstration; return 0 if all was as said."""
     demo = Demo()
     try:
         demo.play()

@@ -1,29 +1,31 @@
-"""The Docker engine: the one that runs, else Debian's ``dockerd``, which we then also stop.
-
-Spoken to over its socket with the standard library alone, so that `status` and `down` stay quick.
-"""
+"""The Docker engine: the one that runs, else Debian's `dockerd`, which we then also stop."""
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import shutil
 import socket
-from urllib.parse import urlencode
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from core.errors import Permanent, Refused
+import docker
+from docker.errors import DockerException
+
+from core.errors import Permanent, PointsmanError, Refused
+from emulator.cleanup import INSTANCE_LABEL, instance
 from sandbox.part import Part
+from sandbox.process import Identity, identify
 from sandbox.settings import Settings
 
-__all__ = ["Engine", "part", "socket_path"]
+__all__ = ["DockerEngine", "bridge", "containers", "engine_answers", "socket_path"]
 
 _DEFAULT_SOCKET = "/var/run/docker.sock"
 _PLACES = ("/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/sbin", "/bin")
 
 
 def socket_path() -> str:
-    """The engine's socket, from ``DOCKER_HOST`` or the usual place; Refused for one on another machine."""
+    """Return the engine's socket, from `DOCKER_HOST` or the usual place; `Refused` for one on another machine."""
     host = os.environ.get("DOCKER_HOST", "")
     if not host:
         return _DEFAULT_SOCKET
@@ -36,82 +38,98 @@ def socket_path() -> str:
     return host.removeprefix("unix://")
 
 
-class _Connection(http.client.HTTPConnection):
-    def __init__(self, path: str, seconds: float) -> None:
-        super().__init__("localhost", timeout=seconds)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
-class Engine:
-    """The few calls that the sandbox makes to the Docker engine's API."""
-
-    def __init__(self, path: str | None = None) -> None:
-        self._path = socket_path() if path is None else path
-
-    def answers(self) -> bool:
-        """Whether an engine listens on the socket."""
+@contextmanager
+def _engine(path: str, seconds: float = 10.0) -> Iterator[docker.DockerClient]:
+    """A client of the engine; `Permanent` if none answers, or if it refuses what is asked of it."""
+    try:
+        # Made, it has already asked the engine for its version.
+        client = docker.DockerClient(base_url=f"unix://{path}", timeout=seconds)
         try:
-            return self._call("GET", "/_ping", seconds=2.0)[0] == 200
-        except (OSError, http.client.HTTPException):
-            return False
-
-    def bridge(self) -> str | None:
-        """The host's address on the default bridge, by which containers reach it."""
-        status, body = self._call("GET", "/networks/bridge")
-        if status != 200:
-            return None
-        configured = json.loads(body).get("IPAM", {}).get("Config") or [{}]
-        gateway = configured[0].get("Gateway")
-        return str(gateway) if gateway else None
-
-    def containers(self, *labels: str) -> list[str]:
-        """Ids of all containers, stopped ones included, that carry every one of the labels."""
-        filters = json.dumps({"label": list(labels)}) if labels else "{}"
-        status, body = self._call("GET", f"/containers/json?{urlencode({'all': 1, 'filters': filters})}")
-        if status != 200:
-            raise Permanent("Docker's containers can't be listed", why=body.decode(errors="replace"))
-        return [str(container["Id"]) for container in json.loads(body)]
-
-    def _call(self, method: str, path: str, seconds: float = 10.0) -> tuple[int, bytes]:
-        connection = _Connection(self._path, seconds)
-        try:
-            connection.request(method, path)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
+            yield client
         finally:
-            connection.close()
+            client.close()
+    except (DockerException, OSError) as error:
+        raise Permanent(f"The Docker engine on {path} did not answer as it must", why=str(error)) from error
 
 
-def _command(path: str) -> list[str]:
-    program = shutil.which("dockerd", path=os.pathsep.join((*_PLACES, os.environ.get("PATH", ""))))
-    if program is None:
-        raise Refused(
-            "No Docker engine runs, and dockerd is not installed",
-            do="Install Debian's package docker.io (scripts/setup does), then try again.",
-        )
-    if os.geteuid() != 0:
-        raise Refused(
-            f"No Docker engine answers on {path}, and only root can start one",
-            do="Start it (sudo systemctl start docker), join the group docker, then try again.",
-        )
-    return [program, "--host", f"unix://{path}"]
+def engine_answers(path: str | None = None) -> bool:
+    """Return whether an engine listens on the socket."""
+    try:
+        with _engine(path or socket_path(), seconds=2.0):
+            return True
+    except Permanent:
+        return False
 
 
-def part(settings: Settings) -> Part:
-    """The engine as a part; `Sandbox` starts it only where none answers."""
-    path = socket_path()
-    return Part(
-        name="docker",
-        address=f"unix://{path}",
-        healthy=Engine(path).answers,
-        command=lambda: _command(path),
-        start_seconds=60.0,
-        stop_seconds=30.0,
-        # containerd and its shims are dockerd's children, and running containers theirs.
-        keeps_children=True,
-    )
+def bridge() -> str | None:
+    """Return the host's address on the default bridge, by which containers reach it; None if there is none."""
+    try:
+        with _engine(socket_path()) as engine:
+            configured = engine.networks.get("bridge").attrs["IPAM"]["Config"] or [{}]
+    except Permanent:
+        return None
+    return str(configured[0].get("Gateway") or "") or None
+
+
+def containers(settings: Settings | None = None) -> list[str]:
+    """Return the ids of all containers, stopped ones included; of a sandbox, those that its emulator ever made."""
+    of_a_sandbox = {"label": f"{INSTANCE_LABEL}={instance(settings.ports.aws)}"} if settings else {}
+    with _engine(socket_path()) as engine:
+        return [str(found.id) for found in engine.containers.list(all=True, sparse=True, filters=of_a_sandbox)]
+
+
+class DockerEngine(Part):
+    """The engine as a part, started only where none answers."""
+
+    name = "docker"
+    stop_seconds = 30.0
+    # containerd and its shims are dockerd's children, and running containers theirs.
+    keeps_children = True
+    shared = True
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._socket = socket_path()
+
+    @property
+    def address(self) -> str:
+        """Its socket."""
+        return f"unix://{self._socket}"
+
+    def command(self) -> list[str]:
+        """Return dockerd's; `Refused` where it is not installed, or not ours to start."""
+        program = shutil.which("dockerd", path=os.pathsep.join((*_PLACES, os.environ.get("PATH", ""))))
+        if program is None:
+            raise Refused(
+                "No Docker engine runs, and dockerd is not installed",
+                do="Install Debian's package docker.io (scripts/setup does), then try again.",
+            )
+        if os.geteuid() != 0:
+            raise Refused(
+                f"No Docker engine answers on {self._socket}, and only root can start one",
+                do="Start it (sudo systemctl start docker), join the group docker, then try again.",
+            )
+        return [program, "--host", self.address]
+
+    def is_healthy(self) -> bool:
+        """Return whether it answers."""
+        return engine_answers(self._socket)
+
+    def server(self) -> Identity | None:
+        """Return who listens on the socket, as far as the kernel tells."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            try:
+                connection.connect(self._socket)
+                peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+            except OSError:
+                return None
+        pid = struct.unpack("3i", peer)[0]
+        return identify(pid) if pid else None
+
+    def used_by_others(self) -> str:
+        """Return how many containers are not the sandbox's."""
+        try:
+            others = len(set(containers()) - set(containers(self.settings.recorded())))
+        except PointsmanError:
+            return ""
+        return f"{others} containers on it are not the sandbox's" if others else ""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
+from core.errors import Permanent
 from sandbox.settings import ACCOUNT, ADMINISTRATOR, CODE, WORKER, Settings
 
-__all__ = ["folder", "write"]
+__all__ = ["folder", "with_values", "write"]
 
 
 def folder(settings: Settings) -> Path:
-    """Where this sandbox's environments stand; POINTSMAN_ENVIRONMENTS points there."""
+    """Return where this sandbox's environments stand; POINTSMAN_ENVIRONMENTS points there."""
     return settings.directories.home / "environments"
 
 
@@ -22,25 +25,38 @@ def write(settings: Settings) -> None:
     for path in (CODE / "environments").glob("*.toml"):
         shutil.copyfile(path, folder(settings) / path.name)
     ours = folder(settings) / "sandbox.toml"
-    text = ours.read_text()
     ports = settings.ports
-    for name, value in (
-        ("endpoint_url", f'"{settings.aws_url}"'),
-        ("url", f'"{settings.directories.home / "git" / "connections.git"}"'),
-        ("production", str(ports.production)),
-        ("test_blue", str(ports.test_blue)),
-        ("test_green", str(ports.test_green)),
-    ):
-        text = re.sub(rf"^{name} = .*$", f"{name} = {value}", text, flags=re.MULTILINE)
+    values = {
+        "endpoint_url": json.dumps(settings.aws_url),
+        "url": json.dumps(str(settings.directories.home / "git" / "connections.git")),
+        "production": str(ports.production),
+        "test_blue": str(ports.test_blue),
+        "test_green": str(ports.test_green),
+    }
+    text = with_values(ours.read_text(), values)
     ours.write_text(_with_roles(text) if settings.auth else text)
 
 
+def with_values(text: str, values: Mapping[str, str]) -> str:
+    """Return an environment's TOML with other values (as TOML writes them), by the name that a line begins with.
+
+    Comments and order stay. Raises `Permanent` for a name that does not begin exactly one line.
+    """
+    for name, value in values.items():
+        line = f"{name} = {value}".replace("\\", r"\\")
+        text, times = re.subn(rf"^{re.escape(name)} = .*$", line, text, flags=re.MULTILINE)
+        if times != 1:
+            raise Permanent(f"The setting {name} is on {times} lines of the environment's file, and not on one")
+    return text
+
+
 def _with_roles(text: str) -> str:
-    """Releases act as the pipeline's role, which the worker may assume; an administrator provisions."""
+    """Let releases act as the pipeline's role, which the worker may assume, and an administrator provision."""
     role = f"arn:aws:iam::{ACCOUNT}:role/cursive-team-connections-sandbox-pipeline"
     acting = f'[aws]\nprofile = "{WORKER}"\nprovision_profile = "{ADMINISTRATOR}"\nrole_arn = "{role}"\n'
-    principals = f'pipeline_principal_arns = ["arn:aws:iam::{ACCOUNT}:user/{WORKER}"]'
-    text = re.sub(r"^\[aws\]\n", acting, text, flags=re.MULTILINE)
-    # A call may have to renew the role's session first, and a lease outlasts the longest call.
-    text = re.sub(r"^lease_expiry = .*$", "lease_expiry = 24", text, flags=re.MULTILINE)
-    return re.sub(r"^pipeline_principal_arns = .*$", principals, text, flags=re.MULTILINE)
+    values = {
+        # A call may have to renew the role's session first, and a lease outlasts the longest call.
+        "lease_expiry": "24",
+        "pipeline_principal_arns": json.dumps([f"arn:aws:iam::{ACCOUNT}:user/{WORKER}"]),
+    }
+    return with_values(text.replace("[aws]\n", acting, 1), values)

@@ -11,7 +11,7 @@ _NO_OBJECT = "0" * 40
 
 
 def sign(secret: str, body: bytes) -> str:
-    """The value of X-Hub-Signature-256 for this body."""
+    """Return the value of X-Hub-Signature-256 for this body."""
     return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
@@ -53,7 +53,7 @@ def send(
 def push_payload(
     *, repository: str, tag: str, commit: str, annotated: bool = True, deleted: bool = False
 ) -> dict[str, object]:
-    """The push event of a tag, with the fields that GitHub sends and their oddities.
+    """Return the push event of a tag, with the fields that GitHub sends and their oddities.
 
     `after` is the tag object of an annotated tag, the commit of a lightweight one, only zeros in a deletion.
     """

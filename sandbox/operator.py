@@ -20,7 +20,7 @@ from core.record import EnvironmentRecord
 from core.settings import parse_settings
 from sandbox import github
 from sandbox.application import repository
-from sandbox.environment_file import folder
+from sandbox.environment_file import folder, with_values
 from sandbox.kept_secrets import prefect_headers
 from sandbox.parts import Sandbox
 from sandbox.repository import publish_version
@@ -120,16 +120,16 @@ class Operator:
     # --- making it hard
 
     @contextmanager
-    def spoiled(self, *faults: Mapping[str, Any]) -> Iterator[None]:
-        """Spoil calls to AWS (see `emulator.faults`); at the end no fault is left, those of others included."""
+    def with_faults(self, *faults: Mapping[str, Any]) -> Iterator[None]:
+        """Disturb calls to AWS (see `emulator.faults`); at the end no fault is left, those of others included."""
         self._faults("POST", json=[dict(fault) for fault in faults])
         try:
             yield
         finally:
-            self.mend()
+            self.clear_faults()
 
-    def mend(self) -> None:
-        """Spoil no call to AWS any more."""
+    def clear_faults(self) -> None:
+        """Disturb no call to AWS any more."""
         self._faults("DELETE")
 
     def fault_hits(self) -> int:
@@ -141,15 +141,11 @@ class Operator:
         return httpx.request(method, url, timeout=5, trust_env=False, **options).raise_for_status()
 
     @contextmanager
-    def configured(self, **changed: str) -> Iterator[None]:
-        """The environment's settings with other values, by the names of their lines."""
+    def with_settings(self, **changed: str) -> Iterator[None]:
+        """Give the environment's settings other values (as TOML writes them), by the names of their lines."""
         path = folder(self.sandbox.settings) / f"{STAGE}.toml"
-        before = text = path.read_text()
-        for name, value in changed.items():
-            text, times = re.subn(rf"^{name} = .*$", f"{name} = {value}", text, flags=re.MULTILINE)
-            if times != 1:
-                raise Permanent(f"The setting {name} stands {times} times in {path}")
-        path.write_text(text)
+        before = path.read_text()
+        path.write_text(with_values(before, changed))
         try:
             yield
         finally:

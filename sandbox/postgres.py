@@ -1,7 +1,7 @@
 """Postgres: the real server, on loopback and Docker's bridge, with the application's database and Prefect's.
 
-It refuses to run as root, so root runs it as the system's ``postgres`` user, or as ``nobody``. Where that
-user can't reach into the checkout (a clone in ``/root``), the data lies in ``/var/lib/pointsman-sandbox``.
+It refuses to run as root, so root runs it as the system's `postgres` user, or as `nobody`. Where that
+user can't reach into the checkout (a clone in `/root`), the data lies in `/var/lib/pointsman-sandbox`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import os
 import pwd
-import secrets
 import shutil
 import signal
 import subprocess
@@ -17,19 +16,19 @@ from pathlib import Path
 from urllib.parse import quote
 
 from core.errors import Permanent, Refused
+from sandbox.kept_secrets import kept_secret
 from sandbox.part import Listener, Part
-from sandbox.process import User, working_below
+from sandbox.process import Identity, User, working_below
 from sandbox.settings import Settings
 
 __all__ = [
     "APPLICATION_DATABASE",
     "OWNER",
     "PREFECT_DATABASE",
+    "Postgres",
     "binaries",
     "data_directory",
     "database_url",
-    "part",
-    "password",
 ]
 
 OWNER = "pointsman"
@@ -55,50 +54,74 @@ host all all 0.0.0.0/0 scram-sha-256
 """
 
 
-def password(settings: Settings) -> str:
-    """This sandbox's database password, made when first asked for."""
-    path = settings.directories.secrets / "postgres-password"
-    try:
-        return path.read_text().strip()
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        made = secrets.token_urlsafe(24)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w") as file:
-            file.write(made)
-        return made
+def _password(settings: Settings) -> str:
+    return kept_secret(settings, "postgres-password")
 
 
 def database_url(settings: Settings, database: str, *, host: str = "127.0.0.1", scheme: str = "postgresql") -> str:
-    """The URL of one of the databases, password included, as seen from `host`."""
-    secret = quote(password(settings), safe="")
+    """Return the URL of one of the databases, password included, as seen from `host`."""
+    secret = quote(_password(settings), safe="")
     return f"{scheme}://{OWNER}:{secret}@{host}:{settings.ports.postgres}/{database}"
 
 
 def data_directory(settings: Settings) -> Path:
-    """Where the data really lies: in the sandbox, or outside the checkout if a link says so."""
+    """Return where the data really lies: in the sandbox, or outside the checkout if a link says so."""
     return settings.directories.postgres.resolve()
 
 
-def part(settings: Settings) -> Part:
-    """The database server as a part."""
-    port = settings.ports.postgres
-    variable = "POINTSMAN_SANDBOX_POSTGRES_PORT"
-    return Part(
-        name="postgres",
-        address=f"127.0.0.1:{port}",
-        needs=("docker",),
-        listeners=(Listener("127.0.0.1", port, variable), Listener(settings.bridge, port, variable)),
-        prepare=lambda: _prepare(settings),
-        command=lambda: _command(settings),
-        finish=lambda: _create_databases(settings),
-        healthy=lambda: _accepts(settings),
-        user=_user,
-        start_seconds=30.0,
-        stop_seconds=8.0,
-        # "Fast": sessions are cut, then a clean end; SIGTERM would wait for the clients.
-        stop_signal=signal.SIGINT,
-    )
+class Postgres(Part):
+    """The database server, with the application's database and Prefect's."""
+
+    name = "postgres"
+    needs = ("docker",)
+    start_seconds = 30.0
+    stop_seconds = 8.0
+    # "Fast": sessions are cut, then a clean end; SIGTERM would wait for the clients.
+    stop_signal = signal.SIGINT
+
+    @property
+    def address(self) -> str:
+        """Host and port on loopback."""
+        return f"127.0.0.1:{self.settings.ports.postgres}"
+
+    def listeners(self) -> tuple[Listener, ...]:
+        """Return its port on loopback and on Docker's bridge."""
+        port, variable = self.settings.ports.postgres, "POINTSMAN_SANDBOX_POSTGRES_PORT"
+        return (Listener("127.0.0.1", port, variable), Listener(self.settings.bridge, port, variable))
+
+    def prepare(self) -> None:
+        """Make the data directory, and write where to listen."""
+        _prepare(self.settings)
+
+    def command(self) -> list[str]:
+        """Return the server's."""
+        return [str(binaries() / "postgres"), "-D", str(data_directory(self.settings))]
+
+    def directory(self) -> Path:
+        """Return the data directory, which its user can read."""
+        return data_directory(self.settings)
+
+    def user(self) -> User | None:
+        """Return an unprivileged account if we are root."""
+        return _user()
+
+    def is_healthy(self) -> bool:
+        """Return whether it takes connections."""
+        import psycopg
+
+        try:
+            psycopg.connect(database_url(self.settings, "postgres"), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def finish(self) -> None:
+        """Make the databases that are missing."""
+        _create_databases(self.settings)
+
+    def leftovers(self) -> list[Identity]:
+        """Return what works in the data directory: its sessions overwrite their marks."""
+        return working_below(self.directory()) if self.settings.directories.postgres.exists() else []
 
 
 @functools.cache
@@ -116,7 +139,7 @@ def _user() -> User | None:
 
 @functools.cache
 def binaries() -> Path:
-    """The newest directory that has both ``initdb`` and ``postgres``."""
+    """Return the newest directory that has both `initdb` and `postgres`."""
     candidates = sorted(
         (path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")),
         key=lambda path: [int(number) for number in path.parent.name.split(".") if number.isdigit()],
@@ -169,7 +192,7 @@ def _initialise(settings: Settings, data: Path, user: User | None) -> None:
     if user is not None:
         # initdb opens the pipe anew by its name, as the user that it runs as.
         os.fchown(reader, user.uid, user.gid)
-    os.write(writer, password(settings).encode() + b"\n")
+    os.write(writer, _password(settings).encode() + b"\n")
     os.close(writer)
     made = subprocess.run(
         [
@@ -211,20 +234,6 @@ def _reaches(user: User, directory: Path) -> bool:
         ["test", "-x", str(directory)], user=user.uid, group=user.gid, extra_groups=[], cwd="/", check=False
     )
     return tried.returncode == 0
-
-
-def _command(settings: Settings) -> list[str]:
-    return [str(binaries() / "postgres"), "-D", str(data_directory(settings))]
-
-
-def _accepts(settings: Settings) -> bool:
-    import psycopg
-
-    try:
-        psycopg.connect(database_url(settings, "postgres"), connect_timeout=2).close()
-    except psycopg.OperationalError:
-        return False
-    return True
 
 
 def _create_databases(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""The blocks of the environment ``sandbox``, registered at each `up`, which changes nothing that fits."""
+"""The blocks of the environment `sandbox`, registered at each `up`, which changes nothing that fits."""
 
 from __future__ import annotations
 
@@ -7,29 +7,25 @@ import subprocess
 from collections.abc import Mapping
 
 from core.errors import Permanent
+from sandbox.environment import of_a_part
 from sandbox.kept_secrets import kept_secret, prefect_headers
 from sandbox.part import ask, python
 from sandbox.settings import CODE, Settings
 
-__all__ = ["STAGE", "exists", "register", "webhook_secret"]
+__all__ = ["STAGE", "register", "webhook_secret"]
 
 STAGE = "sandbox"
 
 
-def exists() -> bool:
-    """Whether this checkout has an environment to register, and the command for it."""
-    return (CODE / "blocks" / "__main__.py").exists() and (CODE / "environments" / f"{STAGE}.toml").exists()
-
-
 def webhook_secret(settings: Settings) -> str:
-    """What deliveries to this sandbox's receiver are signed with, made when first asked for."""
+    """Return what deliveries to this sandbox's receiver are signed with, made when first asked for."""
     return kept_secret(settings, "webhook-secret")
 
 
-def register(settings: Settings, environment: Mapping[str, str]) -> None:
+def register(settings: Settings) -> None:
     """Create or update the blocks, unless those that are there were made from this very input."""
-    secret = webhook_secret(settings)
-    given = {"POINTSMAN_WEBHOOK_SECRET": secret}
+    environment = of_a_part(settings, "blocks")
+    given = {"POINTSMAN_WEBHOOK_SECRET": webhook_secret(settings)}
     if not settings.auth:
         given["POINTSMAN_AWS_ACCESS_KEY_ID"] = environment["AWS_ACCESS_KEY_ID"]
         given["POINTSMAN_AWS_SECRET_ACCESS_KEY"] = environment["AWS_SECRET_ACCESS_KEY"]

@@ -2,7 +2,6 @@
 
 Each process that a part starts carries two marks in its environment, which its children inherit: whose
 sandbox it belongs to, and which part it is. They find what outlived its parent, even without pid files.
-Linux only: all of it is read from ``/proc``.
 """
 
 from __future__ import annotations
@@ -13,11 +12,15 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from core.errors import Refused
+from systems.process_table import carrying, start_ticks
 
 __all__ = [
     "MARK_PART",
@@ -27,11 +30,11 @@ __all__ = [
     "ancestors",
     "check_port",
     "command_line",
+    "identify",
     "marked",
     "memory",
     "read_pid_file",
     "spawn",
-    "start_time",
     "stop",
     "uptime",
     "wait_until",
@@ -44,13 +47,11 @@ MARK_PART = "POINTSMAN_SANDBOX_PART"
 
 POLL_SECONDS = 0.05
 _TICKS = os.sysconf("SC_CLK_TCK")
-_PAGE = os.sysconf("SC_PAGE_SIZE")
-_LISTEN = "0A"
 
 
 @dataclass(frozen=True)
 class Identity:
-    """A process, beyond doubt: its pid, and its start in clock ticks since boot (``proc(5)``)."""
+    """A process, beyond doubt: its pid, and its start in clock ticks since boot."""
 
     pid: int
     started: int
@@ -58,15 +59,13 @@ class Identity:
     @property
     def alive(self) -> bool:
         """Whether this very process still runs; its zombie, or another under its number, does not count."""
-        return start_time(self.pid) == self.started
+        return start_ticks(self.pid) == self.started
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal, if it still is who it was."""
         if self.alive:
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
-            except ProcessLookupError:
-                return
 
 
 @dataclass(frozen=True)
@@ -78,16 +77,15 @@ class User:
     gid: int
 
 
-def start_time(pid: int) -> int | None:
-    """When the process started, in clock ticks since boot; None if there is none or only its zombie."""
-    fields = _stat(pid)
-    return None if fields is None or fields[0] in ("Z", "X") else int(fields[19])
+def identify(pid: int) -> Identity | None:
+    """Return who has this pid; None if nobody has, or only a zombie."""
+    started = start_ticks(pid)
+    return None if started is None else Identity(pid, started)
 
 
 def uptime(identity: Identity) -> float:
-    """Seconds since the process started."""
-    since_boot = float(Path("/proc/uptime").read_text().split()[0])
-    return max(0.0, since_boot - identity.started / _TICKS)
+    """Return the seconds since the process started."""
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - identity.started / _TICKS)
 
 
 def write_pid_file(path: Path, identity: Identity) -> None:
@@ -99,7 +97,7 @@ def write_pid_file(path: Path, identity: Identity) -> None:
 
 
 def read_pid_file(path: Path) -> Identity | None:
-    """Who the file speaks of, alive or not; None if there is no file, or nothing in it that can be read."""
+    """Return who the file speaks of, alive or not; None if there is no file, or nothing in it that can be read."""
     try:
         pid, started = path.read_text().split()
         return Identity(int(pid), int(started))
@@ -117,7 +115,7 @@ def spawn(
 ) -> Identity:
     """Start a command in its own session, output appended to the log, and return who it is.
 
-    Refused names the program if it can't be started at all.
+    `Refused` names the program if it cannot be started at all.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
@@ -140,16 +138,15 @@ def spawn(
             raise Refused(
                 f"{command[0]} can't be started", why=str(error), do="Run scripts/setup, then try again."
             ) from error
-    # A command that ends at once leaves a zombie until it is waited for: its start time is still to be read.
-    fields = _stat(process.pid)
-    identity = Identity(process.pid, int(fields[19]) if fields else 0)
+    # One that has ended already is nobody that could be alive.
+    identity = identify(process.pid) or Identity(process.pid, 0)
     # The kernel shows a new program's environment, and our marks in it, a moment after it reports the start.
-    wait_until(lambda: not identity.alive or _environment(process.pid) != [b""], 1.0, 0.001)
+    wait_until(lambda: not identity.alive or _has_environment(process.pid), 1.0, 0.001)
     return identity
 
 
 def stop(identities: Iterable[Identity], *, how: signal.Signals = signal.SIGTERM, seconds: float = 10.0) -> bool:
-    """Ask the processes to end; kill those that have not after so many seconds. True if none was killed."""
+    """Ask the processes to end; kill those that have not after so many seconds. Return True if none was killed."""
     left = [identity for identity in identities if identity.alive]
     for identity in left:
         identity.signal(how)
@@ -162,7 +159,7 @@ def stop(identities: Iterable[Identity], *, how: signal.Signals = signal.SIGTERM
 
 
 def wait_until(done: Callable[[], bool], seconds: float, poll: float = POLL_SECONDS) -> bool:
-    """Ask every `poll` seconds whether it is done; False when `seconds` passed without."""
+    """Ask every `poll` seconds whether it is done; return False when `seconds` passed without."""
     deadline = time.monotonic() + seconds
     while not done():
         if time.monotonic() >= deadline:
@@ -172,63 +169,38 @@ def wait_until(done: Callable[[], bool], seconds: float, poll: float = POLL_SECO
 
 
 def marked(sandbox: str, part: str | None = None) -> list[Identity]:
-    """The living processes with the sandbox's mark (and the part's), without us and our ancestors."""
-    wanted = {f"{MARK_SANDBOX}={sandbox}".encode()}
-    if part is not None:
-        wanted.add(f"{MARK_PART}={part}".encode())
-    ours = ancestors()
-    found = []
-    for pid in _pids():
-        if pid in ours:
-            continue
-        started = start_time(pid)
-        if wanted <= set(_environment(pid)) and started is not None:
-            found.append(Identity(pid, started))
-    return found
+    """Return the living processes with the sandbox's mark (and the part's), without us and our ancestors."""
+    marks = {MARK_SANDBOX: sandbox} if part is None else {MARK_SANDBOX: sandbox, MARK_PART: part}
+    return _not_ours(process.pid for process in carrying(marks))
 
 
 def working_below(directory: Path) -> list[Identity]:
-    """The living processes that work in this directory or below: Postgres overwrites its sessions' marks."""
-    place = str(directory.resolve())
-    found = []
-    for pid in _pids():
-        try:
-            current = os.readlink(f"/proc/{pid}/cwd").removesuffix(" (deleted)")
-        except OSError:
-            continue
-        started = start_time(pid)
-        if (current == place or current.startswith(place + "/")) and started is not None and pid not in ancestors():
-            found.append(Identity(pid, started))
-    return found
+    """Return the living processes that work in this directory or below: Postgres overwrites its sessions' marks."""
+    place, found = directory.resolve(), []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if Path(process.cwd()).is_relative_to(place):
+                found.append(process.pid)
+    return _not_ours(found)
 
 
 def ancestors() -> frozenset[int]:
-    """Our own pid and those above it."""
-    chain, pid = {0}, os.getpid()
-    while pid not in chain:
-        chain.add(pid)
-        fields = _stat(pid)
-        pid = int(fields[1]) if fields else 0
-    return frozenset(chain)
+    """Return our own pid and those above it."""
+    ourselves = psutil.Process()
+    return frozenset((ourselves.pid, *(parent.pid for parent in ourselves.parents())))
 
 
 def memory(identity: Identity) -> float:
-    """MiB held by the process and its descendants: proportional where the kernel tells, else resident."""
-    children: dict[int, list[int]] = {}
-    for pid in _pids():
-        fields = _stat(pid)
-        if fields:
-            children.setdefault(int(fields[1]), []).append(pid)
-    waiting, total = [identity.pid], 0.0
-    while waiting:
-        pid = waiting.pop()
-        total += _memory_of(pid)
-        waiting.extend(children.get(pid, ()))
-    return total
+    """Return the MiB held by the process and its descendants: proportional where the kernel tells, else resident."""
+    try:
+        process = psutil.Process(identity.pid)
+        return sum(map(_memory_of, (process, *process.children(recursive=True))))
+    except psutil.Error:
+        return 0.0
 
 
 def check_port(part: str, host: str, port: int, variable: str) -> None:
-    """Refused, naming the process that has it, if the part could not listen on this port."""
+    """Raise `Refused`, naming the process that has it, if the part could not listen on this port."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -243,12 +215,19 @@ def check_port(part: str, host: str, port: int, variable: str) -> None:
             ) from error
 
 
-def _port_in_use(part: str, port: int, variable: str, owner: tuple[int, str] | None) -> Refused:
+def command_line(pid: int) -> list[str]:
+    """Return the process's arguments, program first; none if there is no such process."""
+    with suppress(psutil.Error):
+        return [str(argument) for argument in psutil.Process(pid).cmdline()]
+    return []
+
+
+def _port_in_use(part: str, port: int, variable: str, owner: int | None) -> Refused:
     if owner is None:
         who, what_to_do = "another process, of another user", "Stop it"
     else:
-        pid, program = owner
-        who, what_to_do = f"process {pid} ({program})", f"Stop it (kill {pid})"
+        program = " ".join(command_line(owner)).strip()[:80] or "ended meanwhile"
+        who, what_to_do = f"process {owner} ({program})", f"Stop it (kill {owner})"
     return Refused(
         f"{part} needs port {port}, which {who} is using",
         do=f"{what_to_do}, or choose another port with {variable}, "
@@ -256,76 +235,36 @@ def _port_in_use(part: str, port: int, variable: str, owner: tuple[int, str] | N
     )
 
 
-def _owner(port: int) -> tuple[int, str] | None:
-    inodes = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        try:
-            lines = Path(table).read_text().splitlines()[1:]
-        except OSError:
-            continue
-        for line in lines:
-            fields = line.split()
-            if fields[3] == _LISTEN and int(fields[1].rsplit(":", 1)[1], 16) == port:
-                inodes.add(f"socket:[{fields[9]}]")
-    for pid in _pids() if inodes else ():
-        try:
-            handles = [os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")]
-        except OSError:
-            continue
-        if inodes.intersection(handles):
-            return pid, _program(pid)
+def _owner(port: int) -> int | None:
+    """Return who listens on a port, as far as we may know."""
+    for connection in psutil.net_connections("tcp"):
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            return int(connection.pid)
     return None
 
 
-def command_line(pid: int) -> list[str]:
-    """The process's arguments, program first; empty if there is no such process."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
-    except OSError:
-        return []
+def _has_environment(pid: int) -> bool:
+    with suppress(psutil.Error):
+        return bool(psutil.Process(pid).environ())
+    return False
 
 
-def _environment(pid: int) -> list[bytes]:
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return []
-
-
-def _program(pid: int) -> str:
-    return " ".join(command_line(pid)).strip()[:80] or "ended meanwhile"
+def _not_ours(pids: Iterable[int]) -> list[Identity]:
+    ours = ancestors()
+    return [identity for pid in pids if pid not in ours and (identity := identify(pid))]
 
 
 def _living(identities: Iterable[Identity]) -> list[Identity]:
     # Those that we started ourselves stay as zombies until they are waited for.
     for identity in identities:
-        try:
+        with suppress(ChildProcessError):
             os.waitpid(identity.pid, os.WNOHANG)
-        except ChildProcessError:
-            continue
     return [identity for identity in identities if identity.alive]
 
 
-def _pids() -> Iterator[int]:
-    return (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
-
-
-def _stat(pid: int) -> list[str] | None:
-    """The fields of ``/proc/<pid>/stat`` from the third, the state, on: the second may hold anything."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (OSError, UnicodeDecodeError):
-        return None
-
-
-def _memory_of(pid: int) -> float:
-    try:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) / 1024
-    except OSError:
-        pass
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE / 2**20
-    except (OSError, IndexError, ValueError):
-        return 0.0
+def _memory_of(process: psutil.Process) -> float:
+    with suppress(psutil.Error):
+        return float(process.memory_full_info().pss) / 2**20
+    with suppress(psutil.Error):
+        return float(process.memory_info().rss) / 2**20
+    return 0.0

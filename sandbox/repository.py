@@ -35,18 +35,18 @@ _NOT_COPIED = shutil.ignore_patterns("node_modules", ".env")
 
 
 def available_versions() -> tuple[str, ...]:
-    """Give the versions that have a tree of their own, oldest first; the first is the bare `app/`."""
+    """Return the versions that have a tree of their own, oldest first; the first is the bare `app/`."""
     overlays = {Version.parse(path.name) for path in (EXAMPLE / "versions").iterdir() if path.is_dir()}
     return tuple(str(version) for version in sorted({Version.parse("v1.0.0"), *overlays}))
 
 
 def available_faults() -> tuple[str, ...]:
-    """Give the names that `publish_version` takes as an overlay."""
+    """Return the names that `publish_version` takes as an overlay."""
     return tuple(sorted(path.name for path in (EXAMPLE / "faults").iterdir() if path.is_dir()))
 
 
 def make_repository(path: Path, *, publish: Iterable[str] = ()) -> dict[str, str]:
-    """Make a bare repository with one commit on main, then publish versions in order; give version → commit.
+    """Make a bare repository with one commit on main, then publish versions in order; return version → commit.
 
     Refused if there is something at `path` already.
     """
@@ -72,7 +72,7 @@ def publish_version(
     move: bool = False,
     keep: Iterable[str] = (),
 ) -> str:
-    """Commit a version's tree on a branch (new: from main), tag it `tag` or else `version`; give the commit.
+    """Commit a version's tree on a branch (new: from main), tag it `tag` or else `version`; return the commit.
 
     `overlay` is a fault's name or a folder laid on top. A version without a tree of its own has that of the
     newest one below it, so v1.1.7 has v1.1.0's. A tag that exists is refused unless it shall `move`. Migrations named
@@ -94,7 +94,7 @@ def publish_version(
 
 
 def tag_commit(bare: Path, tag: str) -> str | None:
-    """Give the commit that a tag stands for, through an annotated tag, or None if there is no such tag."""
+    """Return the commit that a tag stands for, through an annotated tag, or None if there is no such tag."""
     listing = _git(bare, "for-each-ref", "--format=%(objectname) %(*objectname)", f"refs/tags/{tag}")
     return listing.split()[-1] if listing else None
 

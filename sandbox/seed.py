@@ -25,6 +25,8 @@ def seed(settings: Settings) -> None:
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 
+    from systems.records import StateBucket, ensure_state_bucket
+
     session = boto3.session.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
     options = {
         "endpoint_url": settings.aws_url,
@@ -32,7 +34,7 @@ def seed(settings: Settings) -> None:
     }
     url = database_url(settings, APPLICATION_DATABASE, host=settings.bridge)
     try:
-        create_state_bucket(session.client("s3", **options), STATE_BUCKET)
+        ensure_state_bucket(session.client("s3", **options), StateBucket(STATE_BUCKET, REGION, ACCOUNT))
         create_worker_role(session.client("iam", **options), WORKER_ROLE)
         put_secret(session.client("secretsmanager", **options), SECRET_NAME, {"SECRET_DATABASE_URL": url})
         if settings.auth:
@@ -45,35 +47,8 @@ def seed(settings: Settings) -> None:
         ) from error
 
 
-def create_state_bucket(s3: Any, name: str) -> None:
-    """A versioned, encrypted, private bucket of that name: made if missing, set right if there."""
-    from botocore.exceptions import ClientError
-
-    try:
-        s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
-            raise
-    s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
-    s3.put_bucket_encryption(
-        Bucket=name,
-        ServerSideEncryptionConfiguration={
-            "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
-        },
-    )
-    s3.put_public_access_block(
-        Bucket=name,
-        PublicAccessBlockConfiguration={
-            "BlockPublicAcls": True,
-            "IgnorePublicAcls": True,
-            "BlockPublicPolicy": True,
-            "RestrictPublicBuckets": True,
-        },
-    )
-
-
 def create_worker_role(iam: Any, name: str) -> None:
-    """The role that the machine which releases runs as: AWS takes no trust policy that names one it does not know."""
+    """Make the role of the machine that releases: AWS takes no trust policy that names one it does not know."""
     trust = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
     with suppress(iam.exceptions.EntityAlreadyExistsException):
@@ -81,7 +56,7 @@ def create_worker_role(iam: Any, name: str) -> None:
 
 
 def create_worker(iam: Any) -> tuple[str, str]:
-    """A user who may do nothing but assume the pipeline's role, and a key of it; a key of before is ended."""
+    """Make a user who may do nothing but assume the pipeline's role; return id and secret of its only key."""
     try:
         iam.create_user(UserName=WORKER)
     except iam.exceptions.EntityAlreadyExistsException:
@@ -99,7 +74,7 @@ def create_worker(iam: Any) -> tuple[str, str]:
 
 
 def write_profiles(settings: Settings, key: tuple[str, str]) -> None:
-    """The credentials file from which the worker's processes take both identities."""
+    """Write the credentials file from which the worker's processes take both identities."""
     profiles = {ADMINISTRATOR: ("test", "test"), WORKER: key}
     text = "".join(
         f"[{name}]\naws_access_key_id = {key_id}\naws_secret_access_key = {secret}\n"
@@ -111,7 +86,7 @@ def write_profiles(settings: Settings, key: tuple[str, str]) -> None:
 
 
 def put_secret(secrets: Any, name: str, content: dict[str, str]) -> None:
-    """A secret of that name with that JSON object: a version is written only where the content differs."""
+    """Keep this JSON object in the secret of that name: a version is written only where the content differs."""
     wanted = json.dumps(content)
     try:
         there = secrets.get_secret_value(SecretId=name)["SecretString"]

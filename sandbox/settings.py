@@ -1,7 +1,7 @@
 """Where the sandbox lives and listens: every directory, port and fixed name of it, in one place.
 
-All ports move together by ``POINTSMAN_SANDBOX_PORT_OFFSET``, so that two sandboxes can stand side by side;
-a single one moves by its own variable (``POINTSMAN_SANDBOX_PREFECT_PORT=…``).
+All ports move together by `POINTSMAN_SANDBOX_PORT_OFFSET`, so that two sandboxes can stand side by side;
+a single one moves by its own variable (`POINTSMAN_SANDBOX_PREFECT_PORT=…`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 CODE = Path(__file__).resolve().parents[1]
-"""The checkout that holds ``flows``, ``webhook`` and ``sandbox``: the parts' working directory."""
+"""The checkout that holds `flows`, `webhook` and `sandbox`: the parts' working directory."""
 
 REGION = "ap-southeast-1"
 ACCOUNT = "000000000000"
@@ -59,7 +59,7 @@ class Ports:
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Ports:
-        """Defaults plus offset, or what ``POINTSMAN_SANDBOX_<NAME>_PORT`` says; ValueError if no port."""
+        """Return the defaults plus offset, or what `POINTSMAN_SANDBOX_<NAME>_PORT` says; ValueError if no port."""
         offset = _number(environ, f"{_PREFIX}PORT_OFFSET", 0)
         chosen: dict[str, int] = {}
         for field in fields(cls):
@@ -74,13 +74,13 @@ class Ports:
 
     @classmethod
     def variables(cls) -> list[str]:
-        """The environment variables that move ports."""
+        """Return the environment variables that move ports."""
         return [f"{_PREFIX}PORT_OFFSET", *(f"{_PREFIX}{field.name.upper()}_PORT" for field in fields(cls))]
 
 
 @dataclass(frozen=True)
 class Directories:
-    """The sandbox's directories, all below ``.sandbox``; ``reset`` empties it."""
+    """The sandbox's directories, all below `.sandbox`; `reset` empties it."""
 
     home: Path
 
@@ -106,7 +106,7 @@ class Directories:
 
     @property
     def prefect(self) -> Path:
-        """``PREFECT_HOME`` of the server, the worker and every command run against the sandbox."""
+        """`PREFECT_HOME` of the server, the worker and every command run against the sandbox."""
         return self.home / "prefect"
 
     @property
@@ -131,7 +131,7 @@ class Settings:
 
     @classmethod
     def load(cls, root: Path, environ: Mapping[str, str] | None = None) -> Settings:
-        """The settings of the sandbox whose ``.sandbox`` lies in ``root``; ValueError names a wrong variable.
+        """Return the settings of the sandbox whose `.sandbox` lies in `root`; ValueError names a wrong variable.
 
         Ports come from the variables; without any, they are those that this sandbox was last started with.
         """
@@ -147,7 +147,7 @@ class Settings:
         )
 
     def recorded(self) -> Settings:
-        """The same with the ports of the last start, whatever the variables say now."""
+        """Return the same with the ports of the last start, whatever the variables say now."""
         return replace(self, ports=_remembered(self.directories.ports) or self.ports)
 
     def remember(self) -> None:

@@ -1,6 +1,6 @@
 """Runs a command for as long as it is itself asked to run: what dies is started again, sooner or later.
 
-``python -m sandbox.supervisor PID_FILE COMMAND…``; the file names the command's process, not ours.
+`python -m sandbox.supervisor PID_FILE COMMAND…`; the file names the command's process, not ours.
 A command that keeps dying is started at growing intervals, so that a broken one does not eat a core.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from sandbox.process import Identity, start_time, write_pid_file
+from sandbox.process import Identity, identify, write_pid_file
 
 __all__ = ["main", "next_delay"]
 
@@ -25,7 +25,7 @@ STOP_SECONDS = 8.0
 
 
 def next_delay(delay: float, ran_seconds: float) -> float:
-    """Seconds to wait before the next start, from the wait before this one and how long it then ran."""
+    """Return the seconds to wait before the next start, from the wait before this one and how long it then ran."""
     return FIRST_DELAY if ran_seconds >= STEADY_SECONDS else min(delay * 2, LAST_DELAY)
 
 
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     while not asked_to_stop.is_set():
         began = time.monotonic()
         child = subprocess.Popen(command)
-        write_pid_file(pid_file, Identity(child.pid, start_time(child.pid) or 0))
+        write_pid_file(pid_file, identify(child.pid) or Identity(child.pid, 0))
         if asked_to_stop.is_set():
             child.terminate()
         code = _ended(child, asked_to_stop)

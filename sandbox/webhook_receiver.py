@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from sandbox import prefect_blocks
+from collections.abc import Mapping
+
 from sandbox.part import Listener, Part, answers, python
-from sandbox.settings import CODE, Settings
+from sandbox.prefect_blocks import STAGE
 
-__all__ = ["exists", "part"]
-
-
-def exists() -> bool:
-    """Whether this checkout has a receiver, and the blocks that it reads when it starts."""
-    return (CODE / "webhook" / "app.py").exists() and prefect_blocks.exists()
+__all__ = ["WebhookReceiver"]
 
 
-def part(settings: Settings) -> Part:
-    """The receiver as a part."""
-    port = settings.ports.webhook
-    return Part(
-        name="webhook",
-        address=settings.webhook_url,
-        needs=("prefect", "blocks"),
-        listeners=(Listener("127.0.0.1", port, "POINTSMAN_SANDBOX_WEBHOOK_PORT"),),
-        command=lambda: python("uvicorn", "webhook.app:app", "--host", "127.0.0.1", "--port", str(port)),
-        environment=lambda: {"POINTSMAN_ENVIRONMENT": prefect_blocks.STAGE},
-        healthy=lambda: answers(f"{settings.webhook_url}/healthz"),
-        start_seconds=60.0,
-        supervised=True,
-    )
+class WebhookReceiver(Part):
+    """The receiver, which reads its blocks when it starts."""
+
+    name = "webhook"
+    needs = ("prefect", "blocks")
+    supervised = True
+
+    @property
+    def address(self) -> str:
+        """Where deliveries go."""
+        return self.settings.webhook_url
+
+    def listeners(self) -> tuple[Listener, ...]:
+        """Return its port."""
+        return (Listener("127.0.0.1", self.settings.ports.webhook, "POINTSMAN_SANDBOX_WEBHOOK_PORT"),)
+
+    def command(self) -> list[str]:
+        """Return uvicorn's."""
+        return python("uvicorn", "webhook.app:app", "--host", "127.0.0.1", "--port", str(self.settings.ports.webhook))
+
+    def environment(self) -> Mapping[str, str]:
+        """Return the environment that it serves."""
+        return {"POINTSMAN_ENVIRONMENT": STAGE}
+
+    def is_healthy(self) -> bool:
+        """Return whether it answers."""
+        return answers(f"{self.settings.webhook_url}/healthz")

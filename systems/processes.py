@@ -14,6 +14,7 @@ from typing import IO
 
 from core.errors import Permanent, PointsmanError
 from core.record import Owner
+from systems.process_table import start_ticks
 
 __all__ = ["ATTEMPT_VARIABLE", "interrupt_children", "owner_of", "process_is_dead", "run_streamed", "same_host"]
 
@@ -168,10 +169,5 @@ def _boot_id() -> str:
 
 
 def _started(pid: int) -> str | None:
-    """Return a process's start time (proc(5), field 22), or None if it is gone or a zombie."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else fields[19]
+    ticks = start_ticks(pid)
+    return None if ticks is None else str(ticks)

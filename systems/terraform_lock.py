@@ -12,13 +12,15 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
+
+import psutil
 
 from core.errors import Permanent, UnknownOutcome
 from core.record import Owner
 from systems.aws import aws_errors, has_code
 from systems.log import run_logger
+from systems.process_table import carrying, ignores_interrupts
 from systems.processes import ATTEMPT_VARIABLE, same_host
 from systems.terraform import state_key
 
@@ -101,55 +103,42 @@ def end_orphans(attempt_id: str, *, grace: float) -> int:
     interrupt, and nobody else would end it.
     """
     orphans = _children_of(attempt_id)
-    for pid in orphans:
-        if _parent(pid) in orphans or _is_plugin(pid):
-            continue
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM if _ignores_interrupts(pid) else signal.SIGINT)
+    for orphan in orphans:
+        if not _is_led(orphan, orphans) and not _is_plugin(orphan):
+            _send(orphan, signal.SIGTERM if ignores_interrupts(orphan.pid) else signal.SIGINT)
     end = time.monotonic() + grace
     while alive := _children_of(attempt_id):
-        for pid in alive:
-            if _is_plugin(pid) and _parent(pid) not in alive:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGTERM)
+        for orphan in alive:
+            if _is_plugin(orphan) and not _is_led(orphan, alive):
+                _send(orphan, signal.SIGTERM)
         if time.monotonic() > end:
             raise UnknownOutcome(
-                f"{len(alive)} processes of a dead run do not end", why=f"pids {alive}", do="Kill them by hand."
+                f"{len(alive)} processes of a dead run do not end",
+                why=f"pids {[orphan.pid for orphan in alive]}",
+                do="Kill them by hand.",
             )
         time.sleep(0.1)
     return len(orphans)
 
 
-def _parent(pid: int) -> int | None:
-    with suppress(OSError):
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    return None
+def _children_of(attempt_id: str) -> list[psutil.Process]:
+    return [process for process in carrying({ATTEMPT_VARIABLE: attempt_id}) if process.pid != os.getpid()]
 
 
-def _is_plugin(pid: int) -> bool:
+def _is_led(process: psutil.Process, others: list[psutil.Process]) -> bool:
+    """Whether one of the others started a process and has not ended."""
+    with suppress(psutil.Error):
+        return process.ppid() in {other.pid for other in others}
+    return False
+
+
+def _is_plugin(process: psutil.Process) -> bool:
     """Whether a process is a provider that a Terraform started (go-plugin's handshake)."""
-    with suppress(OSError):
-        return b"\0TF_PLUGIN_MAGIC_COOKIE=" in b"\0" + Path(f"/proc/{pid}/environ").read_bytes()
+    with suppress(psutil.Error):
+        return "TF_PLUGIN_MAGIC_COOKIE" in process.environ()
     return False
 
 
-def _ignores_interrupts(pid: int) -> bool:
-    """Whether a process ignores SIGINT (proc(5), SigIgn)."""
-    with suppress(OSError, StopIteration):
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-        ignored = next(int(line.split()[1], 16) for line in lines if line.startswith("SigIgn:"))
-        return bool(ignored & 1 << (signal.SIGINT - 1))
-    return False
-
-
-def _children_of(attempt_id: str) -> list[int]:
-    """Return the processes of this machine that carry the attempt's id in their environment."""
-    mark = f"{ATTEMPT_VARIABLE}={attempt_id}".encode()
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            with suppress(OSError):
-                dead = (entry / "stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-                if not dead and mark in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
-    return found
+def _send(process: psutil.Process, number: signal.Signals) -> None:
+    with suppress(psutil.NoSuchProcess):
+        process.send_signal(number)

@@ -55,7 +55,7 @@ def scene(
         scene = Scene(operator, observer, client, observer.look(), tmp_path)
         yield scene
         seen = client.seen()
-    operator.mend()
+    operator.clear_faults()
     forget_migrations(operator)
     report = request.node.stash.get(_REPORT, None)
     passed = report is not None and report.passed

@@ -13,6 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 
@@ -22,6 +23,7 @@ from core.record import EnvironmentRecord, LeaseRecord
 from sandbox.observer import Observation, Observer
 from sandbox.operator import Operator, Run
 from sandbox.traffic import Client
+from systems.process_table import carrying
 from systems.processes import ATTEMPT_VARIABLE
 from tests.waiting import wait_for
 
@@ -119,8 +121,8 @@ class Scene:
         """Cancel a run at a stage, which is drawn out until the worker has told the run's process."""
         with self.at(stage, run_id, tag):
             self.cancel(run_id)
-            self.operator.mend()
-            with self.operator.spoiled(_slow(2.0)):
+            self.operator.clear_faults()
+            with self.operator.with_faults(_slow(2.0)):
                 end = time.monotonic() + 6
                 while time.monotonic() < end and not self.operator.look(run_id).over:
                     time.sleep(0.1)
@@ -197,7 +199,7 @@ class Scene:
                 return self.operator.weights()[self._colour.other.value] == 100
             return self._under_way(tag, stage) if tag else lease.step == stage
 
-        with self.operator.spoiled(_slow(0.2)):
+        with self.operator.with_faults(_slow(0.2)):
             wait_for(there, 60, f"no run reached {stage}")
             yield
 
@@ -313,26 +315,21 @@ def _slow(seconds: float) -> dict[str, Any]:
 
 def _terraform_runs(run_id: str, command: str) -> bool:
     """Whether a run has a Terraform at work on that command."""
-    attempt, word = f"{ATTEMPT_VARIABLE}={run_id}".encode(), command.encode()
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError):
-            words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
-            if word in words and attempt in (entry / "environ").read_bytes():
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            # The attempt's id is the run's, with a number behind.
+            if command in process.cmdline() and process.environ().get(ATTEMPT_VARIABLE, "").startswith(run_id):
                 return True
     return False
 
 
 def process_of(run_id: str) -> int:
     """The process of a flow run, which Prefect starts with the run's id in its environment."""
-    mark = f"PREFECT__FLOW_RUN_ID={run_id}".encode()
     found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            ours = entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0")
-            if ours and b"prefect" in (entry / "cmdline").read_bytes():
-                found.append(int(entry.name))
-        except OSError:
-            continue
+    for process in carrying({"PREFECT__FLOW_RUN_ID": run_id}):
+        with suppress(psutil.Error):
+            if "prefect" in " ".join(process.cmdline()):
+                found.append(process.pid)
     assert found, f"no process runs {run_id}"
     return min(found)
 
@@ -346,7 +343,7 @@ def forget_migrations(operator: Operator) -> None:
 
 def make_ready(operator: Operator, observer: Observer) -> None:
     """Bring the sandbox to where every case begins: settled, unfrozen, its worker alive, something live."""
-    operator.mend()
+    operator.clear_faults()
     forget_migrations(operator)
     if operator.sandbox.pid("worker") is None:
         operator.sandbox.restart("worker")

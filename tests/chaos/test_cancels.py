@@ -26,7 +26,7 @@ def test_release_cancelled_at_migrate_and_the_answer_to_stop_task_lost(scene: Sc
     run_id = scene.release(tag, overlay=scene.slow_migration(8))
     with scene.at("migrate", run_id, tag):
         pass
-    with scene.operator.spoiled(lost("ecs", "StopTask")):
+    with scene.operator.with_faults(lost("ecs", "StopTask")):
         scene.cancel(run_id)
         scene.operator.wait(run_id)
     scene.check(replace(CANCELLED, live=scene.was), run_id, tag)

@@ -26,7 +26,7 @@ def test_failure(scene: Scene, case: Failure) -> None:
         scene.may_be_cut_short = {"20260501090000_add_organiser"}
     tag = fresh()
     faults = [case.fault] if case.fault else []
-    with scene.operator.configured(**case.settings), scene.operator.spoiled(*faults):
+    with scene.operator.with_settings(**case.settings), scene.operator.with_faults(*faults):
         run_id = scene.release(tag, overlay=overlay)
         wait_for(lambda: scene.operator.look(run_id).over, 120, "it goes on")
     scene.check(Expected(scene.was, ("FAILED",), (State.FAILED,), step=case.step), run_id, tag)
@@ -42,7 +42,7 @@ def test_s3_refuses_records_midway(scene: Scene, stage: str, effect: str) -> Non
     run_id = scene.release(tag)
     with scene.at(stage, run_id, tag):
         pass
-    with scene.operator.spoiled(fault(effect, "s3", "PutObject", "releases/")):
+    with scene.operator.with_faults(fault(effect, "s3", "PutObject", "releases/")):
         scene.pause(6)
     states = (State.FAILED, State.HEALTHY)
     scene.check(Expected(None, ("FAILED", "COMPLETED", "CRASHED"), states), run_id, tag)
@@ -55,7 +55,7 @@ def test_s3_refuses_the_record_of_a_release_that_fails(scene: Scene) -> None:
     with scene.at("start", run_id, tag):
         pass
     wait_for(lambda: "smoke" in {step.name for step in scene.operator.history(tag).attempts[-1].steps}, 60, "no smoke")
-    with scene.operator.spoiled(fault("error:403", "s3", "PutObject", f"releases/sandbox/{tag}")):
+    with scene.operator.with_faults(fault("error:403", "s3", "PutObject", f"releases/sandbox/{tag}")):
         wait_for(lambda: scene.operator.look(run_id).over, 60, "it goes on")
     scene.await_end(tag)
     scene.check(Expected(scene.was, ("FAILED",), (State.FAILED,)), run_id, tag)

@@ -19,7 +19,7 @@ def test_answer_lost(scene: Scene, case: LostAnswer) -> None:
     if case.new_service:
         scene.delete_candidate_service()
     tag = fresh()
-    with scene.operator.spoiled(case.fault):
+    with scene.operator.with_faults(case.fault):
         run_id = scene.release(tag, overlay=scene.slow_migration(0) if case.migrates else None)
         scene.operator.wait(run_id)
         hits = scene.operator.fault_hits()

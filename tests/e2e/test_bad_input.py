@@ -161,8 +161,8 @@ def warm(operator: Operator, candidate: str) -> str:
 @pytest.fixture
 def spoil(operator: Operator) -> Iterator[Callable[..., None]]:
     """Make calls to AWS fail: `spoil(effect=…, service=…, action=…, match=…, times=…)`."""
-    with ExitStack() as spoiled:
-        yield lambda **fault: spoiled.enter_context(operator.spoiled(fault))
+    with ExitStack() as faults:
+        yield lambda **fault: faults.enter_context(operator.with_faults(fault))
 
 
 # --- refused before anything is begun: their runs go side by side
@@ -331,7 +331,7 @@ def test_terraform_error_and_then_the_same_tag_without_a_build(
     first = operator.history(tag).attempts[-1]
     assert first.release is not None
 
-    operator.mend()
+    operator.clear_faults()
     run = operator.wait(operator.run("release", tag=tag))
     assert run.type == "COMPLETED", run.message
     attempt = operator.history(tag).attempts[-1]

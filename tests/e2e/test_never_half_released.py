@@ -46,7 +46,7 @@ def reach(operator: Operator, stage: str) -> int:
             found.append(lease.owner.pid)
         return bool(found)
 
-    with operator.spoiled(fault("delay:0.2", "s3", "PutObject", "releases/")):
+    with operator.with_faults(fault("delay:0.2", "s3", "PutObject", "releases/")):
         wait_for(there, 60, f"no run reached {stage}")
     return found[0]
 
@@ -56,7 +56,7 @@ def test_a_failure_midway_through_the_shift_leaves_all_traffic_on_the_live_versi
 ) -> None:
     before, was = observer.look(), operator.live
     tag = operator.next_tag()
-    with operator.spoiled(fault("error:503", "elasticloadbalancing", "ModifyListener")):
+    with operator.with_faults(fault("error:503", "elasticloadbalancing", "ModifyListener")):
         run = release(operator, "v1.1.0", tag=tag)
     assert run.type == "FAILED"
     assert tag in run.message.splitlines()[0]
@@ -218,7 +218,7 @@ def test_the_live_tag_with_another_count_is_only_scaled(operator: Operator, obse
     was = operator.record().live
     assert was is not None
     tag = was.release.version
-    with operator.configured(desired_count="2"):
+    with operator.with_settings(desired_count="2"):
         run = operator.wait(operator.run("release", tag=tag))
         assert run.type == "COMPLETED", run.message
         assert "scaled from 1 to 2" in run.message
@@ -247,7 +247,7 @@ def test_of_three_queued_tags_only_the_newest_is_released(operator: Operator, ob
 
 def test_an_approval_shifts_traffic_and_is_recorded(operator: Operator, observer: Observer) -> None:
     before, tag = observer.look(), operator.next_tag()
-    with operator.configured(required="true"):
+    with operator.with_settings(required="true"):
         run_id = start(operator, tag)
         operator.wait(run_id, until=lambda run: run.over or run.state == "Suspended")
         assert operator.look(run_id).state == "Suspended", operator.look(run_id).message
@@ -266,7 +266,7 @@ def test_an_approval_shifts_traffic_and_is_recorded(operator: Operator, observer
 
 def test_a_newer_release_takes_the_place_of_one_that_waits_for_approval(operator: Operator, observer: Observer) -> None:
     before, older = observer.look(), operator.next_tag()
-    with operator.configured(required="true"):
+    with operator.with_settings(required="true"):
         waiting = start(operator, older)
         operator.wait(waiting, until=lambda run: run.over or run.state == "Suspended")
     newer = operator.next_tag()

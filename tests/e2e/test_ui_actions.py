@@ -66,7 +66,7 @@ def test_retry_goes_on_from_what_is_really_done(
     page: Page, operator: Operator, observer: Observer, client: Client
 ) -> None:
     before, was, tag = observer.look(), operator.live, operator.next_tag()
-    with operator.spoiled(fault("error:503", "elasticloadbalancing", "ModifyListener")):
+    with operator.with_faults(fault("error:503", "elasticloadbalancing", "ModifyListener")):
         failed = operator.wait(start(operator, tag))
     assert failed.type == "FAILED", failed.message
     assert "failed at shift" in failed.message
@@ -113,7 +113,7 @@ def test_approval_in_the_form_shifts_traffic_and_is_recorded(
     page: Page, operator: Operator, observer: Observer, client: Client
 ) -> None:
     before, was, tag = observer.look(), operator.live, operator.next_tag()
-    with operator.configured(required="true"):
+    with operator.with_settings(required="true"):
         run_id = start(operator, tag)
         waiting = operator.wait(run_id, until=lambda run: run.over or run.state == "Suspended")
         assert waiting.state == "Suspended", waiting.message

@@ -347,7 +347,7 @@ def test_one_of_many_conditional_writes_wins_and_versions_stay(aws: Emulator) ->
 # Faults
 
 
-def test_a_fault_spoils_what_it_names_as_often_as_it_says(aws: Emulator, faults: Callable[..., None]) -> None:
+def test_a_fault_disturbs_what_it_names_as_often_as_it_says(aws: Emulator, faults: Callable[..., None]) -> None:
     s3 = aws.client("s3")
     s3.create_bucket(Bucket="faulty", CreateBucketConfiguration={"LocationConstraint": REGION})
     faults(service="s3", action="PutObject", match="releases/production", times=2, effect="error:503:SlowDown")

@@ -11,12 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from core.errors import Permanent, Refused
 from core.record import Owner
+from systems.process_table import carrying, ignores_interrupts, start_ticks
 from systems.processes import ATTEMPT_VARIABLE, interrupt_children, owner_of, process_is_dead, run_streamed, same_host
 from systems.terraform_lock import end_orphans
+from tests.waiting import wait_for
 
 ME = owner_of("release", "run-1", "run-1-1")
 PATIENT = """
@@ -73,6 +76,41 @@ def test_a_process_that_nobody_has_waited_for_is_dead() -> None:
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     assert process_is_dead(whose)
     child.wait()
+
+
+def test_a_clock_that_is_set_meanwhile_makes_no_living_process_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """psutil tells a start by the wall clock, whose distance from the boot changes when the clock is set."""
+    booted = psutil.boot_time()
+    seen = iter([booted - 3600, booted, booted, booted])
+    monkeypatch.setattr(psutil, "boot_time", lambda: next(seen))
+    assert start_ticks(os.getpid()) == int(ME.process_started)
+
+
+# --- who carries what
+
+
+def test_a_process_is_found_by_all_that_it_carries() -> None:
+    marks = {"POINTSMAN_TEST": f"it's {os.getpid()}", "POINTSMAN_EMPTY": ""}
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env={**os.environ, **marks})
+    try:
+        wait_for(lambda: [process.pid for process in carrying(marks)] == [child.pid], 10, "it is not found")
+        assert carrying({**marks, "POINTSMAN_EMPTY": "1"}) == []
+        assert carrying({"POINTSMAN_TEST": "it's"}) == []
+    finally:
+        child.communicate()
+
+
+@pytest.mark.parametrize(("what", "ignored"), [("SIG_IGN", True), ("SIG_DFL", False)])
+def test_an_ignored_interrupt_is_seen(what: str, ignored: bool) -> None:
+    program = f"import signal; signal.signal(signal.SIGINT, signal.{what}); print(flush=True); input()"
+    child = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert child.stdout is not None
+        child.stdout.readline()
+        assert ignores_interrupts(child.pid) is ignored
+    finally:
+        child.communicate()
+    assert not ignores_interrupts(child.pid)
 
 
 # --- streams

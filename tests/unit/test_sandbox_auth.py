@@ -7,9 +7,12 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from core.errors import Permanent
 from core.settings import parse_settings
 from sandbox import environment_file, seed
-from sandbox.aws import part
+from sandbox.aws import Emulator
 from sandbox.settings import ADMINISTRATOR, WORKER, Ports, Settings
 
 ROLE = "arn:aws:iam::000000000000:role/cursive-team-connections-sandbox-pipeline"
@@ -27,7 +30,7 @@ def test_releases_act_as_the_pipelines_role_and_an_administrator_provisions(tmp_
     written = parse_settings("sandbox", (environment_file.folder(ours) / "sandbox.toml").read_text())
     assert (written.aws.role_arn, written.aws.profile, written.aws.provision_profile) == (ROLE, WORKER, ADMINISTRATOR)
     assert f"user/{WORKER}" in (environment_file.folder(ours) / "sandbox.toml").read_text()
-    assert part(ours).environment()["AUTH"] == "true"
+    assert Emulator(ours).environment()["AUTH"] == "true"
 
 
 def test_without_it_nobody_is_told_apart(tmp_path: Path) -> None:
@@ -35,7 +38,7 @@ def test_without_it_nobody_is_told_apart(tmp_path: Path) -> None:
     environment_file.write(ours)
     written = parse_settings("sandbox", (environment_file.folder(ours) / "sandbox.toml").read_text())
     assert (written.aws.role_arn, written.aws.profile) == (None, None)
-    assert "AUTH" not in part(ours).environment()
+    assert "AUTH" not in Emulator(ours).environment()
 
 
 class FakeIam:
@@ -83,3 +86,16 @@ def test_the_worker_may_assume_that_role_and_keeps_one_key(tmp_path: Path) -> No
     assert profiles[WORKER]["aws_access_key_id"] == iam.keys[0]
     assert ADMINISTRATOR in profiles
     assert stat.S_IMODE(ours.aws_credentials.stat().st_mode) == 0o600
+
+
+def test_a_setting_changes_on_its_own_line_only() -> None:
+    text = 'endpoint_url = "a"  # kept\nurl = "b"\n\n[timing]\nstart = 5\n'
+    assert environment_file.with_values(text, {"url": r'"\1"', "start": "12"}) == (
+        'endpoint_url = "a"  # kept\nurl = "\\1"\n\n[timing]\nstart = 12\n'
+    )
+
+
+@pytest.mark.parametrize(("text", "lines"), [("a = 1\n", 0), ("b = 1\nb = 2\n", 2)])
+def test_a_setting_that_is_not_on_one_line_is_refused(text: str, lines: int) -> None:
+    with pytest.raises(Permanent, match=rf"The setting b is on {lines} lines"):
+        environment_file.with_values(text, {"b": "3"})

@@ -10,27 +10,30 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from core.errors import Permanent, Refused
 from sandbox.__main__ import main, table
-from sandbox.docker_engine import Engine, socket_path
+from sandbox.docker_engine import engine_answers, socket_path
+from sandbox.keeper import Status
+from sandbox.order import in_order, reversed_needs
 from sandbox.part import Part, python
-from sandbox.parts import Sandbox, Status, all_parts, in_order
+from sandbox.parts import PARTS, STEPS, Sandbox
 from sandbox.process import (
     MARK_PART,
     MARK_SANDBOX,
     Identity,
     check_port,
+    identify,
     marked,
     memory,
     read_pid_file,
     spawn,
-    start_time,
     stop,
     uptime,
     wait_until,
@@ -93,9 +96,8 @@ class TestIdentity:
         assert read_pid_file(tmp_path / "part.pid") is None
 
     def test_we_started_before_now_and_hold_memory(self) -> None:
-        started = start_time(os.getpid())
-        assert started is not None
-        ourselves = Identity(os.getpid(), started)
+        ourselves = identify(os.getpid())
+        assert ourselves is not None
         assert 0 < uptime(ourselves) < 24 * 3600
         assert memory(ourselves) > 5
 
@@ -255,35 +257,66 @@ class TestOrder:
             in_order({"aws": (), "seed": ("aws",), "postgres": (), "prefect": ("postgres",)}, work)
         assert done == ["aws"]
 
+    def test_each_stops_once_those_that_need_it_have_stopped(self) -> None:
+        needs = {"docker": (), "postgres": ("docker",), "prefect": ("postgres",), "webhook": ("prefect", "blocks")}
+        assert reversed_needs(needs) == {
+            "docker": ["postgres"],
+            "postgres": ["prefect"],
+            "prefect": ["webhook"],
+            "webhook": [],
+        }
+
     def test_the_parts_stand_after_those_they_need_and_have_names_of_their_own(self, tmp_path: Path) -> None:
-        parts = all_parts(Settings.load(tmp_path, {}))
-        seen = {"blocks"}
-        for part in parts:
+        seen = set(STEPS)
+        for part in (make(Settings.load(tmp_path, {})) for make in PARTS):
             assert set(part.needs) <= seen, part.name
             assert part.name not in seen
             seen.add(part.name)
 
     def test_making_the_parts_writes_nothing(self, tmp_path: Path) -> None:
-        all_parts(Settings.load(tmp_path, {}))
+        for make in PARTS:
+            make(Settings.load(tmp_path, {}))
         assert list(tmp_path.iterdir()) == []
+
+
+class OnePart(Part):
+    """A part with a command that a test names."""
+
+    stop_seconds = 2.0
+    address = "nowhere"
+
+    def __init__(self, settings: Settings, name: str, command: list[str], **facts: Any) -> None:
+        super().__init__(settings)
+        self.name, self._command, self._healthy = name, command, facts.pop("healthy", True)
+        vars(self).update(facts)
+
+    def command(self) -> list[str]:
+        return self._command
+
+    def is_healthy(self) -> bool:
+        return bool(self._healthy)
+
+
+class Engine(OnePart):
+    """A part that may run already; this one runs if we started it."""
+
+    shared = True
+
+    def is_healthy(self) -> bool:
+        started = self.started()
+        return started is not None and started.alive
+
+
+def part(name: str, command: list[str], kind: type[OnePart] = OnePart, **facts: Any) -> Callable[[Settings], Part]:
+    return lambda settings: kind(settings, name, command, **facts)
 
 
 class Scenario(Sandbox):
     """A sandbox of the parts that a test names."""
 
-    def __init__(self, root: Path, *parts: Part) -> None:
+    def __init__(self, root: Path, *parts: Callable[[Settings], Part]) -> None:
         self.said: list[str] = []
-        super().__init__(root, environ={}, say=self.said.append)
-        self.__dict__["parts"] = {part.name: part for part in parts}
-
-    def start(self, name: str) -> None:
-        self._start(self.parts[name])
-
-
-def part(name: str, command: list[str], *, healthy: bool = True, seconds: float = 10.0) -> Part:
-    return Part(
-        name, "nowhere", healthy=lambda: healthy, command=lambda: command, start_seconds=seconds, stop_seconds=2.0
-    )
+        super().__init__(root, environ={}, say=self.said.append, parts=parts)
 
 
 @pytest.fixture
@@ -330,12 +363,12 @@ class TestPart:
         assert sandbox.pid("broken") is None
 
     def test_a_part_that_never_answers_is_reported_after_its_time(self, root: Path) -> None:
-        sandbox = Scenario(root, part("mute", SLEEP, healthy=False, seconds=0.3))
+        sandbox = Scenario(root, part("mute", SLEEP, healthy=False, start_seconds=0.3))
         with pytest.raises(Permanent, match=r"mute \(process \d+\) does not answer after 0 s"):
             sandbox.start("mute")
 
     def test_a_supervised_part_that_is_killed_comes_back_by_itself(self, root: Path) -> None:
-        sandbox = Scenario(root, replace(part("worker", SLEEP), supervised=True))
+        sandbox = Scenario(root, part("worker", SLEEP, supervised=True))
         sandbox.start("worker")
         assert wait_until(lambda: sandbox.pid("worker") is not None, 10.0)
         pid = sandbox.pid("worker")
@@ -367,12 +400,55 @@ class TestPart:
         assert "AWS_ENDPOINT_URL" in names
 
 
+class TestEnding:
+    """`down` ends what is the sandbox's, and of what it shares with others only what it started and nobody needs."""
+
+    def test_a_shared_part_that_we_did_not_start_goes_on_and_is_seen(self, root: Path, processes: Processes) -> None:
+        engine = processes.start(SLEEP)
+        sandbox = Scenario(root, part("engine", SLEEP, shared=True, server=lambda: engine))
+        sandbox.start("engine")
+        assert [(status.state, status.pid) for status in sandbox.status()] == [("up", engine.pid)]
+        sandbox.down()
+        assert engine.alive
+
+    def test_a_shared_part_that_others_use_goes_on(self, root: Path) -> None:
+        sandbox = Scenario(root, part("engine", SLEEP, Engine, used_by_others=lambda: "2 containers are another's"))
+        sandbox.start("engine")
+        sandbox.down()
+        assert sandbox.pid("engine") is not None
+        assert "engine goes on: 2 containers are another's." in sandbox.said
+
+    def test_a_shared_part_that_nobody_else_uses_ends_with_the_sandbox(self, root: Path) -> None:
+        sandbox = Scenario(root, part("engine", SLEEP, Engine))
+        sandbox.start("engine")
+        assert len(marked(sandbox.settings.identity)) == 1
+        sandbox.down()
+        assert marked(sandbox.settings.identity) == []
+
+    def test_what_a_part_leaves_is_removed_once_it_has_stopped(self, root: Path) -> None:
+        sandbox = Scenario(root, part("aws", SLEEP, clean_up=lambda: "3 containers removed"))
+        sandbox.start("aws")
+        sandbox.down()
+        assert sandbox.pid("aws") is None
+        assert sandbox.said[-2:] == [
+            "3 containers removed.",
+            "The sandbox is down: no process and no container of it is left.",
+        ]
+
+    def test_what_carries_no_mark_is_ended_before_the_next_start(self, root: Path, tmp_path: Path) -> None:
+        session = spawn(SLEEP, log=tmp_path / "log", environment=dict(os.environ), directory=tmp_path)
+        sandbox = Scenario(root, part("postgres", SLEEP, leftovers=lambda: [session]))
+        sandbox.start("postgres")
+        assert not session.alive
+
+
 class TestLock:
     def test_two_commands_do_not_work_at_once(self, root: Path) -> None:
         sandbox = Scenario(root, part("sleeper", SLEEP))
         program = (
             "import sys, time; from pathlib import Path; from sandbox.parts import Sandbox\n"
-            "with Sandbox(Path(sys.argv[1]), environ={})._locked(): print('held', flush=True); time.sleep(0.7)"
+            "with Sandbox(Path(sys.argv[1]), environ={}, parts=())._locked():\n"
+            "    print('held', flush=True); time.sleep(0.7)"
         )
         holder = subprocess.Popen(
             [sys.executable, "-c", program, str(root)],
@@ -410,7 +486,7 @@ def test_an_engine_on_another_machine_is_refused(monkeypatch: pytest.MonkeyPatch
 
 
 def test_where_no_engine_listens_there_is_none(tmp_path: Path) -> None:
-    assert not Engine(str(tmp_path / "docker.sock")).answers()
+    assert not engine_answers(str(tmp_path / "docker.sock"))
 
 
 def test_the_table_has_a_line_a_part_and_the_sum_of_memory() -> None:
