@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+import threading
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect.settings import PREFECT_RESULTS_PERSIST_BY_DEFAULT, temporary_settings
@@ -12,7 +15,8 @@ from prefect.settings import PREFECT_RESULTS_PERSIST_BY_DEFAULT, temporary_setti
 from core.colour import Colour
 from core.errors import Permanent, PointsmanError, Refused
 from core.history import Attempt, Failure, State, VersionRecord
-from core.lease import ask_to_stop, take
+from core.lease import LeaseVerdict, ask_to_stop, take
+from core.record import LeaseRecord
 from core.version import Version
 from lifecycle.acquire import take_at_once
 from lifecycle.release_request import enter
@@ -20,8 +24,10 @@ from operation.lease import now
 from operation.operation import Operation
 from operation.step import Done, done, step
 from operation.workspace import remove_workspace
+from systems.processes import owner_of
 from tasks.checkout import Checkout
-from tests.unit.facts import COMMIT, owner, settings_with, waiter
+from tasks.infrastructure import _take as take_from_the_dead
+from tests.unit.facts import COMMIT, FROZEN, lease_of, owner, settings_with, waiter
 from tests.unit.fakes import FakeAws, Fault, lost, operation_of, store_of
 
 UNKNOWN_TAG = Failure(step="checkout", reason="The tag does not exist")
@@ -291,3 +297,342 @@ def test_a_record_that_names_another_role_leads_nowhere(operation: Operation) ->
     operation.records.change_environment(lambda r: r.model_copy(update={"infrastructure": foreign}))
     with pytest.raises(Refused, match="task_role_arn"):
         operation.infrastructure  # noqa: B018
+
+
+# --- the look before a side effect
+
+
+def test_going_forward_the_look_before_a_side_effect_needs_the_record(operation: Operation, aws: FakeAws) -> None:
+    aws.s3.broken = {"put_object": lost, "get_object": lost}
+    with pytest.raises(PointsmanError):
+        operation.lease.assert_held()
+
+
+def test_on_the_way_home_the_record_as_it_was_seen_last_is_enough(operation: Operation, aws: FakeAws) -> None:
+    before = operation.lease.assert_held()
+    aws.s3.broken = {"put_object": lost, "get_object": lost}
+    assert operation.lease.assert_held(tolerate_unwritten_record=True) == before
+
+
+def test_the_look_before_a_side_effect_returns_the_record_as_it_is_now(operation: Operation, aws: FakeAws) -> None:
+    store_of(aws.s3).change_environment(lambda r: r.model_copy(update={"last_failure": "said"}))
+    assert operation.lease.assert_held(tolerate_unwritten_record=True).last_failure == "said"
+    assert operation.record.last_failure == "said"
+
+
+def test_the_look_before_a_side_effect_prolongs_the_hold_and_says_the_step(operation: Operation, aws: FakeAws) -> None:
+    operation.lease.step = "apply"
+    began = now()
+    operation.lease.assert_held()
+    lease = store_of(aws.s3).environment().lease
+    assert lease is not None
+    assert lease.step == "apply"
+    assert lease.expires_at - began >= timedelta(seconds=7200)
+
+
+@pytest.mark.parametrize("tolerate_unwritten_record", [True, False])
+def test_who_was_taken_over_may_not_look_past_it(
+    operation: Operation, aws: FakeAws, tolerate_unwritten_record: bool
+) -> None:
+    taken_over(aws)
+    with pytest.raises(Refused, match="no longer ours"):
+        operation.lease.assert_held(tolerate_unwritten_record=tolerate_unwritten_record)
+
+
+@pytest.mark.parametrize(("left", "over"), [(-1, True), (60, False)])
+def test_a_hold_ends_the_work_once_its_time_is_up_and_not_before(
+    operation: Operation, left: float, over: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = operation.lease.assert_held().lease
+    assert lease is not None
+    monkeypatch.setattr("operation.lease.now", lambda: lease.expires_at - timedelta(seconds=left))
+    if not over:
+        operation.lease.check()
+        return
+    with pytest.raises(Refused, match="The lease on test expired: the record could not be written") as refusal:
+        operation.lease.check()
+    assert "reconcile" in refusal.value.do
+
+
+def test_the_first_wish_to_stop_ends_the_work_until_it_is_disregarded(operation: Operation, aws: FakeAws) -> None:
+    assert not operation.lease.asked_to_stop
+    store_of(aws.s3).change_environment(lambda r: ask_to_stop(r, "a rollback", "it said so", now()))
+    with pytest.raises(Refused, match=r"v1\.1\.0 was asked to stop"):
+        operation.lease.assert_held()
+    assert operation.lease.asked_to_stop
+    operation.records.change_environment(
+        lambda r: r.model_copy(update={"lease": r.lease.model_copy(update={"version": None}) if r.lease else None})
+    )
+    with pytest.raises(Refused, match="The run was asked to stop"):
+        operation.lease.check()
+
+
+def test_a_hold_taken_anew_heeds_a_wish_to_stop_again(operation: Operation, aws: FakeAws) -> None:
+    store_of(aws.s3).change_environment(lambda r: ask_to_stop(r, "a rollback", "it said so", now()))
+    with pytest.raises(Refused):
+        operation.lease.assert_held()
+    operation.lease.disregard_stop()
+    operation.lease.drop()
+    take_at_once(operation)
+    operation.lease.assert_held()
+    assert not operation.lease.asked_to_stop
+    store_of(aws.s3).change_environment(lambda r: ask_to_stop(r, "a rollback", "again", now()))
+    with pytest.raises(Refused, match="asked to stop: a rollback asked it to: again"):
+        operation.lease.assert_held()
+    operation.lease.drop()
+
+
+# --- the heartbeat
+
+
+class Beats:
+    """The writes of other threads than the test's: each is told when it begins, and waits for its leave."""
+
+    def __init__(self, aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun, self.leave = threading.Event(), threading.Event()
+        self.order: list[str] = []
+        self.within: Callable[[], None] = lambda: None
+        self._put, self._test = aws.s3.put_object, threading.current_thread()
+        monkeypatch.setattr(aws.s3, "put_object", self.put_object)
+
+    def put_object(self, **arguments: Any) -> Any:
+        """Write, as S3 does."""
+        if threading.current_thread() is not self._test:
+            self.begun.set()
+            self.leave.wait(5)
+            self.within()
+            answer = self._put(**arguments)
+            self.order.append("beat")
+            return answer
+        self.order.append("run")
+        return self._put(**arguments)
+
+
+@pytest.fixture
+def beating(aws: FakeAws, no_waiting: None, no_run_log: None) -> Iterator[Operation]:
+    """An operation that holds the environment and whose heart beats without a pause."""
+    made = operation_of(aws, settings_with(heartbeat="0.01"), owner())
+    yield made
+    made.lease.stop_heartbeat()
+
+
+def test_the_heart_prolongs_the_hold_while_the_work_goes_on(
+    beating: Operation, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_at_once(beating)
+    before = store_of(aws.s3).environment().lease
+    beats = Beats(aws, monkeypatch)
+    beats.leave.set()
+    assert beats.begun.wait(5)
+    beating.lease.stop_heartbeat()
+    after = store_of(aws.s3).environment().lease
+    assert before is not None
+    assert after is not None
+    assert after.expires_at > before.expires_at
+
+
+def test_a_beat_that_is_under_way_is_over_before_the_hold_is_given_back(
+    beating: Operation, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_at_once(beating)
+    beats = Beats(aws, monkeypatch)
+    assert beats.begun.wait(5)
+    threading.Timer(0.1, beats.leave.set).start()
+    beating.lease.drop()
+    assert beats.order[-2:] == ["beat", "run"]
+    assert store_of(aws.s3).environment().lease is None
+    assert not beating.lease.lost
+
+
+@pytest.mark.parametrize("end", ["drop", "park", "stop_heartbeat"])
+def test_the_heart_beats_no_more_once_the_hold_is_given_back_or_parked(
+    beating: Operation, aws: FakeAws, end: str
+) -> None:
+    take_at_once(beating)
+    beating.lease.park(now() + timedelta(hours=1)) if end == "park" else getattr(beating.lease, end)()
+    written = aws.s3.written
+    threading.Event().wait(0.05)
+    assert aws.s3.written == written
+
+
+def test_the_heart_s_own_thread_may_end_it(beating: Operation, aws: FakeAws, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+
+    def end_from_within() -> None:
+        beating.lease.stop_heartbeat()
+        ended.append("without an error")
+
+    take_at_once(beating)
+    beats = Beats(aws, monkeypatch)
+    beats.within = end_from_within
+    beats.leave.set()
+    assert beats.begun.wait(5)
+    beating.lease.stop_heartbeat()
+    assert ended == ["without an error"]
+
+
+def test_a_heart_that_never_began_to_beat_can_be_ended(aws: FakeAws) -> None:
+    operation_of(aws, settings_with(), owner()).lease.stop_heartbeat()
+    assert aws.s3.calls == []
+
+
+def test_a_beat_that_fails_is_followed_by_the_next(beating: Operation, aws: FakeAws) -> None:
+    take_at_once(beating)
+    aws.s3.broken = {"put_object": lost, "get_object": lost}
+    tried = aws.s3.count("put_object")
+    _until(lambda: aws.s3.count("put_object") > tried + 20)  # more than one beat tries for
+    aws.s3.broken = {}
+    written = aws.s3.written
+    _until(lambda: aws.s3.written > written)
+    assert not beating.lease.lost
+    beating.lease.check()
+
+
+def test_a_beat_that_finds_the_environment_taken_over_ends_the_work(beating: Operation, aws: FakeAws) -> None:
+    take_at_once(beating)
+    assert not beating.lease.lost
+    taken_over(aws)
+    _until(lambda: beating.lease.lost)
+    with pytest.raises(Refused, match=r"The lease on test was lost: .*no longer ours"):
+        beating.lease.check()
+    written = aws.s3.written
+    threading.Event().wait(0.05)
+    assert aws.s3.written == written, "nothing of it is written any more"
+
+
+def test_a_beat_hears_a_wish_to_stop(beating: Operation, aws: FakeAws) -> None:
+    take_at_once(beating)
+    store_of(aws.s3).change_environment(lambda r: ask_to_stop(r, "a rollback", "it said so", now()))
+    _until(lambda: beating.lease.asked_to_stop)
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    """Wait for another thread, for five seconds at most."""
+    pause = threading.Event()
+    for _ in range(1_000):
+        if condition():
+            return
+        pause.wait(0.005)
+    pytest.fail("it did not come to that")
+
+
+# --- taking
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("even_frozen", [True, False])
+def test_a_frozen_environment_is_taken_only_by_who_asks_for_that(
+    operation: Operation, aws: FakeAws, frozen: bool, even_frozen: bool
+) -> None:
+    operation.lease.drop()
+    store_of(aws.s3).change_environment(lambda r: r.model_copy(update={"frozen": FROZEN if frozen else None}))
+    other = operation_of(aws, settings_with(), owner("run-2", pid=9))
+    if frozen and not even_frozen:
+        with pytest.raises(Refused, match="test is frozen"):
+            take_at_once(other, even_frozen=even_frozen)
+        assert not other.lease.held
+        return
+    assert take_at_once(other, even_frozen=even_frozen).lease == store_of(aws.s3).environment().lease
+    assert other.lease.held
+    other.lease.drop()
+    assert not other.lease.held
+
+
+def test_who_holds_the_environment_is_named_with_version_and_stage(operation: Operation, aws: FakeAws) -> None:
+    store_of(aws.s3).change_environment(
+        lambda r: r.model_copy(
+            update={"lease": r.lease.model_copy(update={"version": "v1.1.0", "step": "apply"}) if r.lease else None}
+        )
+    )
+    with pytest.raises(Refused, match=r"test is held by release v1\.1\.0: it is at apply"):
+        take_at_once(operation_of(aws, settings_with(), owner("run-2", pid=9)))
+
+
+def test_one_s_own_hold_is_taken_anew_with_the_next_fence(operation: Operation, aws: FakeAws) -> None:
+    before = operation.lease.fencing_token
+    take_at_once(operation)
+    assert operation.lease.fencing_token == before + 1
+
+
+def dead_hold(aws: FakeAws, **facts: Any) -> LeaseRecord:
+    """Somebody else's hold that expired."""
+    lease = lease_of(owner("dead", pid=9), fencing_token=5, left=-60, **facts)
+    store_of(aws.s3).change_environment(lambda r: r.model_copy(update={"lease": lease, "fencing_token": 5}))
+    return lease
+
+
+def test_what_a_dead_holder_was_about_stays_in_the_hold_until_it_is_done(operation: Operation, aws: FakeAws) -> None:
+    operation.lease.stop_heartbeat()
+    dead = dead_hold(aws)
+    other = operation_of(aws, settings_with(), owner("run-2", flow="provision", pid=7))
+    assert take_from_the_dead(other) == dead
+    lease = store_of(aws.s3).environment().lease
+    assert lease is not None
+    assert (lease.owner, lease.version, lease.takes_over) == (other.owner, "v1.1.0", dead)
+    other.lease.clear_takeover()
+    lease = store_of(aws.s3).environment().lease
+    assert lease is not None
+    assert (lease.owner, lease.takes_over) == (other.owner, None)
+    assert other.record.lease == lease
+    other.lease.drop()
+
+
+def test_what_a_dead_holder_settled_for_another_is_still_that_other_s(operation: Operation, aws: FakeAws) -> None:
+    operation.lease.stop_heartbeat()
+    first = lease_of(owner("first", pid=8), fencing_token=4, version="v1.0.9")
+    dead_hold(aws, takes_over=first)
+    other = operation_of(aws, settings_with(), owner("run-2", flow="provision", pid=7))
+    assert take_from_the_dead(other) == first
+    assert other.record.lease is not None
+    assert other.record.lease.version == "v1.0.9"
+    other.lease.drop()
+
+
+def test_from_the_living_nothing_is_taken(operation: Operation, aws: FakeAws) -> None:
+    with pytest.raises(Refused, match="test is held by release"):
+        take_from_the_dead(operation_of(aws, settings_with(), owner("run-2", flow="provision", pid=7)))
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_where_nobody_died_there_is_nothing_left_to_do(operation: Operation, held: bool) -> None:
+    if not held:
+        operation.lease.drop()
+    left = take_from_the_dead(operation)
+    assert (left is None) is (not held)
+    operation.lease.drop()
+
+
+def test_what_another_holds_is_not_called_done(operation: Operation, aws: FakeAws) -> None:
+    operation.lease.stop_heartbeat()
+    takes_over = lease_of(owner("first", pid=8), fencing_token=4)
+    dead_hold(aws, takes_over=takes_over)
+    operation.lease.clear_takeover()
+    lease = store_of(aws.s3).environment().lease
+    assert lease is not None
+    assert lease.takes_over == takes_over
+
+
+def test_where_nobody_holds_nothing_is_called_done(operation: Operation) -> None:
+    operation.lease.drop()
+    operation.lease.clear_takeover()
+    assert operation.record.lease is None
+
+
+@pytest.mark.parametrize(("dead", "verdict"), [(True, LeaseVerdict.ABANDONED), (False, LeaseVerdict.HELD)])
+def test_a_holder_whose_process_is_gone_from_this_machine_has_abandoned_the_environment(
+    operation: Operation, aws: FakeAws, dead: bool, verdict: LeaseVerdict
+) -> None:
+    here = owner_of("release", "gone", "gone-1")
+    holder = here.model_copy(update={"process_started": "0"}) if dead else here
+    record = store_of(aws.s3).environment().model_copy(update={"lease": lease_of(holder, left=10**9)})
+    assert operation.lease.judge(record) is verdict
+    assert operation.lease.judge(record.model_copy(update={"lease": None})) is LeaseVerdict.FREE
+
+
+def test_a_parked_hold_waits_for_its_deadline_without_a_holder(operation: Operation, aws: FakeAws) -> None:
+    until = now() + timedelta(hours=1)
+    operation.lease.park(until)
+    lease = store_of(aws.s3).environment().lease
+    assert lease is not None
+    assert (lease.parked_until, lease.step) == (until, "approve")
+    assert not operation.lease.held
