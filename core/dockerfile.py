@@ -24,11 +24,11 @@ _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 
 
 def refuse_unpinned(dockerfile: str, image: Image) -> tuple[str, ...]:
-    """Return the images that a build stands upon by a tag; raise `Refused` where digests are required of them."""
+    """Return the images that a build uses by a tag; raise `Refused` where digests are required of them."""
     loose = unpinned(dockerfile, image.build_args)
     if loose and image.require_digests:
         raise Refused(
-            f"{image.dockerfile} builds upon {', '.join(loose)}",
+            f"{image.dockerfile} builds on {', '.join(loose)}",
             why="a tag may mean another image tomorrow, and image.require_digests asks for a digest",
             do="Name it as name:tag@sha256:…, in the Dockerfile or in image.build_args.",
         )

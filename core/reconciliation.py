@@ -21,8 +21,8 @@ _NOBODY = Owner(flow="reconcile", flow_run_id="", attempt="", host="", pid=0, pr
 class Work(StrEnum):
     """One thing that `reconcile` has to do."""
 
-    DROP_WAITERS = "drop waiters"  # releases in the queue whose processes are gone
-    TAKE_OVER = "take over"  # a lease whose holder is gone
+    DROP_WAITERS = "drop waiters"  # releases in the queue whose processes are dead
+    TAKE_OVER = "take over"  # a lease whose holder is dead
     FREEZE = "freeze"  # what Pointsman did not write on the listener or the live service
     CLOSE_RUNS = "close runs"  # runs of which the record knows nothing, dead in all but Prefect's state
 
@@ -33,7 +33,7 @@ class Beside:
 
     now: datetime
     owner_dead: bool = False
-    """The holder's process is proven to be gone."""
+    """The holder's process is proven dead."""
     run_over: bool = False
     """Prefect says that the holder's run has ended; of interest where the lease is parked."""
     foreign: bool = False
@@ -54,17 +54,17 @@ def pending_work(record: EnvironmentRecord, seen: Beside, *, expiry: float) -> f
 
 
 def is_waiting(waiter: QueuedRelease, now: datetime, expiry: float) -> bool:
-    """Whether a release in the queue was seen within `expiry` seconds; if not, its process is gone."""
+    """Whether a release in the queue was seen within `expiry` seconds; if not, its process is dead."""
     return waiter.seen_at >= now - timedelta(seconds=expiry)
 
 
 def stale_waiters(record: EnvironmentRecord, now: datetime, expiry: float) -> tuple[QueuedRelease, ...]:
-    """Return the releases in the queue whose processes are gone."""
+    """Return the releases in the queue whose processes are dead."""
     return tuple(w for w in record.queue if not is_waiting(w, now, expiry))
 
 
 def looks_for_foreign_hands(record: EnvironmentRecord) -> bool:
-    """Whether what stands in AWS can be held against the record.
+    """Whether what is in AWS can be compared with the record.
 
     Not while somebody works on it, not before anything of ours stands, and a freeze is a human's to end.
     """

@@ -24,7 +24,7 @@ def reason_to_skip(record: EnvironmentRecord, now: datetime, *, window: float, a
         return f"Skipped: {environment} is frozen: {record.frozen.reason}."
     if lease is not None:
         holder = f"{lease.owner.flow} {lease.version or ''}".strip()
-        return f"Skipped: {environment} is held by {holder}, at {lease.step}. The next run looks again."
+        return f"Skipped: {environment} is held by {holder}, at {lease.step}. The next run tries again."
     due = live.since + timedelta(seconds=window)
     if now < due:
         return f"{live.colour.other} stays warm until {due:%Y-%m-%d %H:%M:%S %Z}."

@@ -120,7 +120,7 @@ class Image(_Section):
     target: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][\w.-]*$", description="The stage to build.")
     build_args: dict[str, str] = {}
     attestations: bool = Field(default=False, description="Let BuildKit attest how it built, which makes an index.")
-    require_digests: bool = Field(default=False, description="Refuse to build upon an image that is named by a tag.")
+    require_digests: bool = Field(default=False, description="Refuse to build on an image that is named by a tag only.")
 
     @field_validator("dockerfile", "context")
     @classmethod

@@ -1,4 +1,4 @@
-"""What stands in the state bucket: values that never change, and transitions that are validated as a whole."""
+"""What is in the state bucket: values that never change, and transitions that are validated as a whole."""
 
 from __future__ import annotations
 

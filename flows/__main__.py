@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m flows", description="Operator commands for an environment.")
     commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("deploy", help="make or update the environment's deployments in Prefect")
+    command = commands.add_parser("deploy", help="create or update the environment's deployments in Prefect")
     command.add_argument("environment")
     command = commands.add_parser("status", help="what is live, in flight and warm, and why the last attempt failed")
     command.add_argument("environment")

@@ -1,4 +1,4 @@
-"""`reconcile`: cleans up after a release that died, with nobody pressing anything.
+"""`reconcile`: cleans up after a release that died, without anybody's help.
 
 `python -m reconciler` serves it, and asks for a run where `core.reconciliation` finds something to do.
 """
@@ -30,7 +30,7 @@ _WORKER_TELLS_WITHIN = 6.0
 
 @flow(name="reconcile", flow_run_name="reconcile {environment}")
 def reconcile(environment: str) -> Outcome:
-    """Clean up what a dead run left: weights to the live colour, its candidate stopped, its record closed.
+    """Clean up after a dead run: give traffic back to the live colour, stop its candidate, close its record.
 
     An interrupted rollback is completed. A run that still sends heartbeats is left alone. A weight, an action,
     a rule or a task definition that Pointsman did not write freezes the environment.
@@ -42,7 +42,7 @@ def reconcile(environment: str) -> Outcome:
 
 
 def reconcile_environment(operation: Operation) -> str:
-    """Clean up if the holder is gone; return what was found or done, in a sentence."""
+    """Clean up if the holder is dead; return what was found or done, in a sentence."""
     done = clean_up_environment(operation)
     close_forgotten_runs(operation)
     return done
@@ -72,7 +72,7 @@ def clean_up_environment(operation: Operation) -> str:
         return f"{operation.environment} is {operation.lease.judge(record)} by {who}, at {lease.step}."
     done = clean_up(operation, beside.run_over)
     if done is None:
-        return f"{operation.environment} was cleaned up by somebody else."
+        return f"{operation.environment} was cleaned up by another run."
     close_run(lease.owner.flow_run_id, done)
     return done
 
@@ -112,5 +112,5 @@ def _forgotten(operation: Operation) -> frozenset[str]:
 
 
 if __name__ == "__main__":
-    sys.stderr.write("Use `python -m reconciler`; `python -m flows.reconcile` will be gone in the next release.\n")
+    sys.stderr.write("Use `python -m reconciler`; `python -m flows.reconcile` will be removed in the next release.\n")
     os.execv(sys.executable, [sys.executable, "-m", "reconciler"])

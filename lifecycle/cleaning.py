@@ -17,20 +17,20 @@ from systems.prefect_api import close_run
 __all__ = ["clean_up", "drop_from_queue", "watch_hands"]
 
 
-@step("drop from queue", "take {queued.version}, whose process is gone, out of the queue", writes=False)
+@step("drop from queue", "remove {queued.version}, whose process is dead, from the queue", writes=False)
 def drop_from_queue(operation: Operation, queued: QueuedRelease) -> Done[None]:
     """Take a dead release out of the queue, and give its run a state that says so."""
     operation.records.change_environment(lambda r: leave_queue(r, queued.flow_run_id))
     with suppress(httpx.HTTPError):  # the next look finds it forgotten
         close_run(queued.flow_run_id, f"{queued.version} was waiting for its turn; nothing was changed.")
-    return done(f"{queued.version} does not wait any more")
+    return done(f"{queued.version} is no longer waiting")
 
 
 @step("take over", "clean up after the run that holds {operation.environment}", writes=False)
 def clean_up(operation: Operation, even_parked: bool) -> Done[str | None]:
     """Take over what the dead run held, and clean up; return what was done, or None where somebody else did."""
     result = take_over(operation, even_parked=even_parked)
-    return done(result, result) if result is not None else skipped("somebody else did", None)
+    return done(result, result) if result is not None else skipped("another run did", None)
 
 
 @step("foreign hands", "compare the listener and the live service with the record", writes=False)

@@ -67,7 +67,7 @@ class Runs:
                 late = self._ask(client)
         except (httpx.HTTPError, ObjectNotFound) as error:
             reason = str(error).partition("\n")[0] or type(error).__name__
-            _log.warning("Prefect gave no run of %s (%s): running it here", self.deployment, reason)
+            _log.warning("Prefect created no run of %s (%s): running it here", self.deployment, reason)
         else:
             if not late:
                 return

@@ -70,7 +70,9 @@ def _ensure_serving(operation: Operation, colour: Colour) -> None:
         ) from error
 
 
-@step("state lock", "release the state lock of {state} that a dead run left behind", writes=False, goes_home=True)
+@step(
+    "state lock", "release the state lock of {state} that a dead run left behind behind", writes=False, goes_home=True
+)
 def release_state_lock(operation: Operation, state: str, dead: LeaseRecord, since: datetime) -> Done[None]:
     """End what is left of a dead run's Terraform, and release its lock on a state."""
     operation.state_locks.release_dead(dead.owner, state, since=since)

@@ -134,7 +134,7 @@ def _wanted(operation: Operation, checkout: Checkout) -> WantedImage:
     dockerfile = read_dockerfile(checkout.directory, image, checkout.version.tag)
     text = dockerfile.decode(errors="replace")
     if loose := refuse_unpinned(text, image):
-        run_logger().warning("%s builds upon %s, which no digest pins", image.dockerfile, ", ".join(loose))
+        run_logger().warning("%s builds on %s, which is not pinned by a digest", image.dockerfile, ", ".join(loose))
     inputs = ImageInputs(
         version=checkout.version.tag,
         commit=checkout.commit,
@@ -175,7 +175,7 @@ def _refuse_reachable_credentials(operation: Operation, wanted: WantedImage) -> 
     )
     if reached is None:
         run_logger().warning(
-            "Whether builds reach the machine's credentials could not be looked at: %s has no shell, or no curl, "
+            "Could not check whether builds reach the machine's credentials: %s has no shell, or no curl, "
             "node, python3 or nc",
             wanted.bases[0],
         )

@@ -1,4 +1,4 @@
-"""What a receiver process is told by its surroundings; all else stands in the environment's file and block."""
+"""What a receiver process takes from its environment variables; all else is in the environment's file and block."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Which images a Dockerfile builds upon, and which of them may be another one tomorrow."""
+"""Which images a Dockerfile builds on, and which of them may be another one tomorrow."""
 
 from __future__ import annotations
 

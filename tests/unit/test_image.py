@@ -301,7 +301,7 @@ def test_a_base_image_without_a_digest_is_refused_where_digests_are_required(
     configure(operation, f"[image]\nrequire_digests = {str(required).lower()}\n")
     (checkout.directory / "Dockerfile").write_text(f"FROM {BASE}{digest}\n")
     if required and not digest:
-        with pytest.raises(Refused, match=f"Dockerfile builds upon {BASE}: a tag may mean another image"):
+        with pytest.raises(Refused, match=f"Dockerfile builds on {BASE}: a tag may mean another image"):
             image_of(operation, checkout)
         assert engine.arguments == []
     else:
