@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from core.colour import Colour
+from core.colour import Colour, Weights
 from core.errors import Refused
 from core.history import State, VersionRecord
 from core.lease import LeaseVerdict, judge_lease
 from core.record import EnvironmentRecord
 from core.upgrade import upgrade
-from tests.unit.facts import NOON, owner
-from tests.unit.fakes import FakeAws, store_of
+from lifecycle.takeover import take_over
+from tests.unit.facts import NOON, owner, settings_with
+from tests.unit.fakes import FakeAws, operation_of, store_of
 
 OLD = Path(__file__).parent / "schema_1"
 
@@ -94,3 +95,22 @@ def test_what_cannot_be_taken_up_is_refused_in_a_sentence(aws: FakeAws, body: by
 def test_a_process_of_before_refuses_today_s_record() -> None:
     """Schema 1 was read as a literal 1, and any other number failed its validation."""
     assert json.loads(read("held").model_dump_json(by_alias=True))["schema"] == 2
+
+
+def test_a_run_that_died_under_the_pointsman_of_before_is_cleaned_up_by_this_one(
+    aws: FakeAws, no_waiting: None, no_run_log: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It held the environment at `apply`, with v1.1.0 in green; v1.0.0 is live in blue."""
+    aws.s3.objects["releases/test/environment.json"] = ((OLD / "held.json").read_bytes(), '"1"')
+    aws.s3.objects["releases/test/v1.1.0.json"] = ((OLD / "held_version.json").read_bytes(), '"1"')
+    monkeypatch.setattr("operation.lease.process_is_dead", lambda whose: whose.flow_run_id == "run-1")
+    finder = operation_of(aws, settings_with(), owner("rec-1", flow="reconcile", pid=9))
+    finder.records.environment()
+    cleaned_up = take_over(finder)
+    assert cleaned_up is not None
+    assert cleaned_up.startswith("v1.1.0 → test ended FAILED at ")
+    record, history = store_of(aws.s3).environment(), store_of(aws.s3).version("v1.1.0")
+    assert (record.lease, record.live and record.live.release.version) == (None, "v1.0.0")
+    assert history is not None
+    assert history.state is State.FAILED
+    assert aws.elbv2.weights == Weights.all_on(Colour.BLUE)
