@@ -636,3 +636,32 @@ def test_a_parked_hold_waits_for_its_deadline_without_a_holder(operation: Operat
     assert lease is not None
     assert (lease.parked_until, lease.step) == (until, "approve")
     assert not operation.lease.held
+
+
+def test_a_beat_that_is_under_way_is_over_before_the_process_goes(
+    beating: Operation, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_at_once(beating)
+    beats = Beats(aws, monkeypatch)
+    assert beats.begun.wait(5)
+    threading.Timer(0.1, beats.leave.set).start()
+    beating.lease.stop_heartbeat()
+    assert beats.order == ["beat"]
+
+
+def test_who_holds_the_environment_without_a_version_is_named_by_its_flow(beating: Operation, aws: FakeAws) -> None:
+    take_at_once(beating)
+    with pytest.raises(Refused, match="test is held by release: it is at starting"):
+        take_at_once(operation_of(aws, settings_with(), owner("run-2", pid=9)))
+
+
+def test_who_has_done_nothing_yet_has_lost_nothing_and_is_starting(operation: Operation, aws: FakeAws) -> None:
+    operation.lease.drop()
+    fresh = operation_of(aws, settings_with(), owner("run-2", pid=9))
+    assert (fresh.lease.lost, fresh.lease.asked_to_stop, fresh.lease.held) == (False, False, False)
+    fresh.lease.check()
+    take_at_once(fresh)
+    lease = fresh.lease.assert_held().lease
+    fresh.lease.drop()
+    assert lease is not None
+    assert (lease.step, lease.fencing_token) == ("starting", fresh.lease.fencing_token)

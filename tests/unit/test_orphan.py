@@ -244,7 +244,12 @@ def test_the_step_that_it_left_is_the_last_one_that_has_no_end(aws: FakeAws, dea
     store_of(aws.s3).change_version(
         "v1.1.0",
         "",
-        lambda r: r.with_attempt(r.attempts[-1].begun(step_without_end("plan")).begun(step_without_end("smoke"))),
+        lambda r: r.with_attempt(
+            r.attempts[-1]
+            .begun(step_without_end("plan"))
+            .begun(step_without_end("start"))
+            .begun(step_without_end("smoke"))
+        ),
     )
     told = take_over(finder(aws, "rec-1"))
     assert told is not None

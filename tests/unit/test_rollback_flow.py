@@ -602,3 +602,26 @@ def test_a_listener_that_refuses_the_weights_leaves_the_target_on_record(run: Op
         roll_back(run, None, None)
     assert record_of(aws).rollback is not None
     assert record_of(aws).lease is not None
+
+
+def test_the_target_that_was_named_must_still_be_one_in_the_moment_of_taking_the_environment(
+    run: Operation, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put, raced = aws.s3.put_object, [False]
+
+    def race(**arguments: Any) -> Any:
+        if not raced[0]:
+            raced[0] = True
+            change(aws, lambda r: r.model_copy(update={"healthy": (OLDER,)}))
+        return put(**arguments)
+
+    monkeypatch.setattr(aws.s3, "put_object", race)
+    with pytest.raises(Refused, match=r"v1\.0\.0 was never healthy"):
+        roll_back(run, "v1.0.0", None)
+    assert record_of(aws).lease is None
+
+
+def test_the_image_is_looked_for_where_the_application_s_images_are(run: Operation, aws: FakeAws) -> None:
+    roll_back(run, None, None)
+    asked = next(arguments for name, arguments in aws.ecr.calls if name == "describe_images")
+    assert (asked["repositoryName"], asked["imageIds"]) == ("team/shop", [{"imageDigest": DIGEST}])
