@@ -31,7 +31,7 @@ from operation.operation import Operation
 from systems.docker import list_images, remove_images
 from systems.ecr import find_image, read_labels
 from tasks.checkout import Checkout
-from tasks.image import build_image, prune_worker
+from tasks.image import build_image, prune_worker, push_image
 from tests.unit.facts import COMMIT, INFRASTRUCTURE, environment, owner, settings_with
 from tests.unit.fakes import Block, FakeAws, operation_of
 
@@ -171,20 +171,25 @@ def files_of(image: str) -> set[str]:
     return {name for name in listed.decode().splitlines() if not name.endswith("/")}
 
 
+def pushed_image(operation: Operation, checkout: Checkout) -> str:
+    """Build and push a version's image, as a release does one after the other; return its reference."""
+    return push_image.fn(operation, build_image.fn(operation, checkout))
+
+
 def test_an_image_is_built_pushed_known_again_and_built_anew_of_other_inputs(
     operation: Operation, place: Place, tmp_path: Path
 ) -> None:
     configure(operation, '[image]\ntarget = "base"\n[image.build_args]\nWORD = "one"\n')
     checkout = checkout_of(tmp_path, "inputs")
-    first = build_image.fn(operation, checkout)
+    first = pushed_image(operation, checkout)
     assert {s.name: s.outcome for s in operation.journal.steps} == {"build": "done", "push": "done"}
-    assert build_image.fn(operation, checkout) == first
+    assert pushed_image(operation, checkout) == first
     assert {s.name: s.outcome for s in operation.journal.steps} == {"build": "skipped", "push": "skipped"}
     inside = files_of(first)
     assert "hello" in inside
     assert not [name for name in inside if ".git/" in name or name == "only-for-tests"]
     configure(operation, '[image]\ntarget = "base"\n[image.build_args]\nWORD = "two"\n')
-    second = build_image.fn(operation, checkout)
+    second = pushed_image(operation, checkout)
     assert second != first
     history = operation.records.version("v1.1.0")
     assert history is not None
@@ -200,20 +205,20 @@ def test_a_lost_answer_is_settled_by_the_configuration_and_a_foreign_image_is_re
     operation: Operation, place: Place, tmp_path: Path
 ) -> None:
     checkout = checkout_of(tmp_path, "lost")
-    image = build_image.fn(operation, checkout)
+    image = pushed_image(operation, checkout)
     operation.records.change_version(
         "v1.1.0",
         COMMIT,
         lambda r: r.model_copy(update={"images": tuple(i.model_copy(update={"digest": None}) for i in r.images)}),
     )
-    assert build_image.fn(operation, checkout) == image
+    assert pushed_image(operation, checkout) == image
     operation.records.change_version("v1.1.0", COMMIT, lambda r: r.model_copy(update={"images": ()}))
     with pytest.raises(Permanent, match=rf"is taken: .*revision label says {checkout.commit[:12]}"):
-        build_image.fn(operation, checkout)
+        pushed_image(operation, checkout)
 
 
 def test_an_index_in_the_registry_is_known_by_its_child(operation: Operation, place: Place, tmp_path: Path) -> None:
-    image = build_image.fn(operation, checkout_of(tmp_path, "index")).partition("@")[2]
+    image = pushed_image(operation, checkout_of(tmp_path, "index")).partition("@")[2]
     attestation = _put(place, "application/vnd.oci.image.manifest.v1+json", {"schemaVersion": 2, "layers": []})
     children = [
         {
@@ -264,7 +269,7 @@ def test_old_images_go_from_the_engine_and_others_stay(operation: Operation, pla
     elsewhere = f"localhost:{place.port}/team/other"
     try:
         for n in range(4):
-            build_image.fn(operation, checkout_of(tmp_path / str(n), f"prune {n}"))
+            pushed_image(operation, checkout_of(tmp_path / str(n), f"prune {n}"))
         history = operation.records.version("v1.1.0")
         assert history is not None
         made = [i.tag for i in history.images]

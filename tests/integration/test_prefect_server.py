@@ -144,7 +144,8 @@ def test_an_environment_without_a_file_is_refused_in_one_sentence(server: Server
     )  # fmt: skip
     assert told.returncode == 1
     assert told.stderr.splitlines() == [
-        "Environment 'moon' does not exist: environments/ has: production, sandbox. Name one of these, or add its file."
+        "The environment 'moon' does not exist: environments/ has: production, sandbox. "
+        "Name one of these, or add its file."
     ]
     assert told.stdout == ""
 
