@@ -51,7 +51,14 @@ def test_a_run_chooses_nothing_of_its_process(sandbox: Sandbox, variables: dict[
     assert "unexpected" in refused.text
 
 
-def test_a_run_of_one_environment_cannot_act_on_another(operator: Operator) -> None:
-    run = operator.wait(operator.run("release", tag="v1.0.0", environment="production"))
+def test_a_run_that_prefect_lets_through_to_another_environment_is_refused_by_the_flow(operator: Operator) -> None:
+    """Prefect refuses it first (`test_bad_input.py`), unless somebody changed the deployment."""
+    deployment = operator.api.get("/deployments/name/release/sandbox").raise_for_status().json()
+    path = f"/deployments/{deployment['id']}"
+    operator.api.patch(path, json={"enforce_parameter_schema": False}).raise_for_status()
+    try:
+        run = operator.wait(operator.run("release", tag="v1.0.0", environment="production"))
+    finally:
+        operator.api.patch(path, json={"enforce_parameter_schema": True}).raise_for_status()
     assert run.type == "FAILED"
     assert "release/sandbox cannot act on production" in run.message
