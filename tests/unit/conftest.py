@@ -18,10 +18,15 @@ from tests.unit.fakes import FakeAws, operation_of
 
 
 @pytest.fixture(autouse=True)
-def no_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tasks are called as they are: Prefect's engine is the end-to-end tests' business."""
-    monkeypatch.setattr(Task, "__call__", lambda task, *args, **kwargs: task.fn(*args, **kwargs))
-    monkeypatch.setattr(Task, "submit", lambda task, *args, **kwargs: Submitted(task.fn(*args, **kwargs)))
+def no_prefect() -> Iterator[None]:
+    """Tasks are called as they are: Prefect's engine is the end-to-end tests' business.
+
+    A test that undoes its own patches does not undo this one: a task that is run then starts a server.
+    """
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Task, "__call__", lambda task, *args, **kwargs: task.fn(*args, **kwargs))
+        patched.setattr(Task, "submit", lambda task, *args, **kwargs: Submitted(task.fn(*args, **kwargs)))
+        yield
 
 
 @dataclass
