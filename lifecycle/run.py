@@ -127,7 +127,8 @@ def _abort(operation: Operation, ending: Ending) -> str:
         _close_unheld(operation, ending)
         return ""
     aborted = abort_attempt(operation, ending, lease)
-    if aborted.complete:
+    # What a dead run left and we did not finish is not done: our lease expires, and the next look finds it.
+    if aborted.complete and lease.takes_over is None:
         with suppress(PointsmanError):
             operation.lease.drop()
     return aborted.traffic

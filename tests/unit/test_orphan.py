@@ -18,7 +18,7 @@ from core.ending import Ending
 from core.errors import Permanent, UnknownOutcome
 from core.history import Attempt, State, StepRecord
 from core.record import Owner, RollbackIntent, StopRequest
-from lifecycle import finish_rollback
+from lifecycle import finish_rollback, run
 from lifecycle.takeover import take_over
 from operation.lease import now
 from operation.operation import Operation
@@ -86,6 +86,26 @@ def test_what_one_could_not_settle_the_next_does(aws: FakeAws, dead: str) -> Non
     with pytest.raises(UnknownOutcome, match=r"Could not clean up after v1\.1\.0"):
         take_over(first)
     first.lease.stop_heartbeat()
+    aws.ecs.broken = {}
+    expire(aws)
+    assert take_over(finder(aws, "rec-2")) is not None
+    assert_settled(aws, dead)
+
+
+def test_a_run_that_could_not_clean_up_leaves_it_to_the_next_and_does_not_give_the_environment_back(
+    aws: FakeAws, dead: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error ends a whole run here, which aborts what is its own: what it took over is not."""
+    first = finder(aws, "rec-1")
+    monkeypatch.setattr(run, "open_run", lambda *_, **__: first)
+    monkeypatch.setattr(run, "label_run_with_owner", lambda *_: None)
+    aws.ecs.broken = {"list_tasks": lambda: refusal("ServerException", 500)}
+    state = run.run_operation("reconcile", "test", lambda operation: str(take_over(operation)))
+    assert state.is_failed()
+    lease = store_of(aws.s3).environment().lease
+    assert lease is not None
+    assert lease.takes_over is not None
+    assert lease.takes_over.owner.attempt == dead
     aws.ecs.broken = {}
     expire(aws)
     assert take_over(finder(aws, "rec-2")) is not None
