@@ -63,6 +63,7 @@ class Lease:
             return leases.take(record, self._owner, now(), expiry=expiry, version=about, takes_over=dead)
 
         record = self._records.change_environment(change)
+        self.stop_heartbeat()  # of an earlier taking, whose token has just ended
         self.fencing_token = record.fencing_token
         self.held = True
         self._stop = self._lost = None

@@ -665,3 +665,10 @@ def test_who_has_done_nothing_yet_has_lost_nothing_and_is_starting(operation: Op
     fresh.lease.drop()
     assert lease is not None
     assert (lease.step, lease.fencing_token) == ("starting", fresh.lease.fencing_token)
+
+
+def test_a_lease_that_is_taken_anew_has_one_heart(beating: Operation) -> None:
+    take_at_once(beating)
+    take_at_once(beating)
+    assert len([thread for thread in threading.enumerate() if thread.name == "heartbeat"]) == 1
+    beating.lease.check()
