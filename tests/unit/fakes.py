@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
 
 from blocks.environment import ReleaseEnvironment
@@ -601,6 +602,19 @@ class Block:
     source_credentials: Secret | None = None
     docker_host: Any = None
     aws_credentials: Any = None
+
+
+def before_the_next_write(monkeypatch: pytest.MonkeyPatch, s3: FakeS3, happens: Callable[[], object]) -> None:
+    """Have something happen between what was read last and the next write, once."""
+    put, raced = s3.put_object, [False]
+
+    def race(**arguments: Any) -> Any:
+        if not raced[0]:
+            raced[0] = True
+            happens()
+        return put(**arguments)
+
+    monkeypatch.setattr(s3, "put_object", race)
 
 
 def store_of(s3: FakeS3) -> RecordStore:

@@ -23,7 +23,7 @@ from operation.lease import now
 from operation.operation import Operation
 from tasks.checkout import Checkout
 from tests.unit.facts import COMMIT, FROZEN, attempt, live, owner, settings_with
-from tests.unit.fakes import FakeAws, lost, operation_of, store_of
+from tests.unit.fakes import FakeAws, before_the_next_write, lost, operation_of, store_of
 
 BLUE, GREEN = Weights.all_on(Colour.BLUE), Weights.all_on(Colour.GREEN)
 OTHER = owner("run-9", pid=9)
@@ -197,7 +197,7 @@ def test_who_waits_is_seen_often_enough_not_to_count_as_gone(
     assert seen[0] < seen[-1]
 
 
-def test_waiters_that_were_not_seen_for_as_long_as_a_hold_lasts_drop_out_of_the_queue(
+def test_waiters_that_were_not_seen_for_as_long_as_a_lease_lasts_drop_out_of_the_queue(
     run: Operation, aws: FakeAws, polls: Polls
 ) -> None:
     held_by(aws)
@@ -257,15 +257,7 @@ def test_an_older_release_that_came_first_goes_first_only_where_they_go_in_order
 def test_who_loses_the_race_for_a_free_environment_waits_for_the_winner(
     run: Operation, aws: FakeAws, polls: Polls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put, raced = aws.s3.put_object, [False]
-
-    def race(**arguments: Any) -> Any:
-        if not raced[0]:
-            raced[0] = True
-            held_by(aws)
-        return put(**arguments)
-
-    monkeypatch.setattr(aws.s3, "put_object", race)
+    before_the_next_write(monkeypatch, aws.s3, lambda: held_by(aws))
     polls.coming = [lambda: freed(aws)]
     monkeypatch.setattr("random.random", lambda: 0.0)
     sleep = time.sleep
@@ -374,15 +366,7 @@ def test_a_release_that_is_refused_while_it_waits_leaves_the_queue(run: Operatio
 def test_a_release_that_is_refused_in_the_moment_it_takes_the_environment_does_not_hold_it(
     run: Operation, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put, raced = aws.s3.put_object, [False]
-
-    def race(**arguments: Any) -> Any:
-        if not raced[0]:
-            raced[0] = True
-            change(aws, lambda r: r.model_copy(update={"frozen": FROZEN}))
-        return put(**arguments)
-
-    monkeypatch.setattr(aws.s3, "put_object", race)
+    before_the_next_write(monkeypatch, aws.s3, lambda: change(aws, lambda r: r.model_copy(update={"frozen": FROZEN})))
     with pytest.raises(Refused, match="test is frozen"):
         asked(run)
     assert record_of(aws).lease is None

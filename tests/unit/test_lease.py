@@ -39,7 +39,7 @@ def at(seconds: float) -> timedelta:
         ("our run's other process is silent", lease_of(NEXT_PROCESS), 60, False, LeaseVerdict.ABANDONED),
     ],
 )
-def test_what_a_hold_means_for_who_wants_it(
+def test_what_a_lease_means_for_who_wants_it(
     rule: str, lease: LeaseRecord | None, after: float, dead: bool, verdict: LeaseVerdict
 ) -> None:
     assert judge_lease(environment(lease=lease, fencing_token=1), ME, NOON + at(after), owner_dead=dead) is verdict, (
@@ -56,7 +56,7 @@ def test_taking_raises_the_fence_and_leaves_the_queue() -> None:
     assert [w.flow_run_id for w in taken.queue] == ["run-2"]
 
 
-def test_taking_anew_is_another_hold_without_the_wishes_to_the_old_one() -> None:
+def test_taking_anew_is_another_lease_without_the_wishes_to_the_old_one() -> None:
     stop = StopRequest(by="x", at=NOON, reason="y")
     record = environment(lease=lease_of(OTHER, fencing_token=4, stop=stop, parked_until=HOUR), fencing_token=4)
     taken = take(record, ME, NOON, expiry=60, version=None)
@@ -67,7 +67,7 @@ def test_taking_anew_is_another_hold_without_the_wishes_to_the_old_one() -> None
 HELD = environment(lease=lease_of(ME, fencing_token=4), fencing_token=4)
 
 
-def test_a_beat_prolongs_the_hold_and_says_the_stage() -> None:
+def test_a_beat_prolongs_the_lease_and_says_the_stage() -> None:
     lease = renew(HELD, ME, 4, NOON + at(30), expiry=60, step="apply").lease
     assert lease is not None
     assert (lease.renewed_at, lease.expires_at, lease.step) == (NOON + at(30), NOON + at(90), "apply")
@@ -80,7 +80,7 @@ def test_a_beat_keeps_the_wish_to_stop() -> None:
     assert lease.stop == StopRequest(by="run-2", at=NOON, reason="a rollback")
 
 
-def test_parking_keeps_the_hold_until_the_approval_s_deadline() -> None:
+def test_parking_keeps_the_lease_until_the_approval_s_deadline() -> None:
     lease = park(HELD, ME, 4, HOUR).lease
     assert lease is not None
     assert (lease.owner, lease.fencing_token, lease.parked_until, lease.step) == (ME, 4, HOUR, "approve")
@@ -109,7 +109,7 @@ def _park(record: EnvironmentRecord, whose: Owner, fencing_token: int) -> Enviro
         ("a fence that never was", HELD, 5),
     ],
 )
-def test_who_lost_the_hold_can_neither_prolong_nor_park_it(
+def test_who_lost_the_lease_can_neither_prolong_nor_park_it(
     why: str,
     record: EnvironmentRecord,
     fencing_token: int,
@@ -129,7 +129,7 @@ def test_who_lost_the_hold_can_neither_prolong_nor_park_it(
         (environment(lease=lease_of(ME, fencing_token=6), fencing_token=6), False),
     ],
 )
-def test_only_one_s_own_hold_is_given_back(record: EnvironmentRecord, freed: bool) -> None:
+def test_only_one_s_own_lease_is_given_back(record: EnvironmentRecord, freed: bool) -> None:
     after = drop(record, ME, 4)
     assert (after.lease is None) is freed
     assert after.fencing_token == record.fencing_token
@@ -179,6 +179,6 @@ def test_who_leaves_the_queue_leaves_the_others_in_it() -> None:
         (environment(fencing_token=5), "nobody"),
     ],
 )
-def test_who_lost_the_hold_is_told_who_has_it(record: EnvironmentRecord, holder: str) -> None:
+def test_who_lost_the_lease_is_told_who_has_it(record: EnvironmentRecord, holder: str) -> None:
     with pytest.raises(Refused, match=f"it was taken over, and now belongs to {holder}"):
         renew(record, ME, 4, NOON, expiry=60)

@@ -169,7 +169,7 @@ def test_a_listener_is_written_five_times_with_more_and_more_time_between(
     assert slept == [0.4, 0.8, 1.6, 2.0]
 
 
-def test_before_each_further_try_the_hold_is_looked_at(operation: Operation, aws: FakeAws) -> None:
+def test_before_each_further_try_the_lease_is_looked_at(operation: Operation, aws: FakeAws) -> None:
     aws.elbv2.broken = {"modify_listener": lost}
     before = aws.s3.count("put_object")
     with pytest.raises(UnknownOutcome):

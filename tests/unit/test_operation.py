@@ -142,7 +142,7 @@ def test_a_lease_that_expired_stops_the_work(operation: Operation, monkeypatch: 
         operation.lease.check()
 
 
-def test_only_one_s_own_hold_is_given_back(operation: Operation, aws: FakeAws) -> None:
+def test_only_one_s_own_lease_is_given_back(operation: Operation, aws: FakeAws) -> None:
     taken_over(aws)
     operation.lease.drop()
     lease = store_of(aws.s3).environment().lease
@@ -158,7 +158,7 @@ def test_an_environment_that_is_held_is_not_taken(operation: Operation, aws: Fak
 
 
 @pytest.mark.parametrize("lands", [True, False])
-def test_taking_the_hold_survives_a_lost_answer(operation: Operation, aws: FakeAws, lands: bool) -> None:
+def test_taking_the_lease_survives_a_lost_answer(operation: Operation, aws: FakeAws, lands: bool) -> None:
     operation.lease.drop()
     other = operation_of(aws, settings_with(), owner("run-2", pid=9))
     before = other.records.environment().fencing_token
@@ -230,7 +230,7 @@ def test_a_refused_retry_leaves_the_record_of_what_is_live(operation: Operation,
     assert [a.state for a in history(aws).attempts] == [State.HEALTHY]
 
 
-def test_a_failure_before_the_hold_is_written_down(aws: FakeAws, operation: Operation) -> None:
+def test_a_failure_before_the_lease_is_written_down(aws: FakeAws, operation: Operation) -> None:
     other = operation_of(aws, settings_with(), owner("run-2", pid=9))
     other.journal.record_early_failure("v9.0.0", "", State.FAILED, UNKNOWN_TAG)
     failed = history(aws, "v9.0.0").attempts[-1]
@@ -320,7 +320,7 @@ def test_the_look_before_a_side_effect_returns_the_record_as_it_is_now(operation
     assert operation.record.last_failure == "said"
 
 
-def test_the_look_before_a_side_effect_prolongs_the_hold_and_says_the_step(operation: Operation, aws: FakeAws) -> None:
+def test_the_look_before_a_side_effect_prolongs_the_lease_and_says_the_step(operation: Operation, aws: FakeAws) -> None:
     operation.lease.step = "apply"
     began = now()
     operation.lease.assert_held()
@@ -340,7 +340,7 @@ def test_who_was_taken_over_may_not_look_past_it(
 
 
 @pytest.mark.parametrize(("left", "over"), [(-1, True), (60, False)])
-def test_a_hold_ends_the_work_once_its_time_is_up_and_not_before(
+def test_a_lease_ends_the_work_once_its_time_is_up_and_not_before(
     operation: Operation, left: float, over: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lease = operation.lease.assert_held().lease
@@ -367,7 +367,7 @@ def test_the_first_wish_to_stop_ends_the_work_until_it_is_disregarded(operation:
         operation.lease.check()
 
 
-def test_a_hold_taken_anew_heeds_a_wish_to_stop_again(operation: Operation, aws: FakeAws) -> None:
+def test_a_lease_taken_anew_heeds_a_wish_to_stop_again(operation: Operation, aws: FakeAws) -> None:
     store_of(aws.s3).change_environment(lambda r: ask_to_stop(r, "a rollback", "it said so", now()))
     with pytest.raises(Refused):
         operation.lease.assert_held()
@@ -416,7 +416,7 @@ def beating(aws: FakeAws, no_waiting: None, no_run_log: None) -> Iterator[Operat
     made.lease.stop_heartbeat()
 
 
-def test_the_heart_prolongs_the_hold_while_the_work_goes_on(
+def test_the_heart_prolongs_the_lease_while_the_work_goes_on(
     beating: Operation, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     take_at_once(beating)
@@ -431,7 +431,7 @@ def test_the_heart_prolongs_the_hold_while_the_work_goes_on(
     assert after.expires_at > before.expires_at
 
 
-def test_a_beat_that_is_under_way_is_over_before_the_hold_is_given_back(
+def test_a_beat_that_is_under_way_is_over_before_the_lease_is_given_back(
     beating: Operation, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     take_at_once(beating)
@@ -445,7 +445,7 @@ def test_a_beat_that_is_under_way_is_over_before_the_hold_is_given_back(
 
 
 @pytest.mark.parametrize("end", ["drop", "park", "stop_heartbeat"])
-def test_the_heart_beats_no_more_once_the_hold_is_given_back_or_parked(
+def test_the_heart_beats_no_more_once_the_lease_is_given_back_or_parked(
     beating: Operation, aws: FakeAws, end: str
 ) -> None:
     take_at_once(beating)
@@ -548,7 +548,7 @@ def test_who_holds_the_environment_is_named_with_version_and_stage(operation: Op
         take_at_once(operation_of(aws, settings_with(), owner("run-2", pid=9)))
 
 
-def test_one_s_own_hold_is_taken_anew_with_the_next_fence(operation: Operation, aws: FakeAws) -> None:
+def test_one_s_own_lease_is_taken_anew_with_the_next_fence(operation: Operation, aws: FakeAws) -> None:
     before = operation.lease.fencing_token
     take_at_once(operation)
     assert operation.lease.fencing_token == before + 1
@@ -561,7 +561,7 @@ def dead_hold(aws: FakeAws, **facts: Any) -> LeaseRecord:
     return lease
 
 
-def test_what_a_dead_holder_was_about_stays_in_the_hold_until_it_is_done(operation: Operation, aws: FakeAws) -> None:
+def test_what_a_dead_holder_was_about_stays_in_the_lease_until_it_is_done(operation: Operation, aws: FakeAws) -> None:
     operation.lease.stop_heartbeat()
     dead = dead_hold(aws)
     other = operation_of(aws, settings_with(), owner("run-2", flow="provision", pid=7))
@@ -629,7 +629,7 @@ def test_a_holder_whose_process_is_gone_from_this_machine_has_abandoned_the_envi
     assert operation.lease.judge(record.model_copy(update={"lease": None})) is LeaseVerdict.FREE
 
 
-def test_a_parked_hold_waits_for_its_deadline_without_a_holder(operation: Operation, aws: FakeAws) -> None:
+def test_a_parked_lease_waits_for_its_deadline_without_a_holder(operation: Operation, aws: FakeAws) -> None:
     until = now() + timedelta(hours=1)
     operation.lease.park(until)
     lease = store_of(aws.s3).environment().lease

@@ -304,7 +304,7 @@ def test_where_nobody_holds_there_is_nothing_to_settle(operation: Operation, aws
     assert store_of(aws.s3).environment() == before
 
 
-def test_while_it_is_settled_the_hold_says_who_settles_and_what(
+def test_while_it_is_settled_the_lease_says_who_settles_and_what(
     aws: FakeAws, dead: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Any] = []
@@ -327,7 +327,7 @@ def test_who_settled_is_about_nothing_any_more(aws: FakeAws, dead: str) -> None:
     assert (reconciler.journal.version, reconciler.journal.entry, reconciler.lease.held) == (None, None, False)
 
 
-def test_what_could_not_be_settled_keeps_its_hold_and_says_why(aws: FakeAws, dead: str) -> None:
+def test_what_could_not_be_settled_keeps_its_lease_and_says_why(aws: FakeAws, dead: str) -> None:
     reconciler = finder(aws, "rec-1")
     aws.ecs.broken = {"list_tasks": lambda: refusal("AccessDenied", 403)}
     with pytest.raises(UnknownOutcome, match=r"Could not clean up after v1\.1\.0: .*one-off tasks") as error:
@@ -358,7 +358,7 @@ def test_once_something_is_live_traffic_goes_to_that(aws: FakeAws, dead: str) ->
 
 
 @pytest.mark.parametrize("version", ["v1.1.0", None])
-def test_a_hold_without_an_attempt_is_settled_by_what_held_it(
+def test_a_lease_without_an_attempt_is_settled_by_what_held_it(
     operation: Operation, aws: FakeAws, version: str | None
 ) -> None:
     operation.lease.stop_heartbeat()

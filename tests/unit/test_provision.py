@@ -73,7 +73,7 @@ def test_another_environment_s_provision_is_not_run_over(operation: Operation) -
     assert held.owner == HERE
 
 
-def test_a_dead_one_s_hold_is_taken_over_and_its_lock_released(aws: FakeAws, operation: Operation) -> None:
+def test_a_dead_one_s_lease_is_taken_over_and_its_lock_released(aws: FakeAws, operation: Operation) -> None:
     held_by(operation, GONE)
     created = f"{datetime.now(UTC) - timedelta(seconds=30):%Y-%m-%dT%H:%M:%S}.123456789Z"
     told = {"ID": "lock-1", "Who": f"root@{os.uname().nodename}", "Created": created}

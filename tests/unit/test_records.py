@@ -133,7 +133,7 @@ def test_every_write_has_a_condition(s3: FakeS3) -> None:
     assert all("IfMatch" in p or p.get("IfNoneMatch") == "*" for p in puts)
 
 
-def test_two_who_want_the_hold_do_not_both_get_it(s3: FakeS3) -> None:
+def test_two_who_want_the_lease_do_not_both_get_it(s3: FakeS3) -> None:
     def take_if_free(whose: str, record: EnvironmentRecord) -> EnvironmentRecord:
         if record.lease is not None:
             raise Refused("It is held", why=record.lease.owner.flow_run_id)

@@ -23,7 +23,7 @@ from lifecycle.run import Outcome
 from operation.lease import now
 from operation.operation import Operation
 from tests.unit.facts import DIGEST, FROZEN, NOON, attempt, definition_of, lease_of, live, owner, settings_with, slot_of
-from tests.unit.fakes import FakeAws, operation_of, refusal, store_of
+from tests.unit.fakes import FakeAws, before_the_next_write, operation_of, refusal, store_of
 
 BLUE, GREEN, SPLIT = Weights.all_on(Colour.BLUE), Weights.all_on(Colour.GREEN), Weights(blue=50, green=50)
 TARGET, LEAVING = live("v1.0.0"), live("v1.1.0", Colour.GREEN)
@@ -306,7 +306,7 @@ def test_who_settles_for_a_dead_run_is_waited_for_and_not_stopped(run: Operation
 
 
 @pytest.mark.parametrize("seconds", [7_190, 7_210])
-def test_who_was_asked_to_stop_and_does_not_is_waited_for_as_long_as_a_hold_and_a_slot_s_emptying_last(
+def test_who_was_asked_to_stop_and_does_not_is_waited_for_as_long_as_a_lease_and_a_slot_s_emptying_last(
     run: Operation, aws: FakeAws, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
     in_flight(aws, State.SHIFTING)
@@ -330,15 +330,7 @@ def test_who_was_asked_to_stop_and_does_not_is_waited_for_as_long_as_a_hold_and_
 def test_who_loses_the_race_for_a_free_environment_waits_for_the_winner(
     run: Operation, aws: FakeAws, polls: Polls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put, raced = aws.s3.put_object, [False]
-
-    def race(**arguments: Any) -> Any:
-        if not raced[0]:
-            raced[0] = True
-            in_flight(aws, State.SHIFTING)
-        return put(**arguments)
-
-    monkeypatch.setattr(aws.s3, "put_object", race)
+    before_the_next_write(monkeypatch, aws.s3, lambda: in_flight(aws, State.SHIFTING))
     polls.coming = [lambda: None] * 2 + [lambda: ends(aws, State.HEALTHY)]
     assert message(roll_back(run, None, None)).startswith("test is back on v1.0.0")
 
@@ -346,15 +338,9 @@ def test_who_loses_the_race_for_a_free_environment_waits_for_the_winner(
 def test_a_target_that_is_refused_in_the_moment_of_taking_the_environment_leaves_it_free(
     run: Operation, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put, raced = aws.s3.put_object, [False]
-
-    def race(**arguments: Any) -> Any:
-        if not raced[0]:
-            raced[0] = True
-            change(aws, lambda r: r.model_copy(update={"rollback_floor": "v1.0.1"}))
-        return put(**arguments)
-
-    monkeypatch.setattr(aws.s3, "put_object", race)
+    before_the_next_write(
+        monkeypatch, aws.s3, lambda: change(aws, lambda r: r.model_copy(update={"rollback_floor": "v1.0.1"}))
+    )
     with pytest.raises(Refused, match="below the rollback floor"):
         roll_back(run, "v1.0.0", None)
     assert record_of(aws).lease is None
@@ -607,15 +593,9 @@ def test_a_listener_that_refuses_the_weights_leaves_the_target_on_record(run: Op
 def test_the_target_that_was_named_must_still_be_one_in_the_moment_of_taking_the_environment(
     run: Operation, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put, raced = aws.s3.put_object, [False]
-
-    def race(**arguments: Any) -> Any:
-        if not raced[0]:
-            raced[0] = True
-            change(aws, lambda r: r.model_copy(update={"healthy": (OLDER,)}))
-        return put(**arguments)
-
-    monkeypatch.setattr(aws.s3, "put_object", race)
+    before_the_next_write(
+        monkeypatch, aws.s3, lambda: change(aws, lambda r: r.model_copy(update={"healthy": (OLDER,)}))
+    )
     with pytest.raises(Refused, match=r"v1\.0\.0 was never healthy"):
         roll_back(run, "v1.0.0", None)
     assert record_of(aws).lease is None

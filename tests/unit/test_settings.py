@@ -151,7 +151,7 @@ def test_no_environment_is_called_as_the_account() -> None:
         ),
     ],
 )
-def test_a_hold_outlasts_the_longest_call_and_a_heartbeat(timing: dict[str, float], fits: bool) -> None:
+def test_a_lease_outlasts_the_longest_call_and_a_heartbeat(timing: dict[str, float], fits: bool) -> None:
     if fits:
         assert Timing.model_validate(timing).lease_expiry == timing["lease_expiry"]
     else:
@@ -197,7 +197,7 @@ def test_settings_that_would_fail_every_release_are_refused(more: str, fault: st
 @pytest.mark.parametrize(
     ("role", "expiry", "fits"), [(True, 94, False), (True, 95, True), (False, 94, True), (False, 53, True)]
 )
-def test_where_a_role_is_assumed_a_hold_outlasts_its_renewal_too(role: bool, expiry: int, fits: bool) -> None:
+def test_where_a_role_is_assumed_a_lease_outlasts_its_renewal_too(role: bool, expiry: int, fits: bool) -> None:
     text = "aws_attempts = 3\naws_connect_timeout = 3\naws_read_timeout = 10\n"
     text += '[aws]\nrole_arn = "arn:aws:iam::123456789012:role/pipeline"\n' if role else ""
     changed = {"heartbeat": "10", "lease_expiry": str(expiry)}

@@ -608,7 +608,7 @@ def test_a_wish_to_stop_does_not_stop_the_settling(operation: Operation, aws: Fa
     assert settle(operation) == Aborted(HOME, complete=True)
 
 
-def test_what_settles_says_so_in_its_hold(operation: Operation, aws: FakeAws) -> None:
+def test_what_settles_says_so_in_its_lease(operation: Operation, aws: FakeAws) -> None:
     shifted(operation, aws)
     settle(operation)
     lease = store_of(aws.s3).environment().lease
