@@ -59,7 +59,7 @@ consistency = 0.001
 identify = 0.05
 confirm = 0.05
 weights_settle = 0.001
-log_arrival = 0.2
+log_arrival = 0.5
 log_quiet = 0.005
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 
@@ -276,12 +277,12 @@ def test_every_line_of_a_task_arrives_in_order(operation: Operation, aws: FakeAw
 
 
 def test_the_last_line_of_a_stopped_task_is_waited_for_where_it_is_known(operation: Operation, aws: FakeAws) -> None:
-    came_at = time.monotonic() + 0.1  # long after it would be called quiet
+    asked = itertools.count()
 
-    def slow_line(fake: FakeAws) -> bool:
-        if time.monotonic() > came_at and not fake.logs.lines:
-            fake.logs.lines.append("end")
-        return False
+    def slow_line() -> None:
+        # poll is 0.001 s and log_quiet 0.005 s: long after it would be called quiet, and long before log_arrival
+        if next(asked) == 20:
+            aws.logs.lines.append("end")
 
     heard: list[str] = []
 
@@ -289,7 +290,7 @@ def test_the_last_line_of_a_stopped_task_is_waited_for_where_it_is_known(operati
         heard.append(line)
         return line == "end"
 
-    aws.logs.before_read = lambda: slow_line(aws)
+    aws.logs.before_read = slow_line
     assert run_one_off(operation, hear, says_its_end=True).lines == ("end",)
     assert heard == ["end"]
 
