@@ -1,4 +1,4 @@
-"""The operator's commands: `python -m flows deploy|status|unfreeze|unlock|run <environment>`.
+"""The operator's commands: `python -m flows <command> <environment>`, with `--help` for what there is.
 
 They run in this process, with the blocks of the Prefect server that PREFECT_API_URL names.
 """
@@ -7,7 +7,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_API_URL
 
 from core.colour import Colour
@@ -20,45 +24,126 @@ from lifecycle.run import open_run
 from lifecycle.run_command import run_command
 from lifecycle.unlock import unlock_state
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "Command", "main"]
+
+STATES = [*(c.value for c in Colour), "environment", ACCOUNT]
+
+
+class Argument:
+    """An argument of a command, as `ArgumentParser.add_argument` takes it."""
+
+    def __init__(self, *flags: str, **options: Any) -> None:
+        self.flags, self.options = flags, options
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command on an environment: what it takes, and what runs it and returns the exit status."""
+
+    name: str
+    help: str | None
+    """None for a former name, which still works and is not listed."""
+    run: Callable[[argparse.Namespace], int]
+    arguments: Sequence[Argument] = ()
+    usage: str | None = None
+
+
+def _deploy(asked: argparse.Namespace) -> int:
+    print("\n".join(deploy(asked.environment)))
+    return 0
+
+
+def _status(asked: argparse.Namespace) -> int:
+    rows = describe_environment(open_run("status", asked.environment))
+    width = max(len(name) for name, _ in rows)
+    print("\n".join(f"{name:{width}}  {value}" for name, value in rows))
+    return 0
+
+
+def _unfreeze(asked: argparse.Namespace) -> int:
+    return _ended(unfreeze(asked.environment, asked.keep, asked.restore, return_state=True))
+
+
+def _thaw(asked: argparse.Namespace) -> int:
+    print("`thaw` is now called `unfreeze`; the old name will be removed in the next version.", file=sys.stderr)
+    return _unfreeze(asked)
+
+
+def _unlock(asked: argparse.Namespace) -> int:
+    operation = open_run("unlock", asked.environment, provisions=asked.state in ("environment", ACCOUNT))
+    print(unlock_state(operation, asked.state, confirm=input))
+    return 0
+
+
+def _run(asked: argparse.Namespace) -> int:
+    operation = open_run("run", asked.environment)
+    return run_command(operation, asked.words, asked.version, lambda line: print(line, flush=True))
+
+
+def _ended(state: State[Any]) -> int:
+    """Print a flow's last message; return the exit status."""
+    print(state.message)
+    return 0 if state.is_completed() else 1
+
+
+_KEEP = (
+    Argument("--keep", required=True, type=Colour, choices=list(Colour)),
+    Argument("--restore", action="store_true", help="redeploy the recorded task definition there"),
+)
+
+COMMANDS = (
+    Command("deploy", "create or update the environment's deployments in Prefect", _deploy),
+    Command("status", "what is live, in flight and warm, and why the last attempt failed", _status),
+    Command("unfreeze", "end a freeze by naming the colour that gets all traffic", _unfreeze, _KEEP),
+    Command("thaw", None, _thaw, _KEEP),
+    Command(
+        "unlock",
+        "release a Terraform state lock whose holder cannot be proven dead",
+        _unlock,
+        [Argument("--state", required=True, choices=STATES)],
+    ),
+    Command(
+        "run",
+        "run a command as a one-off task with a release's image, in the environment's network",
+        _run,
+        [
+            Argument(
+                "--version",
+                help="the release whose image to use (default: the one that failed last, else the live one)",
+            )
+        ],
+        usage="python -m flows run [--version VERSION] environment -- command …",
+    ),
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m flows", description="Operator commands for an environment.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("deploy", help="create or update the environment's deployments in Prefect")
-    command.add_argument("environment")
-    command = commands.add_parser("status", help="what is live, in flight and warm, and why the last attempt failed")
-    command.add_argument("environment")
-    for name, help_ in (("unfreeze", "end a freeze by naming the colour that gets all traffic"), ("thaw", None)):
-        # `thaw` is what it was called before; without a help text it is not listed.
-        command = commands.add_parser(name, help=help_) if help_ else commands.add_parser(name)
-        command.add_argument("environment")
-        command.add_argument("--keep", required=True, type=Colour, choices=list(Colour))
-        command.add_argument("--restore", action="store_true", help="redeploy the recorded task definition there")
-    command = commands.add_parser("unlock", help="release a Terraform state lock whose holder cannot be proven dead")
-    command.add_argument("environment")
-    command.add_argument("--state", required=True, choices=[*(c.value for c in Colour), "environment", ACCOUNT])
-    command = commands.add_parser(
-        "run", help="run a command as a one-off task with a release's image, in the environment's network"
-    )
-    command.add_argument("environment")
-    command.add_argument(
-        "--version", help="the release whose image to use (default: the one that failed last, else the live one)"
-    )
-    command.usage = "python -m flows run [--version VERSION] environment -- command …"
     given = list(sys.argv[1:] if arguments is None else arguments)
     # Everything after `--` belongs to the command, whatever it looks like.
     ours, words = (given[: (at := given.index("--"))], given[at + 1 :]) if "--" in given else (given, [])
-    asked = parser.parse_args(ours)
+    asked = _parser().parse_args(ours)
     asked.words = words
     try:
         _refuse_without_server()
-        return _run(asked)
+        return int(asked.command.run(asked))
     except PointsmanError as error:
         print(error, file=sys.stderr)
         return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m flows", description="Operator commands for an environment.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    for command in COMMANDS:
+        # Without a help text it is not listed.
+        described: dict[str, Any] = {"help": command.help} if command.help else {}
+        of_its_own = commands.add_parser(command.name, usage=command.usage, **described)
+        of_its_own.set_defaults(command=command)
+        of_its_own.add_argument("environment")
+        for argument in command.arguments:
+            of_its_own.add_argument(*argument.flags, **argument.options)
+    return parser
 
 
 def _refuse_without_server() -> None:
@@ -68,29 +153,6 @@ def _refuse_without_server() -> None:
             why="the credentials are in its blocks",
             do='Set PREFECT_API_URL; for the sandbox: eval "$(.venv/bin/python -m sandbox environment)".',
         )
-
-
-def _run(asked: argparse.Namespace) -> int:
-    if asked.command == "deploy":
-        print("\n".join(deploy(asked.environment)))
-        return 0
-    if asked.command == "thaw":
-        print("`thaw` is now called `unfreeze`; the old name will be removed in the next version.", file=sys.stderr)
-    if asked.command in ("unfreeze", "thaw"):
-        state = unfreeze(asked.environment, asked.keep, asked.restore, return_state=True)
-        print(state.message)
-        return 0 if state.is_completed() else 1
-    human_s = asked.command == "unlock" and asked.state in ("environment", ACCOUNT)
-    operation = open_run(asked.command, asked.environment, provisions=human_s)
-    if asked.command == "status":
-        rows = describe_environment(operation)
-        width = max(len(name) for name, _ in rows)
-        print("\n".join(f"{name:{width}}  {value}" for name, value in rows))
-        return 0
-    if asked.command == "run":
-        return run_command(operation, asked.words, asked.version, lambda line: print(line, flush=True))
-    print(unlock_state(operation, asked.state, confirm=lambda question: input(question)))
-    return 0
 
 
 if __name__ == "__main__":
