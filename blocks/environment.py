@@ -44,9 +44,20 @@ class ReleaseEnvironment(Block):
 
     PREFIX: ClassVar[str] = "pointsman"
 
-    def provisioner(self) -> ReleaseEnvironment:
-        """Return the block with the identity that makes infrastructure; raise `Refused` if it is the releases' own."""
+    def provisioner(self, *, from_shell: bool = False) -> ReleaseEnvironment:
+        """Return the block with the identity that makes infrastructure; raise `Refused` if it is the releases' own.
+
+        In an operator's shell that is the operator's: what AWS_PROFILE or AWS_ACCESS_KEY_ID names there, if anything.
+        """
         aws = self.settings.aws
+        if from_shell and (os.environ.get("AWS_PROFILE") or os.environ.get("AWS_ACCESS_KEY_ID")):
+            return self._acting_as(
+                profile_name=os.environ.get("AWS_PROFILE"),
+                aws_access_key_id=None,
+                aws_secret_access_key=None,
+                aws_session_token=None,
+                assume_role_arn=None,
+            )
         if aws.provision_profile is not None:
             # boto3 prefers a key to a profile, so none may be left beside it.
             return self._acting_as(
@@ -60,9 +71,10 @@ class ReleaseEnvironment(Block):
             return self._acting_as(assume_role_arn=None)
         if self.aws_credentials.assume_role_arn or self.aws_credentials.aws_access_key_id:
             raise Refused(
-                f"`provision` has no identity of its own in {self.stage}",
+                f"What makes infrastructure has no identity of its own in {self.stage}",
                 why="it would act as the pipeline, with the role or the key of the releases",
-                do="Name an administrator's profile of the worker's AWS configuration: provision_profile in [aws].",
+                do="Run it as a command, `python -m flows …`, in a shell with AWS_PROFILE set to an administrator's "
+                "profile; or name one of the worker's: provision_profile in [aws].",
             )
         return self
 

@@ -19,6 +19,7 @@ __all__ = [
     "admit",
     "candidate_colour",
     "newer_than_parked",
+    "refuse_if_destroying",
     "refuse_if_frozen",
     "refuse_prerelease",
     "whose_turn",
@@ -61,6 +62,7 @@ def admit(record: EnvironmentRecord, history: VersionRecord | None, wanted: Want
     version that was rolled back from.
     """
     refuse_if_frozen(record)
+    refuse_if_destroying(record)
     if record.infrastructure is None:
         raise Refused(
             f"{record.environment} has no infrastructure yet",
@@ -150,6 +152,16 @@ def refuse_prerelease(version: Version, environment: str, *, allowed: bool) -> N
             f"{version} is a pre-release",
             why=f"{environment} does not accept pre-releases",
             do=f"Release it to another environment, or set prereleases = true in environments/{environment}.toml.",
+        )
+
+
+def refuse_if_destroying(record: EnvironmentRecord) -> None:
+    """Raise `Refused` while an environment's infrastructure is being destroyed, or a run of that ended halfway."""
+    if record.destroying:
+        raise Refused(
+            f"{record.environment} is being destroyed",
+            why=f"`destroy` began at {record.destroying:%Y-%m-%d %H:%M:%S %Z} and has not removed everything yet",
+            do=f"Run `prefect deployment run destroy/{record.environment}` again to finish, or `provision` to rebuild.",
         )
 
 

@@ -66,10 +66,11 @@ def stale_waiters(record: EnvironmentRecord, now: datetime, expiry: float) -> tu
 def looks_for_foreign_hands(record: EnvironmentRecord) -> bool:
     """Whether what is in AWS can be compared with the record.
 
-    Not while somebody works on it, not before anything of ours stands, and a freeze is a human's to end.
+    Not while somebody works on it, not before anything of ours stands nor while it is being destroyed, and a freeze is
+    a human's to end.
     """
     written = record.infrastructure is not None and record.weights is not None
-    return record.lease is None and record.frozen is None and written
+    return record.lease is None and record.frozen is None and record.destroying is None and written
 
 
 def forgotten_runs(record: EnvironmentRecord, dead: frozenset[str]) -> frozenset[str]:

@@ -232,6 +232,7 @@ class EnvironmentRecord(Stored):
     lease: LeaseRecord | None = None
     fencing_token: int = 0
     queue: tuple[QueuedRelease, ...] = ()
+    destroying: datetime | None = Field(default=None, description="Since when its infrastructure is being destroyed.")
     last_failure: str | None = None
     last_failed: str | None = Field(default=None, description="The version that failed last, since one went live.")
 
@@ -272,7 +273,19 @@ class EnvironmentRecord(Stored):
 
     def provisioned(self, infrastructure: Infrastructure, initial: Weights) -> EnvironmentRecord:
         """Return the record with what `provision` made; `initial` is what a new listener carries."""
-        return self._with(infrastructure=infrastructure, weights=self.weights or initial)
+        return self._with(infrastructure=infrastructure, weights=self.weights or initial, destroying=None)
+
+    def being_destroyed(self, since: datetime) -> EnvironmentRecord:
+        """Return the record of an environment that serves nothing from now on, though much of it may still stand."""
+        return self._with(destroying=self.destroying or since, frozen=None, rollback=None)
+
+    def destroyed(self) -> EnvironmentRecord:
+        """Return the record once nothing of it stands: what was live was, and what the database has is to be read."""
+        was = (*self.healthy, self.live) if self.live and not self.live.adopted else self.healthy
+        nothing = dict.fromkeys(
+            ("infrastructure", "live", "weights", "weights_intent", "weights_before", "weights_since", "destroying")
+        )
+        return self._with(**nothing, healthy=was[-HEALTHY_KEPT:], frozen=None, rollback=None, database=None)
 
     def beginning_first_release(self) -> EnvironmentRecord:
         """Return the record with what the listener carried before anything was live, which is where it returns to."""

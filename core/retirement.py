@@ -20,6 +20,8 @@ def reason_to_skip(record: EnvironmentRecord, now: datetime, *, window: float, a
         return f"Nothing is live in {environment}, so there is nothing to retire."
     if at_once:
         return None
+    if record.destroying is not None:
+        return f"Skipped: {environment} is being destroyed."
     if record.frozen is not None:
         return f"Skipped: {environment} is frozen: {record.frozen.reason}."
     if lease is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.admission import refuse_if_frozen
+from core.admission import refuse_if_destroying, refuse_if_frozen
 from core.errors import Refused
 from core.history import State
 from core.record import EnvironmentRecord, LeaseRecord, Live
@@ -18,6 +18,7 @@ def choose_target(record: EnvironmentRecord, to_version: str | None) -> Live:
     the rollback floor. A version that was rolled back from is a target only when named.
     """
     refuse_if_frozen(record)
+    refuse_if_destroying(record)
     environment = record.environment
     if record.live is None:
         raise Refused(

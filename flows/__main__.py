@@ -18,6 +18,8 @@ from core.colour import Colour
 from core.errors import PointsmanError, Refused
 from core.settings import ACCOUNT
 from deploy.environment import deploy
+from flows.destroy import destroy_account_from_shell, destroy_from_shell
+from flows.provision import provision_from_shell
 from flows.status import describe_environment
 from flows.unfreeze import unfreeze
 from lifecycle.run import open_run
@@ -51,6 +53,18 @@ class Command:
 def _deploy(asked: argparse.Namespace) -> int:
     print("\n".join(deploy(asked.environment)))
     return 0
+
+
+def _provision(asked: argparse.Namespace) -> int:
+    return _ended(provision_from_shell(asked.environment, return_state=True))
+
+
+def _destroy(asked: argparse.Namespace) -> int:
+    return _ended(destroy_from_shell(asked.environment, asked.force, return_state=True))
+
+
+def _destroy_account(asked: argparse.Namespace) -> int:
+    return _ended(destroy_account_from_shell(asked.environment, return_state=True))
 
 
 def _status(asked: argparse.Namespace) -> int:
@@ -94,6 +108,16 @@ _KEEP = (
 COMMANDS = (
     Command("deploy", "create or update the environment's deployments in Prefect", _deploy),
     Command("status", "what is live, in flight and warm, and why the last attempt failed", _status),
+    Command("provision", "create or update the infrastructure with your own AWS credentials", _provision),
+    Command(
+        "destroy",
+        "remove the environment's infrastructure; images, state and database stay",
+        _destroy,
+        [Argument("--force", action="store_true", help="although requests were answered in the last hour")],
+    ),
+    Command(
+        "destroy-account", "remove what all environments of the account share, once none is left", _destroy_account
+    ),
     Command("unfreeze", "end a freeze by naming the colour that gets all traffic", _unfreeze, _KEEP),
     Command("thaw", None, _thaw, _KEEP),
     Command(

@@ -45,6 +45,8 @@ def describe_environment(operation: Operation) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     if record.frozen:
         rows.append(("frozen", record.frozen.reason))
+    if record.destroying:
+        rows.append(("being destroyed", f"since {record.destroying:%Y-%m-%d %H:%M:%S %Z}"))
     live = record.live
     rows.append(("live", _live(operation, live) if live else "nothing"))
     rows.append(("was", ", ".join(h.release.version for h in reversed(record.healthy)) or "nothing"))

@@ -8,7 +8,7 @@ from typing import Concatenate, ParamSpec
 
 from prefect import Task
 
-from core.colour import Weights
+from core.colour import Colour, Weights
 from core.ending import Ending, went_live
 from core.errors import PointsmanError, Transient, UnknownOutcome
 from core.history import Attempt
@@ -30,6 +30,8 @@ __all__ = ["Aborted", "abort_attempt", "traffic_now"]
 P = ParamSpec("P")
 
 _PATIENCE = 4
+# What Terraform a flow without an attempt runs; the account's lock is released by whoever takes the account next.
+_STATES = {"provision": ("environment",), "destroy": (*(c.value for c in Colour), "environment")}
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,8 @@ def _stop_what_runs(
 ) -> bool:
     """End what the run left at work; return whether no one-off task of it can change the database any more."""
     if attempt is None:
-        if lease.owner.flow == "provision":
-            parts.do("Terraform", release_state_lock, "environment", lease, lease.acquired_at)
+        for state in _STATES.get(lease.owner.flow, ()):
+            parts.do("Terraform", release_state_lock, state, lease, lease.acquired_at)
         if lease.owner.flow == "run":
             return parts.do("one-off tasks", stop_one_offs, lease.owner.attempt)
         return True
@@ -152,6 +154,8 @@ def traffic_now(operation: Operation) -> str:
     record = operation.record
     if record.infrastructure is None:
         return "no traffic is served."
+    if record.destroying is not None:
+        return "it is being destroyed; run `destroy` again to finish."
     try:
         listener = operation.load_balancer.listener()
     except PointsmanError as error:

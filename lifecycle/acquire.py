@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
 from prefect.states import Cancelled, Completed
 
 from core import lease as leases
-from core.admission import refuse_if_frozen
+from core.admission import refuse_if_destroying, refuse_if_frozen
 from core.errors import PointsmanError, Transient
 from core.lease import refuse_held
 from core.next_move import AT_ONCE, TO_TAKE, Move, Policy, next_move
@@ -20,7 +21,7 @@ from lifecycle.takeover import take_over
 from operation.operation import Operation
 from operation.step import Done, done, skipped, step
 
-__all__ = ["Ended", "Request", "acquire", "take_at_once"]
+__all__ = ["Ended", "Request", "acquire", "held_at_once", "take_at_once"]
 
 
 @dataclass(frozen=True)
@@ -133,13 +134,27 @@ def holder_of(record: EnvironmentRecord) -> str:
     return record.lease.version or record.lease.owner.flow
 
 
-def take_at_once(operation: Operation, *, even_frozen: bool = False) -> EnvironmentRecord:
-    """Lease the environment if nobody holds it and it is not frozen; raise `Refused` otherwise."""
+def take_at_once(
+    operation: Operation, *, even_frozen: bool = False, even_destroying: bool = False
+) -> EnvironmentRecord:
+    """Lease the environment if nobody holds it, and it is neither frozen nor being destroyed; raise `Refused` else."""
 
     def judged(record: EnvironmentRecord) -> None:
         if not even_frozen:
             refuse_if_frozen(record)
+        if not even_destroying:
+            refuse_if_destroying(record)
         if next_move(operation.lease.judge(record), AT_ONCE) is not Move.TAKE and record.lease is not None:
             raise refuse_held(record, record.lease)
 
     return operation.lease.take(None, judged)
+
+
+@contextmanager
+def held_at_once(operation: Operation, *, even_frozen: bool = False) -> Iterator[EnvironmentRecord]:
+    """Hold the environment for infrastructure, which may be half destroyed; give it back where that went well.
+
+    Where it did not, whoever ends the run aborts what was begun, and gives it back then.
+    """
+    yield take_at_once(operation, even_frozen=even_frozen, even_destroying=True)
+    operation.lease.drop()

@@ -46,7 +46,7 @@ class Demo:
         self.sandbox.reset()
         self.operator = Operator(self.sandbox, self.say)
         self.say("Provisioning: AWS's load balancers take their minute")
-        self._expect(self.operator.wait(self.operator.run("provision"), timeout=400), "COMPLETED")
+        self._expect(self.operator.provision(), "COMPLETED")
         self.release("v1.0.0", None)
         with Client(self.operator.application) as client:
             self.release("v1.1.0", client)

@@ -111,6 +111,24 @@ class Operator:
         made = self.api.post(f"/deployments/{found['id']}/create_flow_run", json=body).raise_for_status()
         return str(made.json()["id"])
 
+    def agree(self, run_id: str, **answer: str) -> None:
+        """Answer what a paused run asks, as the form of its page does."""
+        given = {"decision": "apply", "name": "Operator", "reason": "", **answer}
+        answered = self.api.post(f"/flow_runs/{run_id}/resume", json={"run_input": given}).raise_for_status().json()
+        if answered["status"] != "ACCEPT":
+            raise Permanent(f"The answer to {run_id} was refused", why=str(answered.get("details")))
+
+    def provision(self, *, timeout: float = 400.0) -> Run:
+        """Provision, agreeing to each plan that is shown; return the run as it ended."""
+        run_id = self.run("provision")
+        while True:
+            run = self.wait(run_id, timeout=timeout, until=lambda run: run.over or run.state == "Paused")
+            if run.over:
+                return run
+            self._say(f"  agreeing to the plan: {self.page(run_id)}")
+            self.agree(run_id)
+            self.wait(run_id, until=lambda run: run.state != "Paused")
+
     def set_state(self, run_id: str, type_: str, name: str, *, force: bool) -> dict[str, Any]:
         """Set a run's state as UI and CLI do."""
         body = {"state": {"type": type_, "name": name}, "force": force}

@@ -13,7 +13,7 @@ from core.errors import Permanent, Transient
 from core.image import PLATFORM, RegistryImage
 from systems.aws import AwsClients, aws_errors, has_code
 
-__all__ = ["Login", "find_image", "image_exists", "login", "read_labels"]
+__all__ = ["Login", "count_images", "find_image", "image_exists", "login", "read_labels"]
 
 _INDEXES = [
     "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -69,6 +69,18 @@ def image_exists(aws: AwsClients, repository: str, digest: str) -> bool:
             return False
         raise
     return True
+
+
+def count_images(aws: AwsClients, repository: str) -> int:
+    """Return how many images a repository holds; none where there is no such repository."""
+    try:
+        with aws_errors(f"listing the images of {repository}"):
+            pages = aws("ecr").get_paginator("list_images").paginate(repositoryName=repository)
+            return len({image["imageDigest"] for page in pages for image in page["imageIds"]})
+    except Permanent as error:
+        if has_code(error, "RepositoryNotFoundException"):
+            return 0
+        raise
 
 
 def login(aws: AwsClients) -> Login:

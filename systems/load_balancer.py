@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 from core.colour import Weights
 from core.errors import Permanent, PointsmanError, UnknownOutcome
 from core.listener import ListenerView, judge_listener
 from core.record import Infrastructure
 from core.slot import Service
-from systems.aws import AwsClients, aws_errors
+from systems.aws import AwsClients, aws_errors, has_code
 from systems.polling import write_until_seen
 
-__all__ = ["LoadBalancer", "TargetHealth"]
+__all__ = ["LoadBalancer", "TargetHealth", "find_load_balancer", "lift_deletion_protection"]
+
+_PROTECTION = "deletion_protection.enabled"
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,39 @@ class TargetHealth:
     def __str__(self) -> str:
         counted = ", ".join(f"{n} {state}" for state, n in sorted(self.states.items())) or "no targets"
         return counted + (f" ({'; '.join(self.reasons)})" if self.reasons else "")
+
+
+def find_load_balancer(elbv2: Any, name: str) -> str | None:
+    """Return the ARN of the load balancer of that name, or None where there is none."""
+    try:
+        with aws_errors(f"looking for the load balancer {name}"):
+            found = elbv2.describe_load_balancers(Names=[name])["LoadBalancers"]
+    except Permanent as error:
+        if has_code(error, "LoadBalancerNotFound"):
+            return None
+        raise
+    return next((str(balancer["LoadBalancerArn"]) for balancer in found), None)
+
+
+def lift_deletion_protection(elbv2: Any, balancer: str) -> bool:
+    """Let a load balancer be deleted, and see it written; return whether it was protected.
+
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/application/application-load-balancers.html#deletion-protection
+    """
+    if not _is_protected(elbv2, balancer):
+        return False
+    attribute = {"Key": _PROTECTION, "Value": "false"}
+    with aws_errors("lifting the load balancer's deletion protection", writes=True):
+        elbv2.modify_load_balancer_attributes(LoadBalancerArn=balancer, Attributes=[attribute])
+    if _is_protected(elbv2, balancer):
+        raise UnknownOutcome("The load balancer is still protected from deletion", do="Run `destroy` again.")
+    return True
+
+
+def _is_protected(elbv2: Any, balancer: str) -> bool:
+    with aws_errors("reading the load balancer's attributes"):
+        found = elbv2.describe_load_balancer_attributes(LoadBalancerArn=balancer)["Attributes"]
+    return any(attribute["Key"] == _PROTECTION and attribute["Value"] == "true" for attribute in found)
 
 
 class LoadBalancer:

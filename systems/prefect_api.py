@@ -31,7 +31,7 @@ from systems.processes import process_is_dead
 __all__ = ["attempt_id", "close_run", "dead_runs", "label_run_with_owner", "looks_dead", "run_is_over"]
 
 _OWNER = "pointsman.owner"
-_FLOWS = ("release", "rollback", "provision", "retire", "reconcile", "status", "unfreeze", "thaw")
+_FLOWS = ("release", "rollback", "provision", "destroy", "retire", "reconcile", "status", "unfreeze", "thaw")
 # Between Pending and Running lies the start of a process, for which a machine or a task may have to be started first.
 _STARTS_WITHIN = 300.0
 
@@ -78,7 +78,7 @@ def close_run(flow_run_id: str, done: str) -> None:
 
 def dead_runs(environment: str, silence: float) -> set[str]:
     """Return the ids of an environment's runs that Prefect believes alive although their processes are dead."""
-    alive = FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING, StateType.CANCELLING])
+    alive = FlowRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING, StateType.CANCELLING, StateType.PAUSED])
     with get_client(sync_client=True) as client:
         runs = client.read_flow_runs(
             flow_filter=FlowFilter(name=FlowFilterName(any_=list(_FLOWS))),
@@ -95,7 +95,7 @@ def looks_dead(run: FlowRun, silence: float) -> bool:
     A run is left alone for `silence` seconds after its last change of state; twice that if it did not introduce itself,
     as Prefect may have been slow to answer; and longer while its process starts.
     """
-    if run.state is None:
+    if run.state is None or run.state.name == "Suspended":  # which has no process
         return False
     owner = _introduced(run)
     patience = silence if owner else 2 * silence

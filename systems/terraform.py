@@ -151,6 +151,10 @@ class Plan:
         planned = self.content.get("planned_values", {}).get("outputs", {})
         return {name: output["value"] for name, output in planned.items() if "value" in output}
 
+    def variable(self, name: str) -> Any:
+        """Return the value that a variable had when it was planned; None for one that was not given."""
+        return self.content.get("variables", {}).get(name, {}).get("value")
+
     def creates(self, address: str) -> bool:
         """Whether it would make that resource anew."""
         changes = self.content.get("resource_changes", [])
@@ -199,12 +203,13 @@ class Workplace:
         """Return Terraform in a root's folder."""
         return Terraform(root.directory, self.environment, self.timeout)
 
-    def plan(self, root: Root, variables: Mapping[str, Any]) -> Plan:
-        """Plan to a file and return it with its content and checksum."""
+    def plan(self, root: Root, variables: Mapping[str, Any], *, destroy: bool = False) -> Plan:
+        """Plan to a file and return it with its content and checksum; with `destroy`, the end of all that there is."""
         directory, terraform = root.directory, self.terraform(root)
         (directory / "release.auto.tfvars.json").write_text(json.dumps(dict(variables), indent=1))
         file = directory / "release.tfplan"
-        terraform.run("plan", out=str(file), input=False, json=python_terraform.IsFlagged, lock_timeout="30s")
+        flags = {"destroy": python_terraform.IsFlagged} if destroy else {}
+        terraform.run("plan", out=str(file), input=False, json=python_terraform.IsFlagged, lock_timeout="30s", **flags)
         shown = terraform.run("show", str(file), quiet=True, json=python_terraform.IsFlagged)
         content = json.loads(next(line for line in shown if line.startswith("{")))
         return Plan(root, file, hashlib.sha256(file.read_bytes()).hexdigest(), content)

@@ -30,6 +30,8 @@ def return_home(operation: Operation) -> Done[None]:
     record = operation.record
     if record.infrastructure is None:
         return skipped("there is no load balancer yet")
+    if record.destroying is not None:
+        return skipped("it is being destroyed")
     home = Weights.all_on(record.live.colour) if record.live else record.weights_before
     if home is None:
         return skipped("nothing was live, and traffic was not moved")
@@ -70,9 +72,7 @@ def _ensure_serving(operation: Operation, colour: Colour) -> None:
         ) from error
 
 
-@step(
-    "state lock", "release the state lock of {state} that a dead run left behind behind", writes=False, goes_home=True
-)
+@step("state lock", "release the state lock of {state} that a dead run left behind", writes=False, goes_home=True)
 def release_state_lock(operation: Operation, state: str, dead: LeaseRecord, since: datetime) -> Done[None]:
     """End what is left of a dead run's Terraform, and release its lock on a state."""
     operation.state_locks.release_dead(dead.owner, state, since=since)

@@ -7,10 +7,14 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
+from prefect.artifacts import create_markdown_artifact
+
 from core.colour import Colour, Weights
 from core.errors import PointsmanError, Refused
 from core.lease import refuse_held
+from core.markdown import code, table
 from core.next_move import CLEAN_UP, Move, next_move
+from core.provision_outputs import outputs_to_note
 from core.record import EnvironmentRecord, Infrastructure, LeaseRecord
 from core.settings import ACCOUNT, EnvironmentSettings
 from core.words import counted
@@ -19,7 +23,7 @@ from operation.operation import Operation, open_account
 from operation.step import Done, done, skipped, step
 from systems.iam import missing_principals
 from systems.records import StateBucket, ensure_state_bucket
-from systems.terraform import describe, state_key
+from systems.terraform import Plan, describe, state_key
 from tasks.plan import workplace_of
 
 __all__ = [
@@ -31,7 +35,10 @@ __all__ = [
     "environment_variables",
     "initial_weights",
     "make_state_bucket",
+    "plan_account",
+    "plan_environment",
     "record_infrastructure",
+    "show_outputs",
 ]
 
 
@@ -111,25 +118,50 @@ def _since(record: EnvironmentRecord) -> datetime:
     return record.lease.acquired_at if record.lease else now()
 
 
-@step("account", "update the Terraform root account")
-def apply_account(account: Operation) -> Done[dict[str, Any]]:
-    """Plan and apply the root `account`; return its outputs."""
-    return _apply(account, "account", account_variables(account.settings))
+@step("plan account", "plan the Terraform root account", writes=False)
+def plan_account(operation: Operation) -> Done[Plan]:
+    """Return the plan of the root `account`."""
+    return _plan(operation, ACCOUNT, account_variables(operation.settings))
 
 
-@step("environment", "update the Terraform root environment")
-def apply_environment(operation: Operation, account: Mapping[str, Any]) -> Done[dict[str, Any]]:
-    """Plan and apply the root `environment`; return its outputs. `account` is what that root put out."""
-    return _apply(operation, "environment", environment_variables(operation.settings, operation.record, account))
+@step("plan environment", "plan the Terraform root environment", writes=False)
+def plan_environment(operation: Operation, account: Mapping[str, Any]) -> Done[Plan]:
+    """Return the plan of the root `environment`. `account` is what that root put out."""
+    return _plan(operation, "environment", environment_variables(operation.settings, operation.record, account))
 
 
-def _apply(operation: Operation, name: str, variables: dict[str, Any]) -> Done[dict[str, Any]]:
+def _plan(operation: Operation, name: str, variables: dict[str, Any]) -> Done[Plan]:
     workplace = workplace_of(operation)
     plan = workplace.plan(workplace.open_root(name, state_key(operation.environment, name)), variables)
+    return done(describe(plan), plan)
+
+
+@step("account", "apply plan {plan.short} of the Terraform root account")
+def apply_account(account: Operation, plan: Plan) -> Done[dict[str, Any]]:
+    """Apply that very plan of the root `account`; return its outputs."""
+    return _apply(account, plan)
+
+
+@step("environment", "apply plan {plan.short} of the Terraform root environment")
+def apply_environment(operation: Operation, plan: Plan) -> Done[dict[str, Any]]:
+    """Apply that very plan of the root `environment`; return its outputs.
+
+    Raises `Refused` where traffic moved since it was planned: a listener that it makes would start with old weights.
+    """
+    planned, live = plan.variable("listener_weights"), initial_weights(operation.record).model_dump()
+    if planned != live:
+        raise Refused(
+            f"Plan {plan.short} is out of date",
+            why=f"a new listener would get {planned}, and traffic moved to {live} while the plan waited",
+            do=f"Run `prefect deployment run provision/{operation.environment}` again.",
+        )
+    return _apply(operation, plan)
+
+
+def _apply(operation: Operation, plan: Plan) -> Done[dict[str, Any]]:
     if plan.empty:
         return skipped("nothing to change", plan.outputs)
-    operation.lease.assert_held()
-    return done(describe(plan), workplace.apply(plan))
+    return done(describe(plan), workplace_of(operation).apply(plan))
 
 
 @step("record", "record the provisioned infrastructure")
@@ -138,6 +170,20 @@ def record_infrastructure(operation: Operation, outputs: dict[str, Any]) -> Done
     found = Infrastructure.model_validate({name: outputs.get(name) for name in Infrastructure.model_fields})
     operation.records.change_environment(lambda r: r.provisioned(found, initial_weights(r)))
     return done(f"cluster {found.cluster_arn.rsplit('/', 1)[-1]}, load balancer {found.alb_dns_name}")
+
+
+@step("outputs", "show what is to be noted", writes=False)
+def show_outputs(operation: Operation, outputs: Mapping[str, Any]) -> Done[str]:
+    """Publish the outputs that a person needs, with what each is for; return them in a sentence."""
+    noted = outputs_to_note(operation.settings, outputs)
+    create_markdown_artifact(
+        key=f"outputs-{operation.environment}",
+        description=f"What provision of {operation.environment} put out, and what for",
+        markdown=f"# {operation.environment}\n\n"
+        + table([(n.name, code(n.value), n.purpose) for n in noted], head=("output", "value", "what it is for")),
+    )
+    said = "; ".join(f"{n.name} {n.value} ({n.purpose})" for n in noted)
+    return done(f"artifact outputs-{operation.environment}", said)
 
 
 def initial_weights(record: EnvironmentRecord) -> Weights:
