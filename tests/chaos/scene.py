@@ -101,7 +101,7 @@ class Scene:
         if who in ("worker", "both"):
             os.kill(worker, signal.SIGKILL)
         if who in ("flow", "both"):
-            os.kill(process_of(run_id), signal.SIGKILL)
+            kill_run(run_id)
 
     def cancel(self, run_id: str) -> None:
         """What the UI's Cancel does."""
@@ -122,7 +122,7 @@ class Scene:
         with self.at(stage, run_id, tag):
             self.cancel(run_id)
             self.operator.clear_faults()
-            with self.operator.with_faults(_slow(2.0)):
+            with self.operator.with_faults(slow_records(2.0)):
                 end = time.monotonic() + 6
                 while time.monotonic() < end and not self.operator.look(run_id).over:
                     time.sleep(0.1)
@@ -199,7 +199,7 @@ class Scene:
                 return self.operator.weights()[self._colour.other.value] == 100
             return self._under_way(tag, stage) if tag else lease.step == stage
 
-        with self.operator.with_faults(_slow(0.2)):
+        with self.operator.with_faults(slow_records(0.2)):
             wait_for(there, 60, f"no run reached {stage}")
             yield
 
@@ -302,7 +302,7 @@ def version_colour(record: EnvironmentRecord) -> Colour:
     return record.live.colour
 
 
-def _slow(seconds: float) -> dict[str, Any]:
+def slow_records(seconds: float) -> dict[str, Any]:
     """A fault that delays every write of a record."""
     return {
         "service": "s3",
@@ -321,6 +321,11 @@ def _terraform_runs(run_id: str, command: str) -> bool:
             if command in process.cmdline() and process.environ().get(ATTEMPT_VARIABLE, "").startswith(run_id):
                 return True
     return False
+
+
+def kill_run(run_id: str) -> None:
+    """`kill -9` of a run's process."""
+    os.kill(process_of(run_id), signal.SIGKILL)
 
 
 def process_of(run_id: str) -> int:

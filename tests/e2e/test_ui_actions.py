@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Page, Response, expect
+from playwright.sync_api import Page, expect
 
 from core.history import State
 from sandbox.observer import Observer
 from sandbox.operator import Operator, Run, fault
 from sandbox.traffic import Client
+from tests.e2e.pages import answer_form, choose, open_run
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.usefixtures("something_live")]
@@ -21,16 +22,6 @@ def start(operator: Operator, tag: str) -> str:
 
 def run_count(operator: Operator, run_id: str) -> int:
     return int(operator.api.get(f"/flow_runs/{run_id}").raise_for_status().json()["run_count"])
-
-
-def open_run(page: Page, run: Run) -> None:
-    page.goto(f"/v2/runs/flow-run/{run.id}")
-    expect(page.get_by_text(run.name).first).to_be_visible()
-
-
-def choose(page: Page, action: str) -> None:
-    page.get_by_role("button", name="Open menu").click()
-    page.get_by_role("menuitem", name=action).click()
 
 
 def press_retry(page: Page, run: Run) -> None:
@@ -47,19 +38,6 @@ def press_cancel(page: Page) -> None:
     with page.expect_response(lambda answer: answer.url.endswith("/set_state")) as answered:
         page.get_by_role("alertdialog", name="Cancel Flow Run").get_by_role("button", name="Cancel Flow Run").click()
     assert answered.value.json()["status"] == "ACCEPT"
-
-
-def answer_form(page: Page, run: Run, *, decision: str, name: str, reason: str) -> Response:
-    open_run(page, run)
-    choose(page, "Resume")
-    dialog = page.get_by_role("dialog", name="Resume Flow Run")
-    dialog.get_by_label("Decision").click()
-    page.get_by_role("option", name=decision).click()
-    dialog.get_by_label("Name").fill(name)
-    dialog.get_by_label("Reason").fill(reason)
-    with page.expect_response(lambda answer: answer.url.endswith("/resume")) as answered:
-        dialog.get_by_role("button", name="Resume", exact=True).click()
-    return answered.value
 
 
 def test_retry_goes_on_from_what_is_really_done(
