@@ -67,10 +67,10 @@ class Ground:
     aws: Emulator
     file: Path
 
-    def open(self) -> Operation:
+    def open(self, stage: str = "sandbox") -> Operation:
         run = uuid.uuid4().hex  # whose folders no other test removes
         block = ReleaseEnvironment.model_construct(
-            stage="sandbox",
+            stage=stage,
             aws_credentials=AwsCredentials(
                 region_name="ap-southeast-1",
                 aws_access_key_id="test",
@@ -82,15 +82,15 @@ class Ground:
         )
         return open_operation(block, AwsClients(block), owner_of("provision", run, f"{run}-1"))
 
-    def provision(self, person: Person) -> str:
-        operation = self.open()
+    def provision(self, person: Person, stage: str = "sandbox") -> str:
+        operation = self.open(stage)
         try:
             return provision_environment(operation, person)
         finally:
             self.end(operation)
 
-    def destroy(self, person: Person, *, force: bool = False) -> str:
-        operation = self.open()
+    def destroy(self, person: Person, stage: str = "sandbox", *, force: bool = False) -> str:
+        operation = self.open(stage)
         try:
             return destroy_environment(operation, person, force=force)
         finally:
@@ -224,6 +224,28 @@ def _live(record: EnvironmentRecord, colour: Colour) -> Any:
     from tests.unit.facts import live
 
     return live("v1.0.0", colour)
+
+
+def test_two_environments_stand_side_by_side_in_one_account(ground: Ground, provisioned: str) -> None:
+    first, staging = ground.balancer(), ground.file.with_name("staging.toml")
+    both = {"stages": '["sandbox", "staging"]'}
+    ground.change(**both)
+    ports = {name: str(free_port()) for name in ("production", "test_blue", "test_green")}
+    staging.write_text(with_values(ground.file.read_text(), {"stage": '"staging"', **ports}))
+    person = Person()
+    ground.provision(person, "staging")
+    assert '| `aws_iam_role.pipeline["staging"]` | create |' in person.asked[0].page
+    ours, theirs = (ground.open(stage).records.environment().infrastructure for stage in ("sandbox", "staging"))
+    assert ours is not None
+    assert theirs is not None
+    assert ours.ecr_repository_url == theirs.ecr_repository_url
+    assert {ours.cluster_arn, ours.alb_dns_name}.isdisjoint({theirs.cluster_arn, theirs.alb_dns_name})
+    again = Person()
+    ground.provision(again)
+    assert again.asked == [], "the first needs no change for the second"
+    ground.destroy(Person(), "staging", force=True)
+    assert ground.balancer() == first
+    assert ground.open("staging").records.environment().infrastructure is None
 
 
 # --- the end
