@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from prefect.logging import get_logger
 
@@ -54,9 +56,15 @@ class Watch(threading.Thread):
         self._seen: tuple[RecordStore, AwsClients] | None = None
 
     def run(self) -> None:
-        """Look for ever; an error of one round is logged and the next round comes."""
+        """Look for ever; an error of one round is logged and the next round comes.
+
+        The file that POINTSMAN_ALIVE_FILE names is touched before each round, so that a health check sees it go on.
+        """
         every = read_settings(self.environment).timing.reconcile_every
+        alive = os.environ.get("POINTSMAN_ALIVE_FILE")
         while True:
+            if alive:
+                Path(alive).touch()
             try:
                 self.look_once()
             except PointsmanError as error:
