@@ -12,7 +12,12 @@ from pathlib import Path
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateName,
+    FlowRunFilterStateType,
+)
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectAlreadyExists
 
@@ -30,6 +35,8 @@ _POLL_SECONDS = 2.0
 _TELL_SECONDS = 60.0
 _WEBHOOK_VARIABLES = ("POINTSMAN_WEBHOOK_SECRET", "POINTSMAN_PREVIOUS_WEBHOOK_SECRET")
 _WORKING = (StateType.PENDING, StateType.RUNNING, StateType.CANCELLING)
+# A paused run waits in its process, a suspended one has none; both are of one type.
+_PAUSED = "Paused"
 
 Say = Callable[[str], None]
 
@@ -53,8 +60,8 @@ def set_up(environment: str, say: Say, *, webhook_secrets: Path | None, patience
 def drain(say: Say, *, timeout: float, quiet: float = _QUIET_SECONDS) -> None:
     """Let no further run start, and wait until none has worked for `quiet` seconds.
 
-    A run that waits for an approval has no process and is not waited for. Raises `Transient` after `timeout` seconds;
-    the work pool then starts runs again.
+    A release that waits for its approval has no process and is not waited for; a `provision` that does has one. Raises
+    `Transient` after `timeout` seconds; the work pool then starts runs again.
     """
     with get_client(sync_client=True) as client:
         client.update_work_pool(WORK_POOL, WorkPoolUpdate(is_paused=True))
@@ -87,7 +94,13 @@ def resume() -> None:
 def in_flight(client: SyncPrefectClient) -> tuple[str, ...]:
     """Return the names of the runs that have a process, or are about to get one; `reconcile`'s are among them."""
     working = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(_WORKING)))
-    return tuple(sorted(run.name for run in client.read_flow_runs(flow_run_filter=FlowRunFilter(state=working))))
+    paused = FlowRunFilterState(name=FlowRunFilterStateName(any_=[_PAUSED]))
+    found = [
+        run.name
+        for states in (working, paused)
+        for run in client.read_flow_runs(flow_run_filter=FlowRunFilter(state=states))
+    ]
+    return tuple(sorted(found))
 
 
 def _wait_for_server(patience: float) -> None:

@@ -62,6 +62,7 @@ class Machine:
     def down(self) -> None:
         """End the containers and delete their data, then the sandbox."""
         if (self.folder / "env").exists():
+            self.sandbox.start("docker")
             self.compose("down", "--volumes", "--timeout", "15")
         self.sandbox.down()
 

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from prefect.blocks.system import Secret
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.states import Completed, Pending, Running, Suspended
+from prefect.states import Completed, Paused, Pending, Running, Suspended
 
 from blocks.environment import load_environment
 from core.errors import Refused, Transient
@@ -83,7 +83,14 @@ def test_secrets_that_cannot_be_read_are_refused_by_name(server: Server, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("state", "counts"), [(Running(), True), (Pending(), True), (Suspended(timeout_seconds=60), False), (None, False)]
+    ("state", "counts"),
+    [
+        (Running(), True),
+        (Pending(), True),
+        (Paused(timeout_seconds=60), True),
+        (Suspended(timeout_seconds=60), False),
+        (None, False),
+    ],
 )
 def test_in_flight_is_what_has_a_process(
     made: list[list[str]], client: SyncPrefectClient, state: object, counts: bool

@@ -35,7 +35,7 @@ def operator(machine: Machine) -> Operator:
     except acting.client("s3").exceptions.NoSuchKey:
         provisioned = False
     if not provisioned:
-        run = acting.wait(acting.run("provision"), timeout=600)
+        run = acting.provision(timeout=600)
         assert run.type == "COMPLETED", run.message
     return acting
 
