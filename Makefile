@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup demo down test unit integration e2e chaos machine mutants bench count lint format
 PYTHON = .venv/bin/python
-TERRAFORM_ROOTS = account environment slot
+TERRAFORM_ROOTS = account control environment slot
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

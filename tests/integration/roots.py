@@ -36,27 +36,36 @@ class Applied:
     """A copy of a root with a state of its own beside it."""
 
     def __init__(self, environment: dict[str, str], root: str, directory: Path) -> None:
-        self._environment, self._directory = environment, directory / root
-        shutil.copytree(ROOT / "terraform" / root, self._directory, ignore=shutil.ignore_patterns(".terraform"))
-        (self._directory / "local_override.tf").write_text('terraform {\n  backend "local" {}\n}\n')
+        self._environment, self.directory = environment, directory / root
+        shutil.copytree(ROOT / "terraform" / root, self.directory, ignore=shutil.ignore_patterns(".terraform"))
+        (self.directory / "local_override.tf").write_text('terraform {\n  backend "local" {}\n}\n')
         self.run("init", "-input=false")
 
     def run(self, *arguments: str) -> str:
-        done = subprocess.run(
+        done = self._terraform(*arguments)
+        assert done.returncode == 0, f"terraform {arguments[0]}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
+        return done.stdout
+
+    def refusal(self, *arguments: str) -> str:
+        """Run a command that must fail and return what it says."""
+        done = self._terraform(*arguments)
+        assert done.returncode != 0, f"terraform {arguments[0]} was not refused: {done.stdout[-3000:]}"
+        return done.stderr
+
+    def _terraform(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             ["terraform", *arguments, "-no-color"] if arguments[0] != "show" else ["terraform", *arguments],
-            cwd=self._directory,
+            cwd=self.directory,
             env=self._environment,
             capture_output=True,
             text=True,
             timeout=400,
             check=False,
         )
-        assert done.returncode == 0, f"terraform {arguments[0]}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
-        return done.stdout
 
     def apply(self, **variables: Any) -> dict[str, Any]:
         """Apply with these variables and return the outputs."""
-        (self._directory / "given.auto.tfvars.json").write_text(json.dumps(variables))
+        (self.directory / "given.auto.tfvars.json").write_text(json.dumps(variables))
         self.run("apply", "-auto-approve", "-input=false")
         return {name: output["value"] for name, output in json.loads(self.run("output", "-json")).items()}
 

@@ -1,0 +1,13 @@
+provider "aws" {
+  region              = var.region
+  allowed_account_ids = [var.aws_account_number]
+
+  default_tags {
+    tags = {
+      Namespace   = var.namespace
+      Application = var.name
+      Stage       = var.stage
+      ManagedBy   = "terraform/control"
+    }
+  }
+}
