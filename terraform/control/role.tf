@@ -5,8 +5,10 @@
 locals {
   metric_namespace = "Pointsman"
   backup_prefix    = "control/${var.stage}"
-  stage_role_arns = [
-    for role in ["pipeline", "reconciler"] : "arn:${local.partition}:iam::${var.aws_account_number}:role/${local.stage_prefix}-${role}"
+  # Those that account makes: what releases into the stage, what cleans up there, and what only looks.
+  taken_role_arns = [
+    for role in ["${var.stage}-pipeline", "${var.stage}-reconciler", "operator"] :
+    "arn:${local.partition}:iam::${var.aws_account_number}:role/${var.namespace}-${var.name}-${role}"
   ]
 }
 
@@ -42,7 +44,7 @@ resource "aws_iam_role_policy" "machine" {
           Sid      = "TakeRolesOfStage"
           Effect   = "Allow"
           Action   = ["sts:AssumeRole"]
-          Resource = local.stage_role_arns
+          Resource = local.taken_role_arns
         },
         {
           Sid      = "ReadOwnSecret"

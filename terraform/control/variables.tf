@@ -75,7 +75,7 @@ variable "role_name" {
 }
 
 variable "permissions_boundary_arn" {
-  description = "Policy that bounds the two roles made here, where the account asks for one; null bounds nothing."
+  description = "Policy that bounds the two roles made here, where the account asks for one; null bounds nothing. It must allow sts:AssumeRole, which the boundary of the roles that release does not."
   type        = string
   default     = null
 

@@ -35,8 +35,15 @@ VARIABLES = {
 }
 SECRET = "cursive-team/connections/production-control"
 
-# moto has no Data Lifecycle Manager; the policy is held by terraform/control/tests.
-WITHOUT_SNAPSHOTS = 'resource "aws_dlm_lifecycle_policy" "data" {\n  count = 0\n}\n'
+# moto has no Data Lifecycle Manager and not its managed policy; both are held by terraform/control/tests.
+WITHOUT_SNAPSHOTS = """
+resource "aws_dlm_lifecycle_policy" "data" {
+  count = 0
+}
+resource "aws_iam_role_policy_attachment" "snapshots" {
+  count = 0
+}
+"""
 
 
 @dataclass

@@ -93,15 +93,16 @@ run "credentials_are_given_to_the_machine_itself_and_only_for_a_token" {
   }
 }
 
-run "the_role_takes_its_own_stages_two_roles_and_no_other" {
+run "the_role_takes_its_own_stages_roles_and_the_one_that_reads" {
   command = plan
 
   assert {
     condition = flatten([for statement in jsondecode(aws_iam_role_policy.machine.policy).Statement : statement.Resource if contains(statement.Action, "sts:AssumeRole")]) == [
       "arn:aws:iam::123456789012:role/cursive-team-connections-production-pipeline",
       "arn:aws:iam::123456789012:role/cursive-team-connections-production-reconciler",
+      "arn:aws:iam::123456789012:role/cursive-team-connections-operator",
     ]
-    error_message = "The machine may take its stage's roles and no other."
+    error_message = "The machine may take its stage's two roles and the one that only reads, and no other."
   }
 
   assert {
