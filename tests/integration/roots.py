@@ -65,9 +65,13 @@ class Applied:
 
     def apply(self, **variables: Any) -> dict[str, Any]:
         """Apply with these variables and return the outputs."""
-        (self.directory / "given.auto.tfvars.json").write_text(json.dumps(variables))
+        self.give(**variables)
         self.run("apply", "-auto-approve", "-input=false")
         return {name: output["value"] for name, output in json.loads(self.run("output", "-json")).items()}
+
+    def give(self, **variables: Any) -> None:
+        """Set the variables of what is run next."""
+        (self.directory / "given.auto.tfvars.json").write_text(json.dumps(variables))
 
     def still_wanted(self) -> dict[str, set[str]]:
         """What a second plan would change: members by address, `created` and `deleted` for a whole resource."""
