@@ -10,6 +10,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -334,11 +335,10 @@ RECORDED = {
         "pointsman-fetch-secrets": '[ ! -e "$LOG.no-secret" ]',
     }.items()
 }
-PREPARE = """
+FOLDERS = [Path(one) for one in ("/data", "/etc/pointsman", "/run/pointsman", "/usr/local/lib/docker/cli-plugins")]
+PREPARE = f"""
 set -eu
-for folder in /data /etc/pointsman /run/pointsman; do mkdir -p $folder; mount -t tmpfs tmpfs $folder; done
-mkdir -p /usr/local/lib/docker/cli-plugins
-mount -t tmpfs tmpfs /usr/local/lib/docker/cli-plugins
+for folder in {" ".join(map(str, FOLDERS))}; do mount -t tmpfs tmpfs $folder; done
 install -m 0755 /dev/null /usr/local/lib/docker/cli-plugins/docker-compose
 cp "$FILES"/* /etc/pointsman/
 """
@@ -365,7 +365,10 @@ class Prepared:
 
 
 @pytest.fixture
-def prepared(control: Control, tmp_path: Path) -> Prepared:
+def prepared(control: Control, tmp_path: Path) -> Iterator[Prepared]:
+    made = [folder for folder in FOLDERS if not folder.exists()]
+    for folder in made:
+        folder.mkdir(parents=True)
     repository, files, programs = tmp_path / "repository", tmp_path / "files", tmp_path / "bin"
     for name, text in RECORDED.items():
         program(programs, name, text)
@@ -384,7 +387,9 @@ def prepared(control: Control, tmp_path: Path) -> Prepared:
         if path.startswith("/etc/pointsman/"):
             text = file["content"].replace(VARIABLES["pointsman_repository"], f"file://{repository}")
             (files / Path(path).name).write_text(text)
-    return Prepared(tmp_path, {"PATH": f"{programs}:{os.environ['PATH']}", "FILES": str(files), "HOME": str(tmp_path)})
+    yield Prepared(tmp_path, {"PATH": f"{programs}:{os.environ['PATH']}", "FILES": str(files), "HOME": str(tmp_path)})
+    for folder in made:
+        folder.rmdir()
 
 
 @as_root
