@@ -35,9 +35,11 @@ def terraform_environment(url: str, key: str, secret: str, token: str = "") -> d
 class Applied:
     """A copy of a root with a state of its own beside it."""
 
-    def __init__(self, environment: dict[str, str], root: str, directory: Path) -> None:
+    def __init__(
+        self, environment: dict[str, str], root: str, directory: Path, *, sources: Path = ROOT / "terraform"
+    ) -> None:
         self._environment, self.directory = environment, directory / root
-        shutil.copytree(ROOT / "terraform" / root, self.directory, ignore=shutil.ignore_patterns(".terraform"))
+        shutil.copytree(sources / root, self.directory, ignore=shutil.ignore_patterns(".terraform"))
         (self.directory / "local_override.tf").write_text('terraform {\n  backend "local" {}\n}\n')
         self.run("init", "-input=false")
 
