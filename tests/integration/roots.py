@@ -75,6 +75,10 @@ class Applied:
         """Set the variables of what is run next."""
         (self.directory / "given.auto.tfvars.json").write_text(json.dumps(variables))
 
+    def state(self) -> bytes:
+        """The state, as a bucket would hold it."""
+        return (self.directory / "terraform.tfstate").read_bytes()
+
     def still_wanted(self) -> dict[str, set[str]]:
         """What a second plan would change: members by address, `created` and `deleted` for a whole resource."""
         self.run("plan", "-input=false", "-out=second.tfplan")
