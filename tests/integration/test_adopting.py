@@ -1,4 +1,4 @@
-"""A stack such as the guide's is adopted: examined, an environment of ours made beside it, the name moved, the old gone."""
+"""A stack such as the guide's is adopted: examined, ours made beside it, the name moved, the old one destroyed."""
 
 from __future__ import annotations
 
@@ -228,8 +228,8 @@ def shares_of(adopted: Adopted) -> dict[str, int | None]:
 def test_route_53_takes_each_step_over_and_back(adopted: Adopted, beside: Beside) -> None:
     zone = find_zone(adopted.aws.route53, "example.com", settings().timing)
     names = (beside.outputs["alb_dns_name"], adopted.old_outputs["alb_dns_name"])
-    in_place = [find_balancer(adopted.aws.elbv2, name) for name in names]
-    ours, old = (one.called(id_) for one, id_ in zip(in_place, ("pointsman-production", "before-pointsman")) if one)
+    in_place = [one for one in (find_balancer(adopted.aws.elbv2, name) for name in names) if one]
+    ours, old = (one.called(f"balancer {one.name}") for one in in_place)
     for weight in (0, 10, 50, 100, 0, 100):
         move = plan_move(read_name(NAME, zone.records(NAME), ours, None), ours, old, weight)
         zone.change(move, "test")
