@@ -39,6 +39,7 @@ NAME = "connections.example.com"
 
 def settings() -> EnvironmentSettings:
     text = (ROOT / "environments" / f"{STAGE}.toml").read_text().replace("123456789012", ACCOUNT)
+    text = text.replace("[aws]\n", '[aws]\nendpoint_url = "http://127.0.0.1"\n')
     return parse_settings(STAGE, text.replace("[provision.account]", '[provision.account]\ngithub_environment = "x"'))
 
 
