@@ -233,7 +233,7 @@ def test_an_operator_goes_over_and_back_and_over_with_no_request_failed(old: Old
     path = folder(sandbox.settings) / f"{STAGE}.toml"
     head = "[provision.account]\n"
     path.write_text(path.read_text().replace(head, f"{head}import_ecr_repository = true\n"))
-    provisioned = operator.wait(operator.run("provision"), timeout=400)
+    provisioned = operator.provision()
     assert provisioned.type == "COMPLETED", provisioned.message
     infrastructure = operator.record().infrastructure
     assert infrastructure is not None
