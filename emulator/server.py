@@ -27,6 +27,7 @@ from emulator.propagation import Propagation
 from emulator.proxy import Proxy
 from emulator.settings import Settings
 from emulator.targets import TargetRegistry
+from emulator.trail import Trail
 from emulator.upstream import MINISTACK_VERSION, app
 
 __all__ = ["run"]
@@ -46,7 +47,7 @@ class _Emulator:
         self._proxy = Proxy(self._registry, self._metrics, self._propagation, settings)
         self._checks = HealthChecks(self._plane, self._registry, settings)
         self._sockets = ListenerSockets(self._plane, self._proxy, settings)
-        self._faults = FaultInjection(app.app, settings.describe_lag)
+        self._faults = FaultInjection(Trail(app.app), settings.describe_lag)
         self._application = Guard(Pace(self._faults, settings))
         self._ecs = EcsAdditions(self._registry, settings, self._faults.capacity_is_short)
         alb.install(self._registry, self._sockets, self._metrics, self._propagation)

@@ -15,6 +15,7 @@ __all__ = [
     "WrongMiniStackError",
     "alb",
     "app",
+    "cloudtrail",
     "cloudwatch",
     "cloudwatch_logs",
     "concurrency",
@@ -65,6 +66,7 @@ import ministack.core.responses as _responses  # noqa: E402
 import ministack.core.router as _router  # noqa: E402
 import ministack.core.tls as _tls  # noqa: E402
 import ministack.services.alb as _alb  # noqa: E402
+import ministack.services.cloudtrail as _cloudtrail  # noqa: E402
 import ministack.services.cloudwatch as _cloudwatch  # noqa: E402
 import ministack.services.cloudwatch_logs as _cloudwatch_logs  # noqa: E402
 import ministack.services.ec2 as _ec2  # noqa: E402
@@ -77,6 +79,7 @@ import ministack.services.sts as _sts  # noqa: E402
 
 alb: Any = _alb
 app: Any = _app
+cloudtrail: Any = _cloudtrail
 cloudwatch: Any = _cloudwatch
 cloudwatch_logs: Any = _cloudwatch_logs
 concurrency: Any = _concurrency
