@@ -78,6 +78,11 @@ class ReleaseEnvironment(Block):
             )
         return self
 
+    def reader(self) -> ReleaseEnvironment:
+        """Return the block with the identity that compares everything and changes nothing; else the releases' own."""
+        role = self.settings.aws.operator_role_arn
+        return self if role is None else self._acting_as(assume_role_arn=role)
+
     def _acting_as(self, **identity: str | None) -> ReleaseEnvironment:
         human = self.aws_credentials.model_copy(update=identity)
         return self.model_copy(update={"aws_credentials": human})

@@ -8,7 +8,7 @@ from typing import Any
 
 from core.colour import Colour, Weights
 
-__all__ = ["ListenerView", "judge_listener"]
+__all__ = ["ListenerView", "SeenListener", "describe_rules", "judge_listener"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,15 @@ class ListenerView:
 
     def __str__(self) -> str:
         return f"{self.weights}, and it {self.strange}" if self.strange else str(self.weights)
+
+
+@dataclass(frozen=True)
+class SeenListener:
+    """One listener of the load balancer, and the rules that somebody gave it beside its default action."""
+
+    arn: str
+    port: int
+    rules: tuple[str, ...] = ()
 
 
 def judge_listener(
@@ -46,6 +55,33 @@ def judge_listener(
         if _names(rule, groups)
     ]
     return ListenerView(weights, " and ".join(strange))
+
+
+def describe_rules(rules: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return each rule beside the default one in words: its priority, what it is about and what it does."""
+    return [
+        f"priority {rule.get('Priority', '?')}: {_conditions(rule)} {_actions(rule)}"
+        for rule in rules
+        if not rule.get("IsDefault")
+    ]
+
+
+def _conditions(rule: Mapping[str, Any]) -> str:
+    listed = []
+    for condition in rule.get("Conditions", ()):
+        configured: Mapping[str, Any] = next((v for key, v in condition.items() if key.endswith("Config")), {})
+        values = condition.get("Values") or configured.get("Values") or []
+        listed.append(f"{condition.get('Field', '?')} {' or '.join(map(str, values))}".strip())
+    return " and ".join(listed) or "any request"
+
+
+def _actions(rule: Mapping[str, Any]) -> str:
+    done = []
+    for action in rule.get("Actions", ()):
+        groups = ", ".join(f"{_short(arn)} {weight}" for arn, weight in _targets(action))
+        status = action.get("FixedResponseConfig", {}).get("StatusCode", "")
+        done.append(f"{action.get('Type', '?')} {groups or status}".strip())
+    return f"→ {' and '.join(done)}"
 
 
 def _targets(action: Mapping[str, Any]) -> Iterator[tuple[str, int]]:

@@ -61,6 +61,9 @@ class Aws(_Section):
     provision_profile: str | None = Field(
         default=None, description="The profile for `provision`: a person's, with rights that no release has."
     )
+    operator_role_arn: str | None = Field(
+        default=None, description="The role of flows that only look, as `operator_role_arn` names it."
+    )
     endpoint_url: str | None = Field(default=None, description="Only for an emulated AWS.")
 
 
@@ -326,6 +329,7 @@ class EnvironmentSettings(_Section):
     queue: Literal["newest", "in-order"] = "newest"
     prereleases: bool = Field(default=False, description="Whether versions such as v2.0.0-rc.1 are released here.")
     retire_on_schedule: bool = Field(default=True, description="Whether `retire` runs every 15 minutes by itself.")
+    drift_on_schedule: bool = Field(default=True, description="Whether `drift` runs every hour by itself.")
     aws: Aws = Aws()
     docker: Docker = Docker()
     source: Source

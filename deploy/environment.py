@@ -40,6 +40,7 @@ def deploy(environment: str) -> list[str]:
             POINTSMAN_HOME=str(PROJECT),
             POINTSMAN_ENVIRONMENT=environment,
             POINTSMAN_RETIRE_ON_SCHEDULE=str(settings.retire_on_schedule).lower(),
+            POINTSMAN_DRIFT_ON_SCHEDULE=str(settings.drift_on_schedule).lower(),
         )
         after = _deployments(client, environment)
         written = {name for name, now in after.items() if name not in before or before[name].updated != now.updated}

@@ -20,6 +20,7 @@ from core.errors import PointsmanError, Refused
 from core.settings import ACCOUNT
 from deploy.environment import deploy
 from flows.destroy import destroy_account_from_shell, destroy_from_shell
+from flows.drift import INCOMPLETE, drift
 from flows.provision import provision_from_shell
 from flows.status import describe_environment
 from flows.unfreeze import unfreeze
@@ -77,6 +78,12 @@ def _status(asked: argparse.Namespace) -> int:
     return 0
 
 
+def _drift(asked: argparse.Namespace) -> int:
+    state = drift(asked.environment, return_state=True)
+    status = _ended(state)
+    return 2 if state.name == INCOMPLETE else status
+
+
 def _unfreeze(asked: argparse.Namespace) -> int:
     return _ended(unfreeze(asked.environment, asked.keep, asked.restore, return_state=True))
 
@@ -126,6 +133,7 @@ _KEEP = (
 COMMANDS = (
     Command("deploy", "create or update the environment's deployments in Prefect", _deploy),
     Command("status", "what is live, in flight and warm, and why the last attempt failed", _status),
+    Command("drift", "compare AWS with Terraform's state and the release record: exit 1 if something differs", _drift),
     Command("provision", "create or update the infrastructure with your own AWS credentials", _provision),
     Command(
         "destroy",

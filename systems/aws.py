@@ -76,12 +76,15 @@ class AwsClients:
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, service: str) -> Any:
-        """Return the client of a service, by boto3's name for it."""
+    def __call__(self, service: str, region: str | None = None) -> Any:
+        """Return the client of a service, by boto3's name for it; in another region than the environment's if named."""
+        key = service if region is None else f"{service} {region}"
         with self._lock:  # boto3 sessions are not thread-safe, clients are
-            if service not in self._clients:
-                self._clients[service] = self._session.client(service, config=self._config, endpoint_url=self._endpoint)
-            return self._clients[service]
+            if key not in self._clients:
+                self._clients[key] = self._session.client(
+                    service, config=self._config, endpoint_url=self._endpoint, region_name=region
+                )
+            return self._clients[key]
 
 
 def classify(error: Exception, doing: str, *, writes: bool) -> PointsmanError:

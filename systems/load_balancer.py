@@ -11,7 +11,7 @@ from typing import Any
 
 from core.colour import Weights
 from core.errors import Permanent, PointsmanError, UnknownOutcome
-from core.listener import ListenerView, judge_listener
+from core.listener import ListenerView, SeenListener, describe_rules, judge_listener
 from core.record import Infrastructure
 from core.slot import Service
 from systems.aws import AwsClients, aws_errors, has_code
@@ -98,12 +98,28 @@ class LoadBalancer:
             found = self._elbv2.describe_listeners(ListenerArns=[arn])["Listeners"]
         if not found:
             raise Permanent("The production listener was not found", why=arn, do="Run `provision` to repair it.")
-        listed = []
-        if rules:
-            with aws_errors("reading the production listener's rules"):
-                for page in self._elbv2.get_paginator("describe_rules").paginate(ListenerArn=arn):
-                    listed += page["Rules"]
+        listed = self._rules(arn) if rules else []
         return judge_listener(found[0]["DefaultActions"], listed, self._infrastructure.target_group_arns)
+
+    def _rules(self, arn: str) -> list[dict[str, Any]]:
+        listed: list[dict[str, Any]] = []
+        with aws_errors("reading the production listener's rules"):
+            for page in self._elbv2.get_paginator("describe_rules").paginate(ListenerArn=arn):
+                listed += page["Rules"]
+        return listed
+
+    def listeners(self) -> list[SeenListener]:
+        """Return every listener of the load balancer, with the rules that each has beside its default action."""
+        with aws_errors("reading the load balancer's listeners"):
+            [ours] = self._elbv2.describe_listeners(ListenerArns=[self._infrastructure.production_listener_arn])[
+                "Listeners"
+            ]
+            pages = self._elbv2.get_paginator("describe_listeners").paginate(LoadBalancerArn=ours["LoadBalancerArn"])
+            found = [listener for page in pages for listener in page["Listeners"]]
+        return [
+            SeenListener(one["ListenerArn"], one["Port"], tuple(describe_rules(self._rules(one["ListenerArn"]))))
+            for one in found
+        ]
 
     def weights(self) -> Weights:
         """Return the weights that the production listener has now."""

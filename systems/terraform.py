@@ -9,13 +9,14 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import python_terraform
 
 from core.errors import Permanent
-from systems.aws import aws_errors
+from systems.aws import aws_errors, has_code
 from systems.log import run_logger
 from systems.processes import run_streamed
 from systems.terraform_provider import child_environment, kept_provider, locked_version
@@ -210,7 +211,23 @@ class Workplace:
         file = directory / "release.tfplan"
         flags = {"destroy": python_terraform.IsFlagged} if destroy else {}
         terraform.run("plan", out=str(file), input=False, json=python_terraform.IsFlagged, lock_timeout="30s", **flags)
-        shown = terraform.run("show", str(file), quiet=True, json=python_terraform.IsFlagged)
+        return self._saved(root, file)
+
+    def compare(self, root: Root, variables: Mapping[str, Any], *, refresh_only: bool = False) -> Plan:
+        """Return a plan that only tells what is: it takes no lock, and is never applied.
+
+        With `refresh_only` the state is held against AWS alone, whatever the variables would change.
+        """
+        (root.directory / "release.auto.tfvars.json").write_text(json.dumps(dict(variables), indent=1))
+        file = root.directory / "compare.tfplan"
+        flags = {"json": python_terraform.IsFlagged}
+        if refresh_only:
+            flags["refresh_only"] = python_terraform.IsFlagged
+        self.terraform(root).run("plan", out=str(file), input=False, lock=False, quiet=True, **flags)
+        return self._saved(root, file)
+
+    def _saved(self, root: Root, file: Path) -> Plan:
+        shown = self.terraform(root).run("show", str(file), quiet=True, json=python_terraform.IsFlagged)
         content = json.loads(next(line for line in shown if line.startswith("{")))
         return Plan(root, file, hashlib.sha256(file.read_bytes()).hexdigest(), content)
 
@@ -228,6 +245,18 @@ class Workplace:
             "apply", str(plan.file), input=False, json=python_terraform.IsFlagged, lock_timeout="30s"
         )
         return applied_outputs(lines)
+
+    def state_written_at(self, s3: Any, state_key: str) -> datetime | None:
+        """Return when a state was written last, or None before its root's first apply."""
+        try:
+            with aws_errors("reading the state's time"):
+                found = s3.head_object(Bucket=self.bucket, Key=state_key, ExpectedBucketOwner=self.account)
+        except Permanent as error:
+            if has_code(error, "404") or has_code(error, "NoSuchKey"):
+                return None
+            raise
+        written: datetime = found["LastModified"]
+        return written
 
     def state_version(self, s3: Any, root: Root) -> str | None:
         """Return the S3 version id of a root's state, or None before its first apply."""

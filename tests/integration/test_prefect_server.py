@@ -32,7 +32,7 @@ from systems.processes import owner_of
 pytestmark = pytest.mark.integration
 
 CODE = Path(__file__).parents[2]
-FLOWS = ("provision", "release", "retire", "rollback", "status", "unfreeze")
+FLOWS = ("drift", "provision", "release", "retire", "rollback", "status", "unfreeze")
 GONE = 2**22 + 1  # above the kernel's highest pid
 
 
@@ -165,7 +165,7 @@ def deployed(pool: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[l
     """What the command says of an environment of which there is nothing but its file, and when it is given again."""
     folder = tmp_path_factory.mktemp("environments")
     write_environment(folder, "moon")
-    write_environment(folder, "mars", retire_on_schedule="false")
+    write_environment(folder, "mars", retire_on_schedule="false", drift_on_schedule="false")
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("POINTSMAN_ENVIRONMENTS", str(folder))
         yield [deploy("moon"), deploy("moon"), deploy("mars")]
@@ -186,12 +186,15 @@ def test_a_second_time_nothing_changes(deployed: list[list[str]]) -> None:
 
 
 @pytest.mark.parametrize(("environment", "active"), [("moon", True), ("mars", False)])
-def test_retire_runs_on_schedule_where_the_file_says_so(
+def test_what_runs_on_schedule_does_where_the_file_says_so(
     deployed: list[list[str]], client: SyncPrefectClient, environment: str, active: bool
 ) -> None:
-    schedules = client.read_deployment_by_name(f"retire/{environment}").schedules
-    assert [(s.active, s.schedule.model_dump()["cron"]) for s in schedules] == [(active, "*/15 * * * *")]
-    assert all(not client.read_deployment_by_name(f"{f}/{environment}").schedules for f in FLOWS if f != "retire")
+    scheduled = {"retire": "*/15 * * * *", "drift": "7 * * * *"}
+    for flow, cron in scheduled.items():
+        schedules = client.read_deployment_by_name(f"{flow}/{environment}").schedules
+        assert [(s.active, s.schedule.model_dump()["cron"]) for s in schedules] == [(active, cron)]
+    others = set(FLOWS) - scheduled.keys()
+    assert all(not client.read_deployment_by_name(f"{f}/{environment}").schedules for f in others)
 
 
 @pytest.mark.parametrize("flow", FLOWS)

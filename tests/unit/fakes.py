@@ -229,6 +229,7 @@ class FakeElbV2(_Fake):
     stale: list[Weights] = field(default_factory=list)
     foreign: Callable[[Answer], list[Answer]] | None = None
     rules: list[Answer] = field(default_factory=list)
+    listeners: dict[str, int] = field(default_factory=dict)
     filling: dict[Colour, list[int]] = field(default_factory=dict)
 
     def describe_target_groups(self, *, TargetGroupArns: list[str]) -> Answer:  # noqa: N803
@@ -248,8 +249,11 @@ class FakeElbV2(_Fake):
     def get_paginator(self, name: str) -> _Paginator:
         return _Paginator(getattr(self, name))
 
-    def describe_listeners(self, *, ListenerArns: list[str]) -> Answer:  # noqa: N803
+    def describe_listeners(self, *, ListenerArns: list[str] | None = None, LoadBalancerArn: str = "") -> Answer:  # noqa: N803
         def read() -> Answer:
+            if ListenerArns is None:
+                ports = {self.infrastructure.production_listener_arn: 80, **self.listeners}
+                return {"Listeners": [{"ListenerArn": arn, "Port": port} for arn, port in ports.items()]}
             weights = self.stale.pop(0) if self.stale else self.weights
             groups = [
                 {"TargetGroupArn": self.infrastructure.target_group_arns[c], "Weight": weights.of(c)} for c in Colour
@@ -259,9 +263,10 @@ class FakeElbV2(_Fake):
                 "ForwardConfig": {"TargetGroups": groups, "TargetGroupStickinessConfig": {"Enabled": False}},
             }
             actions = self.foreign(forward) if self.foreign else [forward]
-            return {"Listeners": [{"ListenerArn": ListenerArns[0], "DefaultActions": actions}]}
+            balancer = {"LoadBalancerArn": "arn:balancer"}
+            return {"Listeners": [{"ListenerArn": ListenerArns[0], "DefaultActions": actions, **balancer}]}
 
-        return self._do("describe_listeners", {"ListenerArns": ListenerArns}, read)
+        return self._do("describe_listeners", {"ListenerArns": ListenerArns, "LoadBalancerArn": LoadBalancerArn}, read)
 
     def describe_rules(self, *, ListenerArn: str) -> Answer:  # noqa: N803
         default = {"Priority": "default", "IsDefault": True, "Actions": []}
