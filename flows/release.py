@@ -15,6 +15,7 @@ from tasks.candidate import set_health_check, start_candidate, vacate_slot
 from tasks.checkout import Checkout, check_out
 from tasks.database import migrate_database
 from tasks.image import build_image, prune_worker, push_image
+from tasks.image_protection import keep_images
 from tasks.plan import apply_plan, check_plan, init_slot, plan_slot
 from tasks.probes import confirm_release, smoke_test
 from tasks.summary import summarise
@@ -56,6 +57,7 @@ def release_version(operation: Operation, tag: str, commit: str | None, allow_do
     shift_traffic(operation)
     confirm_release(operation)
     finish_release(operation)
+    keep_images(operation)
     prune_worker(operation)
     operation.lease.drop()
     return summarise(operation)

@@ -13,7 +13,7 @@ from core.errors import Permanent, Transient
 from core.image import PLATFORM, RegistryImage
 from systems.aws import AwsClients, aws_errors, has_code
 
-__all__ = ["Login", "count_images", "find_image", "image_exists", "login", "read_labels"]
+__all__ = ["Login", "add_tag", "count_images", "find_image", "image_exists", "login", "read_labels"]
 
 _INDEXES = [
     "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -81,6 +81,42 @@ def count_images(aws: AwsClients, repository: str) -> int:
         if has_code(error, "RepositoryNotFoundException"):
             return 0
         raise
+
+
+def add_tag(aws: AwsClients, repository: str, digest: str, tag: str) -> bool:
+    """Give an image a tag more; return whether it had to be written. Raises `Permanent` where there is no such image.
+
+    The same manifest is put under another tag, which the immutability of tags allows:
+    https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-retag.html
+    """
+    with aws_errors(f"looking for image {repository}@{digest}"):
+        (found,) = aws("ecr").describe_images(repositoryName=repository, imageIds=[{"imageDigest": digest}])[
+            "imageDetails"
+        ]
+    if tag in found.get("imageTags", []):
+        return False
+    name = f"{repository}@{digest}"
+    with aws_errors(f"reading image {name}"):
+        answer = aws("ecr").batch_get_image(
+            repositoryName=repository, imageIds=[{"imageDigest": digest}], acceptedMediaTypes=_MEDIA_TYPES
+        )
+    if not answer["images"]:
+        raise Permanent(f"ECR could not return the image {name}", why=str(answer.get("failures", ""))[:200])
+    image = answer["images"][0]
+    try:
+        with aws_errors(f"tagging image {name}", writes=True):
+            aws("ecr").put_image(
+                repositoryName=repository,
+                imageManifest=image["imageManifest"],
+                **({"imageManifestMediaType": kind} if (kind := image.get("imageManifestMediaType")) else {}),
+                imageTag=tag,
+                imageDigest=digest,
+            )
+    except Permanent as error:
+        # An answer that was lost, and the write repeated: the tag names the digest, so nobody else's holds it.
+        if not (has_code(error, "ImageAlreadyExistsException") or has_code(error, "ImageTagAlreadyExistsException")):
+            raise
+    return True
 
 
 def login(aws: AwsClients) -> Login:

@@ -7,8 +7,10 @@ resource "aws_ecr_repository" "application" {
   }
 }
 
-# An image is tagged once, by its version, stage and inputs (`v1.4.0__production.1a2b3c4d`); one without a tag is what an
-# interrupted push left behind. A pattern for each stage, so that a busy one never pushes out what a quiet one runs.
+# An image is tagged by its version, stage and inputs (`v1.4.0__production.1a2b3c4d`); one without a tag is what an
+# interrupted push left behind. A pattern for each stage, so that a busy one never pushes out what a quiet one runs. Once
+# it was live, a release gives it a second tag: what the first rule matches, no rule of a lower priority expires.
+# https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html
 locals {
   kept_patterns = [for stage in sort(var.stages) : "v*__${stage}.*"]
 }
@@ -18,20 +20,33 @@ resource "aws_ecr_lifecycle_policy" "application" {
 
   policy = jsonencode({
     rules = concat(
-      [{
-        rulePriority = 1
-        description  = "Untagged images go after two weeks"
-        selection = {
-          tagStatus   = "untagged"
-          countType   = "sinceImagePushed"
-          countUnit   = "days"
-          countNumber = 14
-        }
-        action = { type = "expire" }
-      }],
+      [
+        {
+          rulePriority = 1
+          description  = "Images that a rollback may return to stay"
+          selection = {
+            tagStatus      = "tagged"
+            tagPatternList = ["keep__*"]
+            countType      = "imageCountMoreThan"
+            countNumber    = 10000
+          }
+          action = { type = "expire" }
+        },
+        {
+          rulePriority = 2
+          description  = "Untagged images go after two weeks"
+          selection = {
+            tagStatus   = "untagged"
+            countType   = "sinceImagePushed"
+            countUnit   = "days"
+            countNumber = 14
+          }
+          action = { type = "expire" }
+        },
+      ],
       # Last the images of earlier releases, whose tag is the version alone.
       [for position, pattern in concat(local.kept_patterns, ["v*"]) : {
-        rulePriority = position + 2
+        rulePriority = position + 3
         description  = "The newest ${var.images_kept} of ${pattern} stay"
         selection = {
           tagStatus      = "tagged"

@@ -9,6 +9,7 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
@@ -21,7 +22,7 @@ from core.settings import EnvironmentSettings
 from operation.operation import Operation, open_operation
 from systems.aws import AwsClients
 from systems.records import RecordStore
-from tests.unit.facts import INFRASTRUCTURE
+from tests.unit.facts import INFRASTRUCTURE, NOON
 
 Answer = dict[str, Any]
 ENDPOINT = "https://aws.example.com"
@@ -91,6 +92,15 @@ class _Fake:
 
 
 @dataclass
+class Version:
+    """One version of an object; one without content is the marker of its deletion."""
+
+    id: str
+    content: bytes | None
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
 class FakeS3(_Fake):
     """Objects with conditional writes, and buckets with what makes them safe."""
 
@@ -100,16 +110,37 @@ class FakeS3(_Fake):
     owner: str = OWNER
     written: int = 0
     lifecycle: list[Answer] = field(default_factory=list)
+    versions: dict[str, list[Version]] = field(default_factory=dict)
 
-    def get_object(self, *, Bucket: str, Key: str, ExpectedBucketOwner: str | None = None) -> Answer:  # noqa: N803 - boto3's names
+    def get_object(
+        self,
+        *,
+        Bucket: str,  # noqa: N803 - boto3's names
+        Key: str,  # noqa: N803
+        ExpectedBucketOwner: str | None = None,  # noqa: N803
+        VersionId: str | None = None,  # noqa: N803
+    ) -> Answer:
         def read() -> Answer:
             self._check_owner("GetObject", ExpectedBucketOwner)
+            if VersionId is not None:
+                found = next((v for v in self._history(Key) if v.id == VersionId and v.content is not None), None)
+                if found is None:
+                    raise refusal("NoSuchVersion", 404, "GetObject")
+                return {"Body": io.BytesIO(found.content or b""), "ETag": found.id, "Metadata": found.metadata}
             if Key not in self.objects:
                 raise refusal("NoSuchKey", 404, "GetObject")
             body, etag = self.objects[Key]
             return {"Body": io.BytesIO(body), "ETag": etag}
 
         return self._do("get_object", {"Key": Key}, read)
+
+    def _history(self, key: str) -> list[Version]:
+        """Every version of an object, oldest first; one that a test put there by hand is the newest."""
+        kept = self.versions.get(key, [])
+        now = self.objects.get(key)
+        if now is None or (kept and (kept[-1].content, kept[-1].id) == now):
+            return kept
+        return [*kept, Version(now[1], now[0])]
 
     def put_object(
         self,
@@ -129,15 +160,20 @@ class FakeS3(_Fake):
                 raise refusal("NoSuchKey", 404, "PutObject")
             if "IfMatch" in condition and current is not None and current[1] != condition["IfMatch"]:
                 raise refusal("PreconditionFailed", 412, "PutObject")
+            self.versions[Key] = self._history(Key)
             self.written += 1
             self.objects[Key] = (Body, f'"{self.written}"')
-            return {"ETag": self.objects[Key][1]}
+            self.versions[Key].append(Version(f'"{self.written}"', Body, condition.get("Metadata", {})))
+            return {"ETag": self.objects[Key][1], "VersionId": self.objects[Key][1]}
 
         return self._do("put_object", {"Key": Key, **condition}, write)
 
     def delete_object(self, *, Bucket: str, Key: str, ExpectedBucketOwner: str | None = None) -> Answer:  # noqa: N803
         def delete() -> Answer:
             self._check_owner("DeleteObject", ExpectedBucketOwner)
+            self.versions[Key] = self._history(Key)
+            self.written += 1
+            self.versions[Key].append(Version(f'"{self.written}"', None))
             self.objects.pop(Key, None)
             return {}
 
@@ -146,8 +182,21 @@ class FakeS3(_Fake):
     def list_object_versions(self, *, Bucket: str, Prefix: str, ExpectedBucketOwner: str | None = None) -> Answer:  # noqa: N803
         def read() -> Answer:
             self._check_owner("ListObjectVersions", ExpectedBucketOwner)
-            found = sorted(key for key in self.objects if key.startswith(Prefix))
-            return {"Versions": [{"Key": k, "VersionId": self.objects[k][1], "IsLatest": True} for k in found]}
+            page: Answer = {"Versions": [], "DeleteMarkers": []}
+            for key in sorted(k for k in {*self.objects, *self.versions} if k.startswith(Prefix)):
+                history = self._history(key)
+                for place, version in reversed(list(enumerate(history))):
+                    entry = {
+                        "Key": key,
+                        "VersionId": version.id,
+                        "IsLatest": version is history[-1],
+                        "LastModified": NOON + timedelta(minutes=place),
+                    }
+                    if version.content is None:
+                        page["DeleteMarkers"].append(entry)
+                    else:
+                        page["Versions"].append({**entry, "ETag": version.id})
+            return page
 
         return self._do("list_object_versions", {"Prefix": Prefix}, read)
 
@@ -202,6 +251,15 @@ class FakeS3(_Fake):
     def put_bucket_lifecycle_configuration(self, *, Bucket: str, LifecycleConfiguration: Answer, **_: Any) -> Answer:  # noqa: N803
         self.lifecycle = LifecycleConfiguration["Rules"]
         return self._secure("put_bucket_lifecycle_configuration", Bucket, "expiring")
+
+    def get_bucket_lifecycle_configuration(self, *, Bucket: str, ExpectedBucketOwner: str) -> Answer:  # noqa: N803
+        def read() -> Answer:
+            self._check_owner("GetBucketLifecycleConfiguration", ExpectedBucketOwner)
+            if not self.lifecycle:
+                raise refusal("NoSuchLifecycleConfiguration", 404, "GetBucketLifecycleConfiguration")
+            return {"Rules": self.lifecycle}
+
+        return self._do("get_bucket_lifecycle_configuration", {"Bucket": Bucket}, read)
 
     def put_public_access_block(self, *, Bucket: str, **_: Any) -> Answer:  # noqa: N803
         return self._secure("put_public_access_block", Bucket, "closed")
@@ -536,11 +594,22 @@ class FakeEcr(_Fake):
 
     def describe_images(self, *, imageIds: list[Answer], **named: Any) -> Answer:  # noqa: N803
         def read() -> Answer:
-            if imageIds[0]["imageDigest"] not in self.images.values():
+            digest = imageIds[0]["imageDigest"]
+            if digest not in self._tagged:
                 raise refusal("ImageNotFoundException", 400, "DescribeImages")
-            return {}
+            return {"imageDetails": [{"imageTags": [tag for tag, held in self.images.items() if held == digest]}]}
 
         return self._do("describe_images", {"imageIds": imageIds, **named}, read)
+
+    def put_image(self, *, imageTag: str, imageDigest: str, imageManifest: str, **named: Any) -> Answer:  # noqa: N803
+        def write() -> Answer:
+            if imageTag in self.images:
+                same = self.images[imageTag] == imageDigest
+                raise refusal("ImageAlreadyExistsException" if same else "ImageTagAlreadyExistsException")
+            self.images[imageTag] = imageDigest
+            return {"image": {"imageManifest": imageManifest}}
+
+        return self._do("put_image", {"imageTag": imageTag, **named}, write)
 
     def get_download_url_for_layer(self, **arguments: Any) -> Answer:
         return self._do("get_download_url_for_layer", arguments, lambda: {"downloadUrl": "https://layer.example.com"})

@@ -42,6 +42,7 @@ ORDER = [
     "shift_traffic",
     "confirm_release",
     "finish_release",
+    "keep_images",
     "prune_worker",
     "summarise",
 ]

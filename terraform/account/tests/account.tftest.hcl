@@ -36,11 +36,12 @@ run "repository_keeps_what_a_tag_meant" {
 
   assert {
     condition = [for rule in jsondecode(aws_ecr_lifecycle_policy.application.policy).rules : [rule.rulePriority, rule.selection.tagPatternList, rule.selection.countNumber] if rule.selection.tagStatus == "tagged"] == [
-      [2, ["v*__production.*"], 200],
-      [3, ["v*__staging.*"], 200],
-      [4, ["v*"], 200],
+      [1, ["keep__*"], 10000],
+      [3, ["v*__production.*"], 200],
+      [4, ["v*__staging.*"], 200],
+      [5, ["v*"], 200],
     ]
-    error_message = "The newest 200 images of each stage must stay, whatever the other stages push."
+    error_message = "The images that a rollback may return to must stay, and the newest 200 of each stage, whatever the other stages push."
   }
 }
 
