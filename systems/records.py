@@ -19,8 +19,10 @@ from pydantic import ValidationError
 from core.errors import Permanent, Refused, Transient, UnknownOutcome
 from core.history import VersionRecord
 from core.record import EnvironmentRecord
+from core.retention import dangers, expiry_rules, missing_prefixes
 from core.upgrade import upgrade
 from systems.aws import aws_errors, classify, has_code
+from systems.log import run_logger
 
 __all__ = ["RecordStore", "StateBucket", "bucket_faults", "ensure_state_bucket"]
 
@@ -112,11 +114,16 @@ class RecordStore:
             raise Refused(
                 f"The record s3://{self._bucket}/{key} cannot be read",
                 why=f"it was written by another version of Pointsman, or by hand: {_first_line(error)}",
-                do="Use the Pointsman that wrote it, or restore the object's last good version in S3.",
+                do=f"Use the Pointsman that wrote it, or restore the last good version: {self._way_out(key)}.",
             ) from error
         cached = _Cached(record, answer["ETag"])
         self._cache[key] = cached
         return cached
+
+    def _way_out(self, key: str) -> str:
+        if key != self._environment_key:
+            return "docs/state.md"
+        return f"`python -m flows restore-state {self.environment_name} --state record`"
 
     def _change(self, key: str, empty: Callable[[], R], change: Callable[[R], R]) -> R:
         with self._lock:
@@ -206,34 +213,19 @@ class StateBucket:
         return {"Bucket": self.name, "ExpectedBucketOwner": self.account}
 
 
-# The record of an environment is written every few seconds while somebody works, and each write leaves a version.
-# Old versions are kept for so long, and the newest of each object for ever: a lost state is restored from them.
-_KEPT_DAYS, _KEPT_VERSIONS = 90, 20
-_EXPIRY = {
-    "Rules": [
-        {
-            "ID": f"pointsman-old-versions-of-{prefix.rstrip('/')}",
-            "Status": "Enabled",
-            "Filter": {"Prefix": prefix},
-            "NoncurrentVersionExpiration": {"NoncurrentDays": _KEPT_DAYS, "NewerNoncurrentVersions": _KEPT_VERSIONS},
-        }
-        for prefix in ("releases/", "terraform/")
-    ]
-}
-
 _CLOSED = {"BlockPublicAcls": True, "IgnorePublicAcls": True, "BlockPublicPolicy": True, "RestrictPublicBuckets": True}
 
 
 def ensure_state_bucket(s3: Any, bucket: StateBucket) -> bool:
     """Make the state bucket, versioned, encrypted and closed to the public; return whether it was made.
 
-    Old versions of records and states expire there. One that exists is taken as it is.
-    Raises `Refused` if it is not versioned or not closed.
+    Old versions of records and states expire there. One that exists is taken as it is; that nothing expires there is
+    said in the log. Raises `Refused` if it is not versioned or not closed, or if its rules delete what is needed.
     """
     with aws_errors(f"looking at the state bucket {bucket.name}"):
         exists = bucket.name in {b["Name"] for b in s3.list_buckets()["Buckets"]}
         if exists and not _is_left_behind(s3, bucket):
-            _refuse_unsafe(s3, bucket)
+            _judge_existing(s3, bucket)
             return False
     with aws_errors(f"setting up the state bucket {bucket.name}", writes=True):
         if not exists:
@@ -245,7 +237,7 @@ def ensure_state_bucket(s3: Any, bucket: StateBucket) -> bool:
                 "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
             },
         )
-        s3.put_bucket_lifecycle_configuration(**bucket.named, LifecycleConfiguration=_EXPIRY)
+        s3.put_bucket_lifecycle_configuration(**bucket.named, LifecycleConfiguration={"Rules": expiry_rules()})
         # Last: a versioned bucket is one that is finished.
         s3.put_bucket_versioning(**bucket.named, VersioningConfiguration={"Status": "Enabled"})
     return True
@@ -262,14 +254,32 @@ def _is_left_behind(s3: Any, bucket: StateBucket) -> bool:
     return versioning is None and not s3.list_objects_v2(**bucket.named, MaxKeys=1).get("KeyCount")
 
 
-def _refuse_unsafe(s3: Any, bucket: StateBucket) -> None:
-    faults = bucket_faults(s3, bucket)
+def _judge_existing(s3: Any, bucket: StateBucket) -> None:
+    rules = _lifecycle(s3, bucket)
+    faults = [*dangers(rules), *bucket_faults(s3, bucket)]
     if faults:
         raise Refused(
             f"The state bucket {bucket.name} is not safe",
             why="; ".join(faults),
             do="Fix it as docs/production.md describes; `provision` does not change an existing bucket.",
         )
+    if unexpiring := missing_prefixes(rules):
+        run_logger().warning(
+            "Old versions below %s never expire in %s: each heartbeat of a run leaves one. docs/production.md has the "
+            "lifecycle rules",
+            " and ".join(unexpiring),
+            bucket.name,
+        )
+
+
+def _lifecycle(s3: Any, bucket: StateBucket) -> list[dict[str, Any]]:
+    try:
+        found: list[dict[str, Any]] = s3.get_bucket_lifecycle_configuration(**bucket.named)["Rules"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "NoSuchLifecycleConfiguration":
+            return []
+        raise
+    return found
 
 
 def bucket_faults(s3: Any, bucket: StateBucket) -> list[str]:
