@@ -356,6 +356,14 @@ class EnvironmentRecord(Stored):
         gone = self.gone_live(live) if live is not None and not same else self._with(live=live)
         return gone.carrying(observed)._with(frozen=None, rollback=None)
 
+    def restored(self, fencing_token: int) -> EnvironmentRecord:
+        """Return an earlier record as the present one: nobody holds it, and no token of a former holder is valid.
+
+        What the database's table says is read again before it is believed.
+        """
+        token = max(self.fencing_token, fencing_token)
+        return self._with(lease=None, queue=(), fencing_token=token, database=None)
+
     def starting_target(self, slot: SlotOutputs) -> EnvironmentRecord:
         """Return the record in which a rollback's target is known by the definition that was registered for it."""
         started = self.rollback._with(slot=slot) if self.rollback else None

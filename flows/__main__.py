@@ -22,6 +22,7 @@ from deploy.environment import deploy
 from flows.destroy import destroy_account_from_shell, destroy_from_shell
 from flows.drift import INCOMPLETE, drift
 from flows.provision import provision_from_shell
+from flows.restore_state import restore_state
 from flows.status import describe_environment
 from flows.unfreeze import unfreeze
 from lifecycle.adopt import describe_adoption, examine_stack
@@ -99,6 +100,11 @@ def _unlock(asked: argparse.Namespace) -> int:
     return 0
 
 
+def _restore_state(asked: argparse.Namespace) -> int:
+    given = (asked.environment, asked.state, asked.version_id, asked.confirm)
+    return _ended(restore_state(*given, return_state=True))
+
+
 def _run(asked: argparse.Namespace) -> int:
     operation = open_run("run", asked.environment)
     return run_command(operation, asked.words, asked.version, lambda line: print(line, flush=True))
@@ -151,6 +157,16 @@ COMMANDS = (
         "release a Terraform state lock whose holder cannot be proven dead",
         _unlock,
         [Argument("--state", required=True, choices=STATES)],
+    ),
+    Command(
+        "restore-state",
+        "make an earlier version of a lost or broken Terraform state the newest one; nothing is applied",
+        _restore_state,
+        [
+            Argument("--state", required=True, choices=[*STATES, "record"]),
+            Argument("--version-id", help="the S3 version to restore (default: the one that fits best)"),
+            Argument("--confirm", help="the environment's name and the version's id (default: asked for)"),
+        ],
     ),
     Command(
         "run",

@@ -31,7 +31,8 @@ P = ParamSpec("P")
 
 _PATIENCE = 4
 # What Terraform a flow without an attempt runs; the account's lock is released by whoever takes the account next.
-_STATES = {"provision": ("environment",), "destroy": (*(c.value for c in Colour), "environment")}
+_ALL = (*(c.value for c in Colour), "environment")
+_STATES = {"provision": ("environment",), "destroy": _ALL, "restore-state": _ALL}
 
 
 @dataclass(frozen=True)

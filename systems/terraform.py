@@ -24,8 +24,8 @@ from systems.terraform_provider import child_environment, kept_provider, locked_
 __all__ = ["Plan", "Root", "Terraform", "Workplace", "applied_outputs", "describe", "diagnostics", "state_key"]
 
 _REMEDIES = {
-    "init": "Fix the cause, then press Retry. If the state names a provider that the lock file lacks: "
-    "find out who wrote it, and restore an earlier version of that object."
+    "init": "Fix the cause, then press Retry. If the state cannot be read, or names a provider that the lock file "
+    "lacks: find out who wrote it, and run `python -m flows restore-state`, which restores an earlier version."
 }
 
 
@@ -178,11 +178,7 @@ class Workplace:
 
     def open_root(self, name: str, state_key: str) -> Root:
         """Copy a root and initialise it with the providers of its lock file."""
-        directory = self.folder(name) / name
-        shutil.copytree(
-            self.sources / name, directory, ignore=shutil.ignore_patterns(".terraform", "tests", "*.tfstate*")
-        )
-        root = Root(name, directory, state_key)
+        root = Root(name, self._copy(name), state_key)
         self.initialise(
             root,
             {
@@ -194,6 +190,28 @@ class Workplace:
             },
         )
         return root
+
+    def open_root_on(self, name: str, state: bytes) -> Root:
+        """Copy a root and initialise it on a copy of a state, in its own folder: what is planned there is a trial."""
+        directory = self._copy(name)
+        (directory / "local_override.tf.json").write_text(json.dumps({"terraform": {"backend": {"local": {}}}}))
+        (directory / "terraform.tfstate").write_bytes(state)
+        root = Root(name, directory, str(directory / "terraform.tfstate"))
+        self.initialise(root, {})
+        return root
+
+    def _copy(self, name: str) -> Path:
+        directory = self.folder(name) / name
+        shutil.copytree(
+            self.sources / name, directory, ignore=shutil.ignore_patterns(".terraform", "tests", "*.tfstate*")
+        )
+        return directory
+
+    def version(self) -> str:
+        """Return which Terraform runs here, as `1.11.4`."""
+        terraform = Terraform(self.folder("version"), self.environment, self.timeout)
+        lines = terraform.run("version", quiet=True, json=python_terraform.IsFlagged)
+        return str(json.loads("\n".join(lines))["terraform_version"])
 
     def initialise(self, root: Root, backend: Mapping[str, str]) -> None:
         """Initialise a copied root; a provider that its state names and the lock file lacks is not run."""

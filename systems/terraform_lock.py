@@ -5,18 +5,21 @@ https://developer.hashicorp.com/terraform/language/backend/s3#state-locking
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import signal
 import time
-from contextlib import suppress
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import psutil
 
-from core.errors import Permanent, UnknownOutcome
+from core.errors import Permanent, PointsmanError, Refused, UnknownOutcome
 from core.record import Owner
 from systems.aws import aws_errors, has_code
 from systems.log import run_logger
@@ -66,6 +69,47 @@ class StateLocks:
         # Terraform writes nanoseconds, which Python's clock does not have.
         created = written["Created"][:19] + "+00:00"
         return Lock(key, written["ID"], written["Who"], datetime.fromisoformat(created))
+
+    @contextmanager
+    def held(self, state: str, operation: str) -> Iterator[None]:
+        """Lock a state as Terraform does, so that no Terraform reads it meanwhile; raise `Refused` where one has it.
+
+        The lock object's members are those of Terraform's own, internal/states/statemgr/locker.go (LockInfo).
+        """
+        lock = self._take(state, operation)
+        try:
+            yield
+        finally:
+            with suppress(PointsmanError):  # what is left of it is released as a dead run's
+                self.delete(lock)
+
+    def _take(self, state: str, operation: str) -> Lock:
+        key = state_key(self.environment, state)
+        lock = Lock(f"{key}.tflock", str(uuid.uuid4()), f"{getpass.getuser()}@{os.uname().nodename}", datetime.now(UTC))
+        content = {
+            "ID": lock.id,
+            "Operation": operation,
+            "Info": "",
+            "Who": lock.who,
+            "Version": "",
+            "Created": f"{lock.created:%Y-%m-%dT%H:%M:%S.%f}Z",
+            "Path": f"{self.bucket}/{key}",
+        }
+        try:
+            with aws_errors("locking the state", writes=True):
+                self.s3.put_object(**self._named, Key=lock.key, Body=json.dumps(content).encode(), IfNoneMatch="*")
+        except PointsmanError as error:
+            found = self.read(state)
+            if found is not None and found.id == lock.id:
+                return lock  # only the answer was lost
+            if found is None:
+                raise
+            raise Refused(
+                f"The state of {state} is locked",
+                why=f"by {found.who} since {found.created}",
+                do=f"Wait until it ends. If it is dead: `python -m flows unlock {self.environment} --state {state}`.",
+            ) from error
+        return lock
 
     def delete(self, lock: Lock) -> None:
         """Delete a lock object."""

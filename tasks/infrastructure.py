@@ -24,7 +24,7 @@ from operation.step import Done, done, skipped, step
 from systems.iam import missing_principals
 from systems.records import StateBucket, ensure_state_bucket
 from systems.terraform import Plan, describe, state_key
-from tasks.plan import workplace_of
+from tasks.plan import refuse_lost, workplace_of
 
 __all__ = [
     "account_held",
@@ -131,6 +131,7 @@ def plan_environment(operation: Operation, account: Mapping[str, Any]) -> Done[P
 
 
 def _plan(operation: Operation, name: str, variables: dict[str, Any]) -> Done[Plan]:
+    refuse_lost(operation, name)
     workplace = workplace_of(operation)
     plan = workplace.plan(workplace.open_root(name, state_key(operation.environment, name)), variables)
     return done(describe(plan), plan)

@@ -14,15 +14,17 @@ from core.record import Infrastructure
 from core.release import Release
 from core.settings import EnvironmentSettings
 from core.slot_shape import SERVICE
+from core.state_restoration import applied_there, refuse_lost_state
 from operation.operation import Operation
 from operation.step import Done, done, skipped, step
 from systems.aws import aws_errors, bounded_config
 from systems.log import run_logger
 from systems.processes import ATTEMPT_VARIABLE
+from systems.state_versions import StateVersions
 from systems.terraform import Plan, Root, Workplace, describe, state_key
 from systems.terraform_provider import child_environment
 
-__all__ = ["apply_plan", "check_plan", "init_slot", "plan_slot", "slot_variables", "workplace_of"]
+__all__ = ["apply_plan", "check_plan", "init_slot", "plan_slot", "refuse_lost", "slot_variables", "workplace_of"]
 
 
 def workplace_of(operation: Operation) -> Workplace:
@@ -49,8 +51,17 @@ def workplace_of(operation: Operation) -> Workplace:
 def init_slot(operation: Operation) -> Done[Root]:
     """Return the candidate slot's root, initialised."""
     key = state_key(operation.environment, operation.candidate.colour)
+    refuse_lost(operation, operation.candidate.colour.value)
     root = workplace_of(operation).open_root("slot", key)
     return done(f"state is s3://{operation.settings.state_bucket}/{key}", root)
+
+
+def refuse_lost(operation: Operation, state: str) -> None:
+    """Raise `Refused` where a state was deleted or cannot be read, before Terraform takes what exists for missing."""
+    settings = operation.settings
+    versions = StateVersions(operation.aws("s3"), settings.state_bucket, settings.aws_account_number)
+    newest = versions.newest(state_key(operation.environment, state))
+    refuse_lost_state(settings.stage, state, newest, applied=applied_there(operation.record, state))
 
 
 @step("plan", "plan {operation.release} into the {operation.candidate}", writes=False)

@@ -32,7 +32,7 @@ from systems.processes import owner_of
 pytestmark = pytest.mark.integration
 
 CODE = Path(__file__).parents[2]
-FLOWS = ("drift", "provision", "release", "retire", "rollback", "status", "unfreeze")
+FLOWS = ("destroy", "drift", "provision", "release", "restore-state", "retire", "rollback", "status", "unfreeze")
 GONE = 2**22 + 1  # above the kernel's highest pid
 
 
@@ -200,7 +200,9 @@ def test_what_runs_on_schedule_does_where_the_file_says_so(
 @pytest.mark.parametrize("flow", FLOWS)
 def test_a_run_cannot_name_another_environment(deployed: list[list[str]], client: SyncPrefectClient, flow: str) -> None:
     made = client.read_deployment_by_name(f"{flow}/moon")
-    needed = {"release": {"tag": "v1.0.0"}, "unfreeze": {"keep": "blue"}}.get(flow, {})
+    needed = {"release": {"tag": "v1.0.0"}, "unfreeze": {"keep": "blue"}, "restore-state": {"state": "blue"}}.get(
+        flow, {}
+    )
     with pytest.raises(PrefectHTTPStatusError, match="'mars' is not one of"):
         client.create_flow_run_from_deployment(made.id, parameters={**needed, "environment": "mars"})
     run = client.create_flow_run_from_deployment(made.id, parameters=needed)
