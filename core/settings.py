@@ -11,6 +11,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from core.colour import Colour
 from core.errors import Refused
+from core.findings import Severity
 from core.source import user_info_in
 
 __all__ = [
@@ -117,7 +118,7 @@ class Source(_Section):
 
 
 class Image(_Section):
-    """How the image is built. Each of these is part of the image's identity."""
+    """How the image is built, and what is refused. How it is built is part of its identity."""
 
     dockerfile: str = "Dockerfile"
     context: str = "."
@@ -125,6 +126,10 @@ class Image(_Section):
     build_args: dict[str, str] = {}
     attestations: bool = Field(default=False, description="Let BuildKit attest how it built, which makes an index.")
     require_digests: bool = Field(default=False, description="Refuse to build on an image that is named by a tag only.")
+    refuse_findings: Severity | None = Field(
+        default=None,
+        description="Refuse a release whose image has findings of that severity or above in ECR's scan, or no result.",
+    )
 
     @field_validator("dockerfile", "context")
     @classmethod
@@ -292,6 +297,9 @@ class Timing(_Section):
     start: Seconds = 600.0
     terraform: Seconds = 1_200.0
     build: Seconds = 3_600.0
+    scan: Seconds = Field(
+        default=300.0, description="How long a release waits for ECR's scan, where image.refuse_findings asks for it."
+    )
     return_to_live: Seconds = 300.0
     queue_poll: Seconds = 2.0
     rollback_window: Seconds = 3_600.0
@@ -389,6 +397,13 @@ class EnvironmentSettings(_Section):
         return self
 
     @model_validator(mode="after")
+    def _tags_are_texts(self) -> Self:
+        tags = self.provision.environment.get("tags", {})
+        if not isinstance(tags, dict) or not all(isinstance(value, str) for value in tags.values()):
+            raise ValueError('provision.environment.tags must be a table of texts, such as { CostCentre = "platform" }')
+        return self
+
+    @model_validator(mode="after")
     def _a_slot_is_drained_in_time(self) -> Self:
         delay = self.provision.environment.get("deregistration_delay_seconds")
         if isinstance(delay, int | float) and delay >= self.timing.vacate:
@@ -397,6 +412,12 @@ class EnvironmentSettings(_Section):
                 f"provision.environment.deregistration_delay_seconds ({delay:g} s), or no slot ever drains in time"
             )
         return self
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What the environment's resources are tagged with beside our own tags; a release's tasks are as well."""
+        tags: object = self.provision.environment.get("tags", {})
+        return {str(key): str(value) for key, value in tags.items()} if isinstance(tags, dict) else {}
 
     @property
     def cluster(self) -> str:

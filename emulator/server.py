@@ -25,6 +25,7 @@ from emulator.metrics import Metrics
 from emulator.pace import Pace
 from emulator.propagation import Propagation
 from emulator.proxy import Proxy
+from emulator.scans import Scans
 from emulator.settings import Settings
 from emulator.targets import TargetRegistry
 from emulator.trail import Trail
@@ -48,7 +49,7 @@ class _Emulator:
         self._checks = HealthChecks(self._plane, self._registry, settings)
         self._sockets = ListenerSockets(self._plane, self._proxy, settings)
         self._faults = FaultInjection(Trail(app.app), settings.describe_lag)
-        self._application = Guard(Pace(self._faults, settings))
+        self._application = Guard(Pace(Scans(self._faults), settings))
         self._ecs = EcsAdditions(self._registry, settings, self._faults.capacity_is_short)
         alb.install(self._registry, self._sockets, self._metrics, self._propagation)
         network.install(settings.listener_hosts)

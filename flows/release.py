@@ -14,6 +14,7 @@ from tasks.approval import approve
 from tasks.candidate import set_health_check, start_candidate, vacate_slot
 from tasks.checkout import Checkout, check_out
 from tasks.database import migrate_database
+from tasks.findings import check_findings, note_findings
 from tasks.image import build_image, prune_worker, push_image
 from tasks.image_protection import keep_images
 from tasks.plan import apply_plan, check_plan, init_slot, plan_slot
@@ -77,9 +78,11 @@ def prepare_candidate(operation: Operation, source: Checkout, allow_downgrade: b
     push_image(operation, build_image(operation, source))
     plan = plan_slot(operation, terraform.result())
     check_plan(operation, plan)
+    check_findings(operation)
     vacate_slot(operation)
     set_health_check(operation)
     apply_plan(operation, plan)
     migrate_database(operation, source, newer_allowed=allow_downgrade)
     start_candidate(operation)
     smoke_test(operation)
+    note_findings(operation)

@@ -1,4 +1,4 @@
-"""ECR: what an image tag holds already, and a login for the push."""
+"""ECR: what an image tag holds already, what its scan found in an image, and a login for the push."""
 
 from __future__ import annotations
 
@@ -10,10 +10,20 @@ from typing import Any
 import httpx
 
 from core.errors import Permanent, Transient
+from core.findings import Finding, ImageScan
 from core.image import PLATFORM, RegistryImage
 from systems.aws import AwsClients, aws_errors, has_code
 
-__all__ = ["Login", "add_tag", "count_images", "find_image", "image_exists", "login", "read_labels"]
+__all__ = [
+    "Login",
+    "add_tag",
+    "count_images",
+    "find_image",
+    "image_exists",
+    "login",
+    "read_labels",
+    "read_scan",
+]
 
 _INDEXES = [
     "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -27,6 +37,8 @@ _MEDIA_TYPES = [
 ]
 _LONGEST_CONFIGURATION = 1024 * 1024
 # https://docs.docker.com/build/metadata/attestations/attestation-storage/
+_PAGE = 1_000
+_PAGES = 5
 _ATTESTATION = "vnd.docker.reference.type"
 
 
@@ -119,12 +131,58 @@ def add_tag(aws: AwsClients, repository: str, digest: str, tag: str) -> bool:
     return True
 
 
+def read_scan(aws: AwsClients, repository: str, digest: str) -> ImageScan:
+    """Return what ECR's scan of an image says now; of an index it is the child for our platform that is scanned.
+
+    https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImageScanFindings.html
+    """
+    scan = _scan(aws, repository, digest)
+    if scan.finished or scan.status in ("IN_PROGRESS", "PENDING"):
+        return scan
+    _, manifest = _manifest(aws, repository, {"imageDigest": digest}) or (digest, {})
+    child = _child(manifest)
+    return _scan(aws, repository, child) if child is not None else scan
+
+
 def login(aws: AwsClients) -> Login:
     """Return a fresh login for the account's registry."""
     with aws_errors("getting a registry login"):
         data = aws("ecr").get_authorization_token()["authorizationData"][0]
     user, _, password = base64.b64decode(data["authorizationToken"]).decode().partition(":")
     return Login(data["proxyEndpoint"], user, password)
+
+
+def _scan(aws: AwsClients, repository: str, digest: str) -> ImageScan:
+    asked: dict[str, Any] = {"repositoryName": repository, "imageId": {"imageDigest": digest}, "maxResults": _PAGE}
+    findings: list[Finding] = []
+    answer: dict[str, Any] = {}
+    for _ in range(_PAGES):
+        try:
+            with aws_errors(f"reading the scan of {repository}@{digest}"):
+                answer = aws("ecr").describe_image_scan_findings(**asked)
+        except Permanent as error:
+            if has_code(error, "ScanNotFoundException"):
+                return ImageScan(None)
+            raise
+        found = answer.get("imageScanFindings", {})
+        findings += [Finding(one["name"], one["severity"]) for one in found.get("findings", [])]
+        findings += [_enhanced(one) for one in found.get("enhancedFindings", [])]
+        if not answer.get("nextToken"):
+            break
+        asked["nextToken"] = answer["nextToken"]
+    status = answer.get("imageScanStatus", {})
+    return ImageScan(
+        status.get("status"),
+        status.get("description", ""),
+        tuple(findings),
+        answer.get("imageScanFindings", {}).get("findingSeverityCounts", {}),
+    )
+
+
+def _enhanced(finding: dict[str, Any]) -> Finding:
+    """Return a finding of enhanced scanning, which may be of something else than a package."""
+    package = finding.get("packageVulnerabilityDetails", {})
+    return Finding(package.get("vulnerabilityId") or finding.get("title", ""), finding.get("severity", "UNDEFINED"))
 
 
 def _manifest(aws: AwsClients, repository: str, image: dict[str, str]) -> tuple[str, dict[str, Any]] | None:

@@ -89,6 +89,7 @@ def describe_candidate(operation: Operation) -> str:
         ("image", code(release.image_digest)),
         ("plan", Markdown(f"{cell(plan)} ({code((operation.journal.attempt.plan_sha256 or '')[:12])})")),
         ("migration", details.get("migrate", "")),
+        ("findings in the image", details.get("findings", "")),
         ("candidate", Markdown(f"http://{host}:{settings.ports.test(colour)} ({colour})")),
     ]
     checks = table([(verdict,) for verdict in operation.journal.attempt.verdicts], head=("smoke test",))

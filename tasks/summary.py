@@ -35,6 +35,9 @@ def describe_attempt(ended: EndedAttempt) -> str:
     if release is not None:
         facts += [("revision", release.revision), ("image", code(release.image_digest))]
     facts.append(("commit", code(ended.commit)))
+    scanned = {step.name: step.detail for step in ended.steps if step.outcome}
+    if found := scanned.get("findings"):
+        facts.append(("findings in the image", found))
     if attempt.colour is not None:
         facts.append(("colour", attempt.colour.value))
     if attempt.approver:

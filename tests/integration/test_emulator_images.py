@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -83,3 +85,53 @@ def test_who_accepts_no_index_is_answered_none(aws: Emulator) -> None:
         assert answer["images"] == []
         assert [failure["failureCode"] for failure in answer["failures"]] == ["ImageNotFound"]
         assert answer["failures"][0]["imageId"]["imageTag"] == "v2.0.0"
+
+
+@pytest.fixture
+def scans(aws: Emulator) -> Iterator[Callable[..., httpx.Response]]:
+    url = f"{aws.url}/_pointsman/scans"
+    yield lambda **scan: httpx.post(url, json=scan, trust_env=False)
+    httpx.delete(url, trust_env=False)
+
+
+def findings_of(aws: Emulator, repository: str, image: str, **page: object) -> dict[str, Any]:
+    found: dict[str, Any] = aws.ecr.describe_image_scan_findings(
+        repositoryName=repository, imageId={"imageDigest": image}, **page
+    )
+    return found
+
+
+def test_a_repository_that_scans_on_push_finds_what_was_planted(
+    aws: Emulator, scans: Callable[..., httpx.Response]
+) -> None:
+    aws.ecr.create_repository(repositoryName="team/scanned", imageScanningConfiguration={"scanOnPush": True})
+    made = aws.ecr.put_image(repositoryName="team/scanned", imageManifest=manifest(of="a scan").decode(), imageTag="v1")
+    image = made["image"]["imageId"]["imageDigest"]
+    clean = findings_of(aws, "team/scanned", image)
+    assert (clean["imageScanStatus"]["status"], clean["imageScanFindings"]["findings"]) == ("COMPLETE", [])
+
+    planted = [{"name": f"CVE-2026-{number}", "severity": severity} for number, severity in enumerate(("HIGH", "LOW"))]
+    assert scans(image=image, findings=planted).status_code == 200
+    first = findings_of(aws, "team/scanned", image, maxResults=1)
+    second = findings_of(aws, "team/scanned", image, maxResults=1, nextToken=first["nextToken"])
+    assert [first["imageScanFindings"]["findings"], second["imageScanFindings"]["findings"]] == [
+        planted[:1],
+        planted[1:],
+    ]
+    assert first["imageScanFindings"]["findingSeverityCounts"] == {"HIGH": 1, "LOW": 1}
+    assert "nextToken" not in second
+
+    scans(image=image, status="IN_PROGRESS", findings=planted)
+    assert "imageScanFindings" not in findings_of(aws, "team/scanned", image)
+    assert scans(findings=[{"name": "CVE-2026-1", "severity": "BAD"}]).status_code == 400
+
+
+def test_where_nothing_is_scanned_or_nothing_is_there_the_answer_says_so(aws: Emulator) -> None:
+    image = manifest(of="no scan")
+    push(aws, digest(image), image, IMAGE)
+    with pytest.raises(aws.ecr.exceptions.ScanNotFoundException):
+        findings_of(aws, REPOSITORY, digest(image))
+    with pytest.raises(aws.ecr.exceptions.ImageNotFoundException):
+        findings_of(aws, REPOSITORY, "sha256:" + "9" * 64)
+    with pytest.raises(aws.ecr.exceptions.RepositoryNotFoundException):
+        findings_of(aws, "team/nowhere", digest(image))

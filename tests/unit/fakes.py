@@ -555,6 +555,8 @@ class FakeEcr(_Fake):
     images: dict[str, str] = field(default_factory=dict)
     manifests: dict[str, tuple[str, Answer]] = field(default_factory=dict)
     unreadable: str | None = None
+    scans: dict[str, list[Answer]] = field(default_factory=dict)
+    """What each look at the scan of an image answers, the last one from then on; without any there is no scan."""
 
     def hold_index(self, tag: str, digest: str, *children: Answer) -> None:
         """Let a tag hold an index of these children."""
@@ -587,6 +589,15 @@ class FakeEcr(_Fake):
             return {"images": [{"imageManifest": json.dumps(manifest), "imageId": {**wanted, "imageDigest": digest}}]}
 
         return self._do("batch_get_image", {"imageIds": imageIds}, read)
+
+    def describe_image_scan_findings(self, *, imageId: Answer, **named: Any) -> Answer:  # noqa: N803
+        def read() -> Answer:
+            answers = self.scans.get(imageId["imageDigest"])
+            if not answers:
+                raise refusal("ScanNotFoundException", 400, "DescribeImageScanFindings")
+            return answers.pop(0) if len(answers) > 1 else answers[0]
+
+        return self._do("describe_image_scan_findings", {"imageId": imageId, **named}, read)
 
     @property
     def _tagged(self) -> set[str]:

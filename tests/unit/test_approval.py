@@ -17,7 +17,7 @@ def test_foreign_text_in_the_form_stays_text_in_its_cell(operation: Operation, s
     operation.journal.change(lambda a: a.judged((EVIL,)).planned("ab" * 32, None))
     form = describe_candidate(operation)
     rows = [line for line in form.splitlines() if line.startswith("|")]
-    assert len(rows) == 2 + 7 + 2 + 1
+    assert len(rows) == 2 + 8 + 2 + 1
     assert sum("commit" in row and row.startswith("| commit |") for row in rows) == 1
     assert "](" not in form.replace("\\](", "")
     assert "https://evil" not in form

@@ -34,12 +34,14 @@ ORDER = [
     "push_image",
     "plan_slot",
     "check_plan",
+    "check_findings",
     "vacate_slot",
     "set_health_check",
     "apply_plan",
     "migrate_database",
     "start_candidate",
     "smoke_test",
+    "note_findings",
     "approve",
     "shift_traffic",
     "confirm_release",
@@ -122,7 +124,7 @@ def test_what_is_live_already_ends_after_the_checkout(
     assert store_of(aws.s3).environment().fencing_token == 1, "nobody took the lease for it"
 
 
-@pytest.mark.parametrize("step", ORDER[3:16])
+@pytest.mark.parametrize("step", ORDER[ORDER.index("init_slot") : ORDER.index("confirm_release")])
 @pytest.mark.parametrize("error", [Permanent("It broke"), TerminationSignal(signal=15)])
 def test_whatever_ends_it_early_no_later_step_runs_and_traffic_is_home(
     idle: Operation, aws: FakeAws, monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException

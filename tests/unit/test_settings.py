@@ -47,6 +47,8 @@ def test_sound_settings_name_what_is_made_of_them() -> None:
         ("", {"heartbeat": "-1"}, "timing.heartbeat"),
         ("aws_attempts = 0", {}, "timing.aws_attempts"),
         ("vacuum = 1", {}, "timing.vacuum"),
+        ('[image]\nrefuse_findings = "BAD"', {}, "image.refuse_findings"),
+        ('[image]\nrefuse_findings = "critical"', {}, "image.refuse_findings"),
         ("[ports]\nproduction = 8081", {}, "ports"),
         ("[smoke]\nchecks = []", {}, "smoke.checks"),
         ('[smoke]\nchecks = [{ path = "healthz" }]', {}, "smoke.checks.0.path"),
@@ -236,3 +238,14 @@ def test_an_address_without_a_password_is_a_variable() -> None:
 )
 def test_an_environment_s_name_is_one_that_a_file_and_aws_can_have(name: str, may: bool) -> None:
     assert is_stage(name) is may
+
+
+@pytest.mark.parametrize("tags", ['"platform"', "{ CostCentre = 7 }", '["platform"]'])
+def test_tags_are_texts_by_their_keys(tags: str) -> None:
+    with pytest.raises(Refused, match=r"provision\.environment\.tags must be a table of texts"):
+        settings_with(f"[provision.environment]\ntags = {tags}\n")
+
+
+def test_an_environment_s_tags_are_those_of_its_tasks_too() -> None:
+    assert settings_with().tags == {}
+    assert settings_with('[provision.environment.tags]\nCostCentre = "platform"\n').tags == {"CostCentre": "platform"}
