@@ -20,7 +20,8 @@ def install() -> None:
     """Put the additions in MiniStack's place."""
     _install_alarms()
     _install_rules_for_all_protocols()
-    _install_zone_rebalancing()
+    _install_services()
+    _install_flow_logs()
 
 
 def _install_alarms() -> None:
@@ -75,8 +76,8 @@ def _without_idle_ports(rule: Record) -> Record:
     return {name: value for name, value in rule.items() if name not in ("FromPort", "ToPort")}
 
 
-def _install_zone_rebalancing() -> None:
-    """`availabilityZoneRebalancing` of a service is kept and answered; DISABLED when it was never given."""
+def _install_services() -> None:
+    """What MiniStack forgets of a service is kept; without a word `availabilityZoneRebalancing` is DISABLED."""
     create: Callable[[Record], Any] = ecs._create_service
     update: Callable[[Record], Any] = ecs._update_service
     sanitize: Callable[[Any], Any] = ecs._sanitize
@@ -86,8 +87,8 @@ def _install_zone_rebalancing() -> None:
         cluster = ecs._resolve_cluster_name(data.get("cluster", "default"))
         named = ecs._resolve_service_ref(data.get(reference, ""))
         service = ecs._services.get(f"{cluster}/{named[0]}") if named else None
-        if service is not None and member in data:
-            service[member] = data[member]
+        if service is not None:
+            service |= {name: data[name] for name in (member, "propagateTags", "enableECSManagedTags") if name in data}
 
     def create_service(data: Record) -> Any:
         answer = create(data)
@@ -108,3 +109,36 @@ def _install_zone_rebalancing() -> None:
     replace(ecs, "_create_service", create_service)
     replace(ecs, "_update_service", update_service)
     replace(ecs, "_sanitize", sanitized)
+
+
+def _install_flow_logs() -> None:
+    """The role, the interval and the log group of a flow log are kept and answered."""
+    create: Callable[[Record], Any] = ec2._create_flow_logs
+    describe: Callable[[Record], Any] = ec2._describe_flow_logs
+
+    def create_flow_logs(params: Record) -> Any:
+        before = set(ec2._flow_logs)
+        answer = create(params)
+        for made in set(ec2._flow_logs) - before:
+            ec2._flow_logs[made] |= {
+                "DeliverLogsPermissionArn": ec2._p(params, "DeliverLogsPermissionArn"),
+                "MaxAggregationInterval": ec2._p(params, "MaxAggregationInterval") or "600",
+            }
+        return answer
+
+    def describe_flow_logs(params: Record) -> Any:
+        status, headers, body = describe(params)
+        xml = body.decode()
+        for flow_log in ec2._flow_logs.values():
+            anchor = f"<flowLogId>{flow_log['FlowLogId']}</flowLogId>"
+            xml = xml.replace(anchor, anchor + _flow_log_members(flow_log))
+        return status, headers, xml.encode()
+
+    replace(ec2, "_create_flow_logs", create_flow_logs)
+    replace(ec2, "_describe_flow_logs", describe_flow_logs)
+
+
+def _flow_log_members(flow_log: Record) -> str:
+    role, interval = flow_log["DeliverLogsPermissionArn"], flow_log["MaxAggregationInterval"]
+    members = f"<maxAggregationInterval>{escape(interval)}</maxAggregationInterval>"
+    return members + (f"<deliverLogsPermissionArn>{escape(role)}</deliverLogsPermissionArn>" if role else "")

@@ -7,8 +7,17 @@ resource "aws_lb" "main" {
   drop_invalid_header_fields = true
   enable_deletion_protection = var.deletion_protection
 
-  # AWS refuses a public load balancer in a VPC whose internet gateway is not attached yet, and the provider asks once.
-  depends_on = [aws_internet_gateway.main, aws_route.internet, aws_route_table_association.public]
+  # Written also where it is off: of a block that is gone the provider keeps what was there.
+  access_logs {
+    enabled = var.access_logs
+    bucket  = var.access_logs ? aws_s3_bucket.access_logs[0].id : ""
+  }
+
+  # AWS refuses a public load balancer in a VPC whose internet gateway is not attached yet, and the provider asks once. It
+  # writes a first file into the bucket at once.
+  depends_on = [
+    aws_internet_gateway.main, aws_route.internet, aws_route_table_association.public, aws_s3_bucket_policy.access_logs,
+  ]
 }
 
 resource "aws_lb_target_group" "colour" {

@@ -1,6 +1,9 @@
 locals {
   # Each zone with its number in the address plan: /20s in a /16, public from 0, private from 8.
   zones = { for number, letter in sort(var.zone_letters) : "${var.region}${letter}" => number }
+
+  # Those that tasks run in; the load balancer needs two zones, tasks only one.
+  task_zones = [for letter in sort(coalesce(var.task_zone_letters, var.zone_letters)) : "${var.region}${letter}"]
 }
 
 resource "aws_vpc" "main" {
@@ -24,7 +27,7 @@ resource "aws_internet_gateway" "main" {
   tags = { Name = local.prefix }
 }
 
-# ---- Public: load balancer and NAT gateway ----
+# ---- Public: load balancer and the way out ----
 
 resource "aws_subnet" "public" {
   for_each = local.zones
@@ -55,24 +58,7 @@ resource "aws_route_table_association" "public" {
   route_table_id = aws_route_table.public.id
 }
 
-# ---- Private: tasks, which go out by one address that a database elsewhere can admit ----
-
-resource "aws_eip" "nat" {
-  domain = "vpc"
-
-  tags = { Name = "${local.prefix}-nat" }
-
-  depends_on = [aws_internet_gateway.main]
-}
-
-resource "aws_nat_gateway" "main" {
-  allocation_id = aws_eip.nat.id
-  subnet_id     = aws_subnet.public[keys(local.zones)[0]].id
-
-  tags = { Name = local.prefix }
-
-  depends_on = [aws_internet_gateway.main]
-}
+# ---- Private: tasks. Subnets cost nothing, so each zone has one, for an internal load balancer too ----
 
 resource "aws_subnet" "private" {
   for_each = local.zones
@@ -84,21 +70,23 @@ resource "aws_subnet" "private" {
   tags = { Name = "${local.prefix}-private-${each.key}" }
 }
 
+# One for all zones, or one for each way out.
 resource "aws_route_table" "private" {
+  count = max(1, length(local.nat_zones))
+
   vpc_id = aws_vpc.main.id
 
-  tags = { Name = "${local.prefix}-private" }
+  tags = { Name = count.index == 0 ? "${local.prefix}-private" : "${local.prefix}-private-${local.nat_zones[count.index]}" }
 }
 
-resource "aws_route" "nat" {
-  route_table_id         = aws_route_table.private.id
-  destination_cidr_block = "0.0.0.0/0"
-  nat_gateway_id         = aws_nat_gateway.main.id
+moved {
+  from = aws_route_table.private
+  to   = aws_route_table.private[0]
 }
 
 resource "aws_route_table_association" "private" {
   for_each = aws_subnet.private
 
   subnet_id      = each.value.id
-  route_table_id = aws_route_table.private.id
+  route_table_id = aws_route_table.private[try(index(local.nat_zones, each.key), 0)].id
 }

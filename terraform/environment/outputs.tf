@@ -6,8 +6,13 @@ output "alb_dns_name" {
 }
 
 output "nat_gateway_ip" {
-  description = "Public address from which the tasks go out, to be admitted by a database outside the VPC."
-  value       = aws_eip.nat.public_ip
+  description = "Public address from which the tasks go out, to be admitted by a database outside the VPC: the first where there are several, null where nat is none."
+  value       = try(aws_eip.nat[0].public_ip, null)
+}
+
+output "nat_ips" {
+  description = "All public addresses from which the tasks go out, one a NAT: a database outside the VPC admits each."
+  value       = aws_eip.nat[*].public_ip
 }
 
 # ---- Traffic ----
@@ -70,8 +75,8 @@ output "vpc_id" {
 }
 
 output "private_subnet_ids" {
-  description = "Subnets that the tasks run in, one a zone."
-  value       = [for subnet in aws_subnet.private : subnet.id]
+  description = "Subnets that the tasks run in, one in each zone of theirs."
+  value       = [for zone in local.task_zones : aws_subnet.private[zone].id]
 }
 
 output "task_security_group_id" {
@@ -102,6 +107,16 @@ output "task_role_arn" {
 output "log_group_name" {
   description = "Log group of the tasks."
   value       = aws_cloudwatch_log_group.tasks.name
+}
+
+output "access_log_bucket" {
+  description = "Bucket of the load balancer's access logs; null where there are none."
+  value       = one(aws_s3_bucket.access_logs[*].id)
+}
+
+output "flow_log_group_name" {
+  description = "Log group of the VPC's flow logs; null where there are none."
+  value       = one(aws_cloudwatch_log_group.flow[*].name)
 }
 
 output "secret_arns" {

@@ -3,11 +3,11 @@ provider "aws" {
   allowed_account_ids = [var.aws_account_number]
 
   default_tags {
-    tags = {
+    tags = merge(var.tags, {
       Namespace   = var.namespace
       Application = var.name
       Stage       = var.stage
       ManagedBy   = "terraform/environment"
-    }
+    })
   }
 }

@@ -63,6 +63,9 @@ resource "aws_security_group" "tasks" {
 }
 
 resource "aws_vpc_security_group_ingress_rule" "tasks_from_load_balancer" {
+  #checkov:skip=CKV_AWS_24:it is open to a security group, not to addresses
+  #checkov:skip=CKV_AWS_25:it is open to a security group, not to addresses
+  #checkov:skip=CKV_AWS_260:it is open to a security group, not to addresses
   security_group_id            = aws_security_group.tasks.id
   description                  = "Requests and health checks from the load balancer"
   ip_protocol                  = "tcp"

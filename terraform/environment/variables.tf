@@ -65,6 +65,29 @@ variable "stage" {
   }
 }
 
+variable "tags" {
+  description = "Tags of everything in this environment beside its own four (Namespace, Application, Stage, ManagedBy), for example a cost centre. Activate those that you want to see in the bill as cost allocation tags."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  # https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html#id_tags_naming_best_practices
+  validation {
+    condition     = alltrue([for key, value in var.tags : can(regex("^[A-Za-z0-9 _.:/=+@-]{1,128}$", key)) && can(regex("^[A-Za-z0-9 _.:/=+@-]{0,256}$", value)) && !startswith(lower(key), "aws:")])
+    error_message = "tags must have keys of up to 128 and values of up to 256 letters, digits, spaces and _.:/=+@-, and no key may start with aws:, which is AWS's own."
+  }
+
+  validation {
+    condition     = length(setintersection([for key in keys(var.tags) : lower(key)], ["namespace", "application", "stage", "managedby"])) == 0
+    error_message = "tags must not name Namespace, Application, Stage or ManagedBy, which come from namespace, name, stage and the root itself."
+  }
+
+  validation {
+    condition     = length(var.tags) <= 40
+    error_message = "tags must be 40 at most: AWS takes 50 a resource, and some are this root's own."
+  }
+}
+
 # ---- Network ----
 
 variable "vpc_cidr" {
@@ -80,14 +103,104 @@ variable "vpc_cidr" {
 }
 
 variable "zone_letters" {
-  description = "The three availability zones, by the letter that follows the region's name. Named rather than asked for, so that a zone that AWS adds or removes moves no subnet."
+  description = "The two or three availability zones of the network, by the letter that follows the region's name: a load balancer needs two. Named rather than asked for, so that a zone that AWS adds or removes moves no subnet. Taking away the first moves the subnets of the others."
   type        = set(string)
   default     = ["a", "b", "c"]
   nullable    = false
 
   validation {
-    condition     = length(var.zone_letters) == 3 && alltrue([for letter in var.zone_letters : can(regex("^[a-z]$", letter))])
-    error_message = "zone_letters must be three different letters, such as a, b and c."
+    condition     = contains([2, 3], length(var.zone_letters)) && alltrue([for letter in var.zone_letters : can(regex("^[a-z]$", letter))])
+    error_message = "zone_letters must be two or three different letters, such as a, b and c: a load balancer needs two zones, and the address plan has room for three."
+  }
+}
+
+variable "task_zone_letters" {
+  description = "The zones of zone_letters that tasks run in; null means all of them. One is enough for staging: endpoints are paid by the zone, and so is what zones send each other. If that zone fails, so do the tasks."
+  type        = set(string)
+  default     = null
+
+  validation {
+    condition     = var.task_zone_letters == null || (length(coalesce(var.task_zone_letters, [])) > 0 && length(setsubtract(coalesce(var.task_zone_letters, []), var.zone_letters)) == 0)
+    error_message = "task_zone_letters must be one or more of zone_letters, or null for all of them."
+  }
+}
+
+variable "nat" {
+  description = "How tasks reach what is outside: gateway (one NAT gateway, and if its zone fails nothing goes out), gateway-per-zone (one in each zone of the tasks, each with an address of its own), instance (one small machine instead, for a fraction of the price; while it restarts nothing goes out) or none (nothing goes out at all: AWS by vpc_endpoints, the database in this VPC). A change interrupts what goes out for some minutes; the first address stays the same unless it is none."
+  type        = string
+  default     = "gateway"
+  nullable    = false
+
+  validation {
+    condition     = contains(["gateway", "gateway-per-zone", "instance", "none"], var.nat)
+    error_message = "nat must be gateway, gateway-per-zone, instance or none."
+  }
+
+  validation {
+    condition     = var.nat != "none" || (var.s3_endpoint && length(setsubtract(["ecr.api", "ecr.dkr", "logs", "secretsmanager"], var.vpc_endpoints)) == 0)
+    error_message = "nat = none needs s3_endpoint, and vpc_endpoints with ecr.api, ecr.dkr, logs and secretsmanager: no task starts without a way to its image, its secrets and its log."
+  }
+}
+
+variable "nat_instance_type" {
+  description = "Machine of the NAT instance, one of AWS's own processors (Graviton), such as t4g.nano. The smallest has a tenth of the network of a gateway."
+  type        = string
+  default     = "t4g.nano"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z]+[0-9]+g[a-z]*\\.[a-z0-9]+$", var.nat_instance_type))
+    error_message = "nat_instance_type must be a type with a Graviton processor, such as t4g.nano or c7gn.medium: its image is for arm64."
+  }
+}
+
+variable "nat_instance_generation" {
+  description = "Raise it to replace the NAT instance by one of the newest Amazon Linux, every month or so: an image is never patched in place. Nothing goes out for a minute or two."
+  type        = number
+  default     = 1
+  nullable    = false
+
+  validation {
+    condition     = var.nat_instance_generation >= 1 && floor(var.nat_instance_generation) == var.nat_instance_generation
+    error_message = "nat_instance_generation must be a whole number from 1: raise it by one."
+  }
+}
+
+variable "s3_endpoint" {
+  description = "Lead what goes to S3 in the region past the NAT, by a gateway endpoint, which costs nothing: images and their layers come from there. Such requests come from private addresses, so a bucket that admits the NAT's address must admit the VPC instead. Making it drops connections to S3 that are open."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "vpc_endpoints" {
+  description = "Services of AWS that tasks reach by an interface endpoint instead of the NAT, such as ecr.api, ecr.dkr, logs and secretsmanager. Each is paid by the hour in each zone of the tasks; they pay off with nat = none, or with more than some 100 GB a month."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for service in var.vpc_endpoints : can(regex("^[a-z0-9-]+([.][a-z0-9-]+)*$", service)) && service != "s3"])
+    error_message = "vpc_endpoints must be services as their endpoints are named after com.amazonaws.<region>., such as ecr.api; for S3 there is s3_endpoint."
+  }
+}
+
+variable "flow_logs" {
+  description = "Log who spoke with whom in the VPC, by address and port, to a CloudWatch log group: what one looks at after an incident. Billed by GB."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "flow_log_retention_days" {
+  description = "Days that flow logs are kept."
+  type        = number
+  default     = 14
+  nullable    = false
+
+  validation {
+    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.flow_log_retention_days)
+    error_message = "flow_log_retention_days must be a number of days that CloudWatch Logs offers, such as 7, 14 or 30."
   }
 }
 
@@ -263,8 +376,27 @@ variable "deregistration_delay_seconds" {
   }
 }
 
+variable "access_logs" {
+  description = "Keep a line for each request in a private bucket of this environment. Switching it off deletes the bucket, which S3 refuses while there are logs in it: empty it first."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "access_log_days" {
+  description = "Days that access logs are kept; they hold addresses of people, so as short as you can."
+  type        = number
+  default     = 90
+  nullable    = false
+
+  validation {
+    condition     = var.access_log_days >= 1 && var.access_log_days <= 3653 && floor(var.access_log_days) == var.access_log_days
+    error_message = "access_log_days must be a whole number of days from 1 to 3653."
+  }
+}
+
 variable "deletion_protection" {
-  description = "Refuse the deletion of the load balancer, by Terraform too."
+  description = "Refuse the deletion of the load balancer, by Terraform too, and of a bucket that holds access logs. Lifted, both go with the environment, the logs included."
   type        = bool
   default     = true
   nullable    = false
@@ -285,10 +417,15 @@ variable "secret_names" {
 }
 
 variable "container_insights" {
-  description = "Collect CloudWatch Container Insights of the cluster, which is billed by metric."
-  type        = bool
-  default     = true
+  description = "CloudWatch Container Insights of the cluster, billed by metric: enabled (cluster, service and task family), enhanced (each task and container too, for more) or disabled."
+  type        = string
+  default     = "enabled"
   nullable    = false
+
+  validation {
+    condition     = contains(["enabled", "enhanced", "disabled"], var.container_insights)
+    error_message = "container_insights must be enabled, enhanced or disabled."
+  }
 }
 
 variable "log_retention_days" {

@@ -30,6 +30,11 @@ NOT_STORED = {
 }
 
 
+# How these were addressed before there could be several.
+ADDRESSES_OF_BEFORE = ("aws_eip.nat", "aws_nat_gateway.main", "aws_route.nat", "aws_route_table.private")
+ENDPOINTS = ["ecr.api", "ecr.dkr", "logs", "secretsmanager"]
+
+
 @dataclass
 class Moto:
     url: str
@@ -103,6 +108,9 @@ def test_an_environment_and_both_releases_of_a_slot_are_applied(moto: Moto, tmp_
         deletion_protection=False,
     )
     expect_only_what_moto_does_not_store(environment)
+    for address in ADDRESSES_OF_BEFORE:
+        environment.run("state", "mv", f"{address}[0]", address)
+    expect_only_what_moto_does_not_store(environment)
 
     slot = Applied(moto.environment, "slot", tmp_path)
     for version in ("v1.0.0", "v1.1.0"):
@@ -113,3 +121,37 @@ def test_an_environment_and_both_releases_of_a_slot_are_applied(moto: Moto, tmp_
         [service] = described["services"]
         assert service["taskDefinition"] == applied["task_definition_arn"]
     expect_only_what_moto_does_not_store(slot)
+
+
+def test_an_environment_goes_from_one_way_out_to_the_others(moto: Moto, tmp_path: Path) -> None:
+    environment = Applied(moto.environment, "environment", tmp_path)
+    common = {
+        **COMMON,
+        "stage": "staging",
+        "test_listener_cidrs": ["203.0.113.10/32"],
+        "listener_weights": {"blue": 100, "green": 0},
+        "deletion_protection": False,
+        "tags": {"CostCentre": "platform"},
+    }
+    first = environment.apply(**common)
+    ec2 = moto.client("ec2")
+    addresses = [first["nat_gateway_ip"]]
+
+    for nat, number in (("gateway-per-zone", 3), ("instance", 1), ("gateway", 1)):
+        outputs = environment.apply(**common, nat=nat)
+        expect_only_what_moto_does_not_store(environment)
+        assert len(outputs["nat_ips"]) == number
+        addresses.append(outputs["nat_gateway_ip"])
+        if nat == "instance":
+            running = [{"Name": "instance-state-name", "Values": ["running"]}]
+            [instance] = ec2.describe_instances(Filters=running)["Reservations"][0]["Instances"]
+            assert {"Key": "CostCentre", "Value": "platform"} in instance["Tags"]
+            assert instance["NetworkInterfaces"][0]["SourceDestCheck"] is False
+    assert len(set(addresses)) == 1, "a database that admitted the first address admits what is there now"
+
+    closed = environment.apply(**common, nat="none", vpc_endpoints=ENDPOINTS, task_zone_letters=["b"], flow_logs=False)
+    expect_only_what_moto_does_not_store(environment)
+    assert (closed["nat_gateway_ip"], len(closed["private_subnet_ids"])) == (None, 1)
+    found = ec2.describe_vpc_endpoints(Filters=[{"Name": "vpc-id", "Values": [closed["vpc_id"]]}])["VpcEndpoints"]
+    assert sorted(e["ServiceName"].partition(f"{REGION}.")[2] for e in found) == [*ENDPOINTS[:3], "s3", ENDPOINTS[3]]
+    assert all(e["SubnetIds"] == closed["private_subnet_ids"] for e in found if e["VpcEndpointType"] == "Interface")

@@ -216,7 +216,7 @@ run "container_insights_can_be_switched_off" {
   command = plan
 
   variables {
-    container_insights = false
+    container_insights = "disabled"
   }
 
   assert {

@@ -65,6 +65,7 @@ variables {
   stage               = "staging"
   test_listener_cidrs = ["203.0.113.7/32"]
   listener_weights    = { blue = 25, green = 75 }
+  flow_logs           = false # the mocked provider makes up no ARN of a log group
 }
 
 run "http_starts_with_the_recorded_weights" {

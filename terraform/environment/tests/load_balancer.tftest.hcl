@@ -65,6 +65,7 @@ variables {
   stage               = "staging"
   test_listener_cidrs = ["203.0.113.7/32"]
   listener_weights    = { blue = 0, green = 100 }
+  flow_logs           = false # the mocked provider makes up no ARN of a log group
 }
 
 run "new_groups_ask_the_path_that_is_given" {

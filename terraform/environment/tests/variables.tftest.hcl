@@ -125,14 +125,197 @@ run "vpc_that_is_no_range" {
   expect_failures = [var.vpc_cidr]
 }
 
-run "two_zones" {
+run "one_zone" {
   command = plan
 
   variables {
-    zone_letters = ["a", "b"]
+    zone_letters = ["a"]
   }
 
   expect_failures = [var.zone_letters]
+}
+
+run "four_zones" {
+  command = plan
+
+  variables {
+    zone_letters = ["a", "b", "c", "d"]
+  }
+
+  expect_failures = [var.zone_letters]
+}
+
+run "zone_by_its_whole_name" {
+  command = plan
+
+  variables {
+    zone_letters = ["a", "ap-southeast-1b"]
+  }
+
+  expect_failures = [var.zone_letters]
+}
+
+run "tasks_in_a_zone_that_is_not_there" {
+  command = plan
+
+  variables {
+    task_zone_letters = ["d"]
+  }
+
+  expect_failures = [var.task_zone_letters]
+}
+
+run "tasks_in_no_zone" {
+  command = plan
+
+  variables {
+    task_zone_letters = []
+  }
+
+  expect_failures = [var.task_zone_letters]
+}
+
+run "nat_that_is_none" {
+  command = plan
+
+  variables {
+    nat = "vpn"
+  }
+
+  expect_failures = [var.nat]
+}
+
+run "no_nat_and_no_way_to_secrets" {
+  command = plan
+
+  variables {
+    nat           = "none"
+    vpc_endpoints = ["ecr.api", "ecr.dkr", "logs"]
+  }
+
+  expect_failures = [var.nat]
+}
+
+run "no_nat_and_no_way_to_layers" {
+  command = plan
+
+  variables {
+    nat           = "none"
+    s3_endpoint   = false
+    vpc_endpoints = ["ecr.api", "ecr.dkr", "logs", "secretsmanager"]
+  }
+
+  expect_failures = [var.nat]
+}
+
+run "nat_instance_with_another_processor" {
+  command = plan
+
+  variables {
+    nat_instance_type = "t3.nano"
+  }
+
+  expect_failures = [var.nat_instance_type]
+}
+
+run "nat_instance_of_half_a_generation" {
+  command = plan
+
+  variables {
+    nat_instance_generation = 1.5
+  }
+
+  expect_failures = [var.nat_instance_generation]
+}
+
+run "endpoint_of_s3_among_the_paid_ones" {
+  command = plan
+
+  variables {
+    vpc_endpoints = ["s3"]
+  }
+
+  expect_failures = [var.vpc_endpoints]
+}
+
+run "endpoint_by_its_whole_name" {
+  command = plan
+
+  variables {
+    vpc_endpoints = ["com/amazonaws"]
+  }
+
+  expect_failures = [var.vpc_endpoints]
+}
+
+run "flow_logs_for_ten_days" {
+  command = plan
+
+  variables {
+    flow_log_retention_days = 10
+  }
+
+  expect_failures = [var.flow_log_retention_days]
+}
+
+run "access_logs_for_no_day" {
+  command = plan
+
+  variables {
+    access_log_days = 0
+  }
+
+  expect_failures = [var.access_log_days]
+}
+
+run "insights_as_a_switch" {
+  command = plan
+
+  variables {
+    container_insights = true
+  }
+
+  expect_failures = [var.container_insights]
+}
+
+run "tag_of_our_own" {
+  command = plan
+
+  variables {
+    tags = { stage = "other" }
+  }
+
+  expect_failures = [var.tags]
+}
+
+run "tag_of_aws" {
+  command = plan
+
+  variables {
+    tags = { "aws:cost" = "x" }
+  }
+
+  expect_failures = [var.tags]
+}
+
+run "tag_with_a_sign_that_aws_refuses" {
+  command = plan
+
+  variables {
+    tags = { CostCentre = "a;b" }
+  }
+
+  expect_failures = [var.tags]
+}
+
+run "too_many_tags" {
+  command = plan
+
+  variables {
+    tags = { for number in range(41) : "t${number}" => "x" }
+  }
+
+  expect_failures = [var.tags]
 }
 
 run "http_listener_on_443" {
