@@ -75,7 +75,8 @@ class SlotPlan:
             "platform_version": Computed(OneOf("LATEST", "1.4.0", None)),
             "scheduling_strategy": "REPLICA",
             "availability_zone_rebalancing": OneOf("DISABLED", None),
-            "propagate_tags": OneOf("NONE", None),
+            "propagate_tags": "TASK_DEFINITION",
+            "enable_ecs_managed_tags": True,
             "iam_role": Computed(OneOf(_LINKED_ROLE, None)),
             "triggers": Computed(None),
             "deployment_controller": [{"type": "ECS"}],
@@ -118,7 +119,8 @@ class SlotPlan:
             "task_role_arn": role_arn(self.settings, "task"),
             "enable_fault_injection": Computed(False),
             "skip_destroy": True,
-            "tags_all": self._tags,
+            "tags": self.settings.tags or OneOf({}, None),
+            "tags_all": {**self.settings.tags, **self._tags},
         }
 
     def _service_container(self) -> dict[str, Any]:

@@ -133,4 +133,5 @@ def slot_variables(
         "migration_command": settings.migration.command,
         "migration_entry_point": settings.migration.entry_point,
         "health_check_grace_period_seconds": settings.service.grace_period,
+        "tags": settings.tags,
     }

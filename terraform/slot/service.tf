@@ -13,6 +13,10 @@ resource "aws_ecs_service" "slot" {
   health_check_grace_period_seconds  = var.health_check_grace_period_seconds
   enable_execute_command             = false
 
+  # Tasks cost, services don't: tasks carry their definition's tags, which come with each release, and AWS's own.
+  propagate_tags          = "TASK_DEFINITION"
+  enable_ecs_managed_tags = true
+
   deployment_controller {
     type = "ECS"
   }

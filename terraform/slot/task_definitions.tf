@@ -1,6 +1,7 @@
 locals {
   prefix = "${var.namespace}-${var.name}-${var.stage}"
   family = "${local.prefix}-${var.colour}"
+  tags   = length(var.tags) == 0 ? null : var.tags # an empty map would be wanted anew by each plan
 
   identity = {
     POINTSMAN_VERSION  = var.release_version
@@ -64,6 +65,7 @@ resource "aws_ecs_task_definition" "service" {
   execution_role_arn       = var.execution_role_arn
   task_role_arn            = var.task_role_arn
   skip_destroy             = true
+  tags                     = local.tags
 
   runtime_platform {
     operating_system_family = "LINUX"
@@ -81,6 +83,7 @@ resource "aws_ecs_task_definition" "migration" {
   execution_role_arn       = var.execution_role_arn
   task_role_arn            = var.task_role_arn
   skip_destroy             = true
+  tags                     = local.tags
 
   runtime_platform {
     operating_system_family = "LINUX"

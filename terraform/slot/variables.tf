@@ -320,3 +320,15 @@ variable "log_group_name" {
     error_message = "log_group_name must be the name of a CloudWatch log group."
   }
 }
+
+variable "tags" {
+  description = "Tags of the task definitions, and so of the tasks, beside the root's own four: those of the environment."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = length(setintersection([for key in keys(var.tags) : lower(key)], ["namespace", "application", "stage", "managedby"])) == 0
+    error_message = "tags must not name Namespace, Application, Stage or ManagedBy, which come from namespace, name, stage and the root itself."
+  }
+}

@@ -229,10 +229,15 @@ MUTATIONS: list[tuple[str, Mutation]] = [
     ("alarms", service("alarms", [{"enable": True}])),
     ("tags_all.Stage", service("tags_all.Stage", "production")),
     ("tags", service("tags", {"Stage": "production"})),
+    ("propagate_tags", service("propagate_tags", "SERVICE")),
+    ("propagate_tags", service("propagate_tags", None)),
+    ("enable_ecs_managed_tags", service("enable_ecs_managed_tags", False)),
     # the definitions
     ("family", tasks("family", "payroll-production")),
     ("task_role_arn", tasks("task_role_arn", "arn:aws:iam::000000000000:role/OrganizationAccountAccessRole")),
     ("execution_role_arn", tasks("execution_role_arn", "arn:aws:iam::000000000000:role/payroll-execution")),
+    ("tags", tasks("tags", {"CostCentre": "somebody"})),
+    ("tags_all.CostCentre", tasks("tags_all.CostCentre", "somebody")),
     ("network_mode", tasks("network_mode", "host")),
     ("pid_mode", tasks("pid_mode", "host")),
     ("ipc_mode", tasks("ipc_mode", "host")),
@@ -466,7 +471,6 @@ ROLE = "arn:aws:iam::000000000000:role/aws-service-role/ecs.amazonaws.com/AWSSer
     [
         *((SERVICE, "platform_version", value) for value in ("LATEST", "1.4.0", None)),
         *((SERVICE, "availability_zone_rebalancing", value) for value in ("DISABLED", None)),
-        *((SERVICE, "propagate_tags", value) for value in ("NONE", None)),
         *((SERVICE, "iam_role", value) for value in (ROLE, "aws-service-role", None)),
         *((TASKS, "enable_fault_injection", value) for value in (False, None)),
     ],
@@ -476,6 +480,19 @@ def test_what_aws_fills_in_of_its_own_passes(address: str, name: str, value: obj
     attribute(address, name, value)(plan)
     resource(plan, address)["change"]["after_unknown"].pop(name, None)
     guard_slot_plan(plan, expected)
+
+
+def test_tags_of_the_settings_are_those_of_the_definitions() -> None:
+    plan, expected = load("update")
+    provision = SETTINGS.provision.model_copy(update={"environment": {"tags": {"CostCentre": "platform"}}})
+    settings = SETTINGS.model_copy(update={"provision": provision})
+    tagged = SlotPlan(settings, INFRASTRUCTURE, expected.colour, expected.release)
+    with pytest.raises(Refused, match="tags"):
+        guard_slot_plan(plan, tagged)
+    for address in (TASKS, MIGRATION):
+        attribute(address, "tags", {"CostCentre": "platform"})(plan)
+        attribute(address, "tags_all.CostCentre", "platform")(plan)
+    guard_slot_plan(plan, tagged)
 
 
 def test_an_entry_point_of_the_settings_is_the_migration_s() -> None:

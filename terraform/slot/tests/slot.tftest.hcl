@@ -175,3 +175,21 @@ run "service_starts_empty_and_leaves_going_back_to_us" {
     error_message = "The service must register with its colour's target group, and with no other."
   }
 }
+
+run "tasks_are_paid_for_under_the_tags_of_their_release" {
+  command = plan
+
+  variables {
+    tags = { CostCentre = "platform" }
+  }
+
+  assert {
+    condition     = aws_ecs_service.slot.propagate_tags == "TASK_DEFINITION" && aws_ecs_service.slot.enable_ecs_managed_tags
+    error_message = "Tasks must carry the tags of their definition, and those by which AWS tells services apart."
+  }
+
+  assert {
+    condition     = aws_ecs_task_definition.service.tags == tomap({ CostCentre = "platform" }) && aws_ecs_task_definition.migration.tags == tomap({ CostCentre = "platform" })
+    error_message = "Both definitions must carry the environment's tags."
+  }
+}

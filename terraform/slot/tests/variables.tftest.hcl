@@ -357,3 +357,13 @@ run "log_group_with_space" {
 
   expect_failures = [var.log_group_name]
 }
+
+run "tag_of_our_own" {
+  command = plan
+
+  variables {
+    tags = { Stage = "production" }
+  }
+
+  expect_failures = [var.tags]
+}
