@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from emulator.upstream import app, ecs, iam_actions, iam_evaluator, replace, responses, router
+from emulator.upstream import app, ecs, iam, iam_actions, iam_evaluator, replace, responses, router
 
 __all__ = ["install"]
 
@@ -36,6 +36,15 @@ _ON_ANYTHING = {
     "RegisterTaskDefinition",
 }
 _ON_ARN = {"TagResource", "UntagResource", "ListTagsForResource"}
+_ON_ROLE = {
+    "iam:AttachRolePolicy",
+    "iam:CreateRole",
+    "iam:DeleteRolePermissionsBoundary",
+    "iam:DeleteRolePolicy",
+    "iam:DetachRolePolicy",
+    "iam:PutRolePermissionsBoundary",
+    "iam:PutRolePolicy",
+}
 _IN_CLUSTER = _ON_SERVICE | _ON_TASK | {"RunTask", "ListTasks", "ListServices"}
 
 
@@ -74,13 +83,17 @@ def install() -> None:
             keys = {**keys, "ecs:cluster": cluster}
         if service == "ecs" and iam_action in ("ecs:CreateService", "ecs:UpdateService"):
             keys = {**keys, **_network(_parsed(body))}
+        if iam_action in ("ecs:CreateService", "ecs:UpdateService", "ecs:RunTask"):
+            keys = {**keys, **_shell(_parsed(body))}
+        if iam_action in _ON_ROLE:
+            keys = {**keys, **_boundary(iam_action, params)}
         if iam_action == "elasticloadbalancing:ModifyListener":
             keys = {**keys, **_listener(params)}
         return keys
 
     replace(iam_actions, "extract_resource_arn", extract_resource_arn)
     replace(iam_actions, "request_tag_context", request_context)
-    _install_pass_role()
+    _install_implied_checks()
 
 
 def _ecs_resource(action: str, body: Body, region: str, account: str) -> str | None:
@@ -114,6 +127,26 @@ def _network(body: Body) -> dict[str, Any]:
     return keys
 
 
+def _shell(body: Body) -> dict[str, Any]:
+    """Whether the call lets ECS Exec into its tasks, where it says so."""
+    given = body.get("enableExecuteCommand")
+    return {} if given is None else {"ecs:enable-execute-command": str(bool(given)).lower()}
+
+
+def _boundary(iam_action: str, params: dict[str, Any]) -> dict[str, Any]:
+    """The boundary that a role is made with or gets; else that of the role whose policies the call changes."""
+    if iam_action in ("iam:CreateRole", "iam:PutRolePermissionsBoundary"):
+        arn = _first(params.get("PermissionsBoundary"))
+    else:
+        role = iam._roles.get(_first(params.get("RoleName"))) or {}
+        arn = role.get("PermissionsBoundary")
+    return {"iam:PermissionsBoundary": arn} if arn else {}
+
+
+def _first(value: Any) -> Any:
+    return value[0] if isinstance(value, list) else value
+
+
 def _listener(params: dict[str, Any]) -> dict[str, Any]:
     """The keys of what a call changes on a listener."""
     names = {"Protocol": "elasticloadbalancing:ListenerProtocol", "SslPolicy": "elasticloadbalancing:SecurityPolicy"}
@@ -133,7 +166,7 @@ def _cluster_arn(body: Body, region: str, account: str) -> str:
     return cluster if cluster.startswith("arn:") else f"arn:aws:ecs:{region}:{account}:cluster/{cluster}"
 
 
-def _install_pass_role() -> None:
+def _install_implied_checks() -> None:
     handle: Callable[..., Any] = ecs.handle_request
 
     @functools.wraps(handle)
@@ -142,7 +175,9 @@ def _install_pass_role() -> None:
     ) -> Any:
         if app.AUTH:
             action = headers.get("x-amz-target", "").rpartition(".")[2]
-            denial = _denied_roles(action, _parsed(body), headers, query)
+            denial = _denied_roles(action, _parsed(body), headers, query) or _denied_tags(
+                action, _parsed(body), headers, query
+            )
             if denial is not None:
                 return denial
         return await handle(method, path, headers, body, query)
@@ -152,30 +187,47 @@ def _install_pass_role() -> None:
 
 def _denied_roles(action: str, body: Body, headers: dict[str, str], query: dict[str, Any]) -> Any:
     """The refusal when the caller may not pass a role that this call hands to tasks or to the service."""
-    access_key = router.extract_access_key_id(headers, query)
-    region = responses.get_region()
     for role, recipient in _passed_roles(action, body):
-        denied = iam_evaluator.enforce(
-            access_key,
-            "iam:PassRole",
-            "iam",
-            region,
-            resource_arn=role,
-            service_context={"iam:PassedToService": recipient},
-        )
-        if denied is not None and not isinstance(denied, iam_evaluator.AuthError):
-            return iam_actions.access_denied_response(
-                "ecs",
-                "iam:PassRole",
-                denied.principal_arn,
-                responses.new_uuid(),
-                headers=headers,
-                resource_arn=role,
-                message=iam_actions.identity_denial_message(
-                    "iam:PassRole", denied.principal_arn, role, denied.decision == "Deny"
-                ),
-            )
+        denial = _denial("iam:PassRole", role, {"iam:PassedToService": recipient}, headers, query)
+        if denial is not None:
+            return denial
     return None
+
+
+def _denied_tags(action: str, body: Body, headers: dict[str, str], query: dict[str, Any]) -> Any:
+    """The refusal when the caller may not tag what this call makes with tags.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/supported-iam-actions-tagging.html
+    """
+    if action not in ("CreateService", "RegisterTaskDefinition", "RunTask") or not body.get("tags"):
+        return None
+    prefix = f"arn:aws:ecs:{responses.get_region()}:{responses.get_account_id()}"
+    cluster = _cluster_arn(body, responses.get_region(), responses.get_account_id()).rpartition("/")[2]
+    resource = {
+        "CreateService": f"{prefix}:service/{cluster}/{body.get('serviceName')}",
+        "RegisterTaskDefinition": f"{prefix}:task-definition/{body.get('family')}:*",
+        "RunTask": f"{prefix}:task/{cluster}/*",
+    }[action]
+    return _denial("ecs:TagResource", resource, {"ecs:CreateAction": action}, headers, query)
+
+
+def _denial(action: str, resource: str, keys: dict[str, str], headers: dict[str, str], query: dict[str, Any]) -> Any:
+    """ECS's refusal of a call that also needs `action` on `resource`; None where the caller may do that."""
+    key, region = router.extract_access_key_id(headers, query), responses.get_region()
+    service = action.partition(":")[0]
+    denied = iam_evaluator.enforce(key, action, service, region, resource_arn=resource, service_context=keys)
+    if denied is None or isinstance(denied, iam_evaluator.AuthError):
+        return None
+    explicit = denied.decision == "Deny"
+    return iam_actions.access_denied_response(
+        "ecs",
+        action,
+        denied.principal_arn,
+        responses.new_uuid(),
+        headers=headers,
+        resource_arn=resource,
+        message=iam_actions.identity_denial_message(action, denied.principal_arn, resource, explicit),
+    )
 
 
 def _passed_roles(action: str, body: Body) -> list[tuple[str, str]]:

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable
 from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 
-from emulator import alb, echoes, ecr, iam, network, rds, route53, simulation, trust
+from emulator import alb, echoes, ecr, iam, network, rds, registry, route53, simulation, trust
+from emulator.calls import CallRecord
 from emulator.cleanup import remove_leftovers
 from emulator.data_plane import DataPlane
 from emulator.ecs import EcsAdditions
@@ -49,7 +50,8 @@ class _Emulator:
         self._checks = HealthChecks(self._plane, self._registry, settings)
         self._sockets = ListenerSockets(self._plane, self._proxy, settings)
         self._faults = FaultInjection(Trail(app.app), settings.describe_lag)
-        self._application = Guard(Pace(Scans(self._faults), settings))
+        calls = CallRecord(Pace(Scans(self._faults), settings))
+        self._application = Guard(calls)
         self._ecs = EcsAdditions(self._registry, settings, self._faults.capacity_is_short)
         alb.install(self._registry, self._sockets, self._metrics, self._propagation)
         network.install(settings.listener_hosts)
@@ -61,6 +63,8 @@ class _Emulator:
         ecr.install(settings)
         route53.install()
         rds.install()
+        registry.install()
+        calls.install()
         echoes.install()
 
     def start(self) -> None:
