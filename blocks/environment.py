@@ -91,6 +91,13 @@ class ReleaseEnvironment(Block):
         role = self.settings.aws.operator_role_arn
         return self if role is None else self._acting_as(assume_role_arn=role)
 
+    def acting_in(self, flow: str) -> ReleaseEnvironment:
+        """Return the block with the role that a flow acts as, where the settings name one of its own for it."""
+        role = self.settings.aws.role_of(flow)
+        if role is None or self.aws_credentials.assume_role_arn is None:
+            return self
+        return self._acting_as(assume_role_arn=role)
+
     def _acting_as(self, **identity: str | None) -> ReleaseEnvironment:
         human = self.aws_credentials.model_copy(update=identity)
         return self.model_copy(update={"aws_credentials": human})

@@ -10,7 +10,7 @@ from core.record import Infrastructure
 from core.settings import EnvironmentSettings
 from core.shape import Text, differences
 
-__all__ = ["arn", "refuse_foreign_infrastructure", "role_arn"]
+__all__ = ["arn", "is_from_own_repository", "refuse_foreign_infrastructure", "role_arn"]
 
 _PARTITIONS = {"cn-": "aws-cn", "us-gov-": "aws-us-gov", "us-iso-": "aws-iso", "us-isob-": "aws-iso-b"}
 _ID = "[0-9a-z]+"
@@ -25,6 +25,12 @@ def arn(settings: EnvironmentSettings, service: str, resource: str) -> str:
 def role_arn(settings: EnvironmentSettings, name: str) -> str:
     """Return the ARN of one of the environment's roles: `execution` or `task`."""
     return f"arn:{_partition(settings)}:iam::{settings.aws_account_number}:role/{settings.cluster}-{name}"
+
+
+def is_from_own_repository(image: str, infrastructure: Infrastructure, settings: EnvironmentSettings) -> bool:
+    """Whether an image (`repository@digest`) is in the recorded registry, in one of the environment's repositories."""
+    registry = infrastructure.ecr_repository_url.partition("/")[0]
+    return image.partition("@")[0] in {f"{registry}/{repository}" for repository in settings.repositories}
 
 
 def refuse_foreign_infrastructure(infrastructure: Infrastructure, settings: EnvironmentSettings) -> None:
@@ -77,7 +83,8 @@ def _arns(settings: EnvironmentSettings, service: str, resource: str, rest: str)
 
 def _registry(settings: EnvironmentSettings) -> Text:
     """Return what the repository's address must be; an emulated registry has a host of its own."""
+    one_of = "|".join(re.escape(repository) for repository in settings.repositories)
     if settings.aws.endpoint_url:
-        return Text(rf"[^/@\s]+/{re.escape(settings.repository)}", f"…/{settings.repository}")
+        return Text(rf"[^/@\s]+/({one_of})", f"…/{settings.repository}")
     host = f"{settings.aws_account_number}.dkr.ecr.{settings.region}.amazonaws.com"
-    return Text(re.escape(host) + rf"(\.cn)?/{re.escape(settings.repository)}", f"{host}/{settings.repository}")
+    return Text(re.escape(host) + rf"(\.cn)?/({one_of})", f"{host}/{settings.repository}")

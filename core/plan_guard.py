@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from core.errors import Refused
+from core.infrastructure import is_from_own_repository
 from core.shape import Kept, differences
 from core.slot_shape import SERVICE, TASKS, SlotPlan
 
@@ -85,7 +86,7 @@ def _plan_faults(content: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _resource_faults(content: Mapping[str, Any], expected: SlotPlan) -> Iterator[str]:
-    if expected.release.image.partition("@")[0] != expected.infrastructure.ecr_repository_url:
+    if not is_from_own_repository(expected.release.image, expected.infrastructure, expected.settings):
         yield f"{expected.release.image} is not from {expected.infrastructure.ecr_repository_url}"
     changes = content.get("resource_changes")
     shapes = expected.resources

@@ -22,6 +22,8 @@ SET_BY_US: Mapping[str, Mapping[str, str]] = {
         "listener_weights": "the release record",
         "secret_names": "[service.secrets]",
         "pipeline_role_name": "the root account",
+        "reconciler_role_name": "the root account",
+        "permissions_boundary_arn": "the root account",
     },
 }
 """For each root, the variables that are set from elsewhere, and from where."""

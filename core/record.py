@@ -208,6 +208,11 @@ class Infrastructure(Stored):
     log_group_name: str
     secret_arns: dict[str, str] = Field(default={}, description="ARN of each secret by its name.")
 
+    @property
+    def repository(self) -> str:
+        """The name of the image repository that releases push to."""
+        return self.ecr_repository_url.partition("/")[2]
+
 
 class EnvironmentRecord(Stored):
     """What is live in an environment, what was, and who holds it."""

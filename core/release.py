@@ -70,6 +70,11 @@ class Release(BaseModel):
     configuration: Configuration
 
     @property
+    def image_repository(self) -> str:
+        """The name of the repository that holds the image, which may be an older one than releases push to now."""
+        return self.image.partition("@")[0].partition("/")[2]
+
+    @property
     def image_digest(self) -> str:
         """The image's `sha256:…`."""
         return self.image.partition("@")[2]

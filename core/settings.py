@@ -60,6 +60,12 @@ class Aws(_Section):
 
     profile: str | None = Field(default=None, description="A profile of the worker's AWS configuration.")
     role_arn: str | None = Field(default=None, description="A role to assume, as `pipeline_role_arns` names it.")
+    reconciler_role_arn: str | None = Field(
+        default=None, description="The role of `reconcile` and `retire`, as `reconciler_role_arns` names it."
+    )
+    operator_role_arn: str | None = Field(
+        default=None, description="The role of flows that only look, as `operator_role_arn` names it."
+    )
     provision_profile: str | None = Field(
         default=None, description="The profile for `provision`: a person's, with rights that no release has."
     )
@@ -67,6 +73,22 @@ class Aws(_Section):
         default=None, description="The role of flows that only look, as `operator_role_arn` names it."
     )
     endpoint_url: str | None = Field(default=None, description="Only for an emulated AWS.")
+
+    def role_of(self, flow: str) -> str | None:
+        """Return the role that a flow acts as: `role_arn` where it has none of its own; None assumes no role."""
+        own = {
+            "reconcile": self.reconciler_role_arn,
+            "retire": self.reconciler_role_arn,
+            "drift": self.operator_role_arn,
+            "status": self.operator_role_arn,
+        }
+        return own.get(flow) or self.role_arn
+
+    @model_validator(mode="after")
+    def _other_roles_come_beside_the_pipeline_s(self) -> Self:
+        if self.role_arn is None and (self.reconciler_role_arn or self.operator_role_arn):
+            raise ValueError("reconciler_role_arn and operator_role_arn need role_arn: releases need a role first")
+        return self
 
 
 class Docker(_Section):
@@ -430,8 +452,19 @@ class EnvironmentSettings(_Section):
 
     @property
     def repository(self) -> str:
-        """The ECR repository's name."""
-        return f"{self.namespace}/{self.name}"
+        """The ECR repository that releases push to once `provision` has run with these settings."""
+        shared, own = self.repositories
+        chosen = self.provision.account.get("stage_repositories")
+        return own if isinstance(chosen, list) and self.stage in chosen else shared
+
+    @property
+    def repositories(self) -> tuple[str, str]:
+        """The ECR repositories that a release's image may be in: the one that all stages share, and the stage's own.
+
+        A record may name a digest in either, however `stage_repositories` was set when it was pushed.
+        """
+        shared = f"{self.namespace}/{self.name}"
+        return shared, f"{shared}/{self.stage}"
 
 
 def is_stage(name: str) -> bool:

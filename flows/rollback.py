@@ -55,11 +55,12 @@ def state_intent(operation: Operation, target: Live, *, named: bool) -> Rollback
     if leaving is None:
         raise Refused(f"Nothing is live in {operation.environment}", do="Release a version.")
     refuse_foreign_hands(operation)
-    gone = not image_exists(operation.aws, operation.settings.repository, target.release.image_digest)
+    repository = target.release.image_repository
+    gone = not image_exists(operation.aws, repository, target.release.image_digest)
     if gone and warmth_of(operation, target, leaving.colour.other) is Warmth.COLD:
         raise Refused(
             f"The image of {target.release.version} no longer exists in ECR",
-            why=f"{operation.settings.repository} has no {target.release.image_digest}",
+            why=f"{repository} has no {target.release.image_digest}",
             do="Release the version's commit under a new tag, or roll back to another version.",
         )
     intent = RollbackIntent(

@@ -90,9 +90,8 @@ def _tags(operation: Operation) -> set[str]:
 def open_run(flow: str, environment: str, *, provisions: bool = False) -> Operation:
     """Return an operation on an environment that this flow run does not hold yet."""
     block = load_environment(environment)
-    if provisions:
-        # A run without a deployment was started by a person, in a shell.
-        block = block.provisioner(from_shell=deployment.name is None)
+    # A run without a deployment was started by a person, in a shell.
+    block = block.provisioner(from_shell=deployment.name is None) if provisions else block.acting_in(flow)
     run_id = str(flow_run.id or f"local-{uuid.uuid4().hex[:12]}")
     owner = owner_of(flow, run_id, attempt_id(run_id, flow_run.run_count))
     return open_operation(block, AwsClients(block), owner, observers=(ArtifactObserver(),))

@@ -76,7 +76,7 @@ class Watch(threading.Thread):
     def look_once(self) -> None:
         """Look, and start a run if there is something to do; its credentials are read from Prefect's block once."""
         if self._seen is None:
-            block = load_environment(self.environment)
+            block = load_environment(self.environment).acting_in("reconcile")
             aws = AwsClients(block)
             self._seen = open_records(block, aws), aws
         work = find_work(*self._seen, read_settings(self.environment))

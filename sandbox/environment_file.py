@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from core.errors import Permanent
-from sandbox.settings import ACCOUNT, ADMINISTRATOR, CODE, WORKER, Settings
+from sandbox.settings import ACCOUNT, ADMINISTRATOR, CODE, ROLES, WORKER, Settings
 
 __all__ = ["folder", "with_values", "write"]
 
@@ -51,9 +51,9 @@ def with_values(text: str, values: Mapping[str, str]) -> str:
 
 
 def _with_roles(text: str) -> str:
-    """Let releases act as the pipeline's role, which the worker may assume, and an administrator provision."""
-    role = f"arn:aws:iam::{ACCOUNT}:role/cursive-team-connections-sandbox-pipeline"
-    acting = f'[aws]\nprofile = "{WORKER}"\nprovision_profile = "{ADMINISTRATOR}"\nrole_arn = "{role}"\n'
+    """Let each flow act as its role, which the worker may assume, and an administrator provision."""
+    roles = "".join(f'{setting} = "{arn}"\n' for setting, arn in ROLES.items())
+    acting = f'[aws]\nprofile = "{WORKER}"\nprovision_profile = "{ADMINISTRATOR}"\n{roles}'
     values = {
         # A call may have to renew the role's session first, and a lease outlasts the longest call.
         "lease_expiry": "24",

@@ -12,7 +12,7 @@ from typing import Any
 
 from core.errors import Permanent
 from sandbox.postgres import APPLICATION_DATABASE, database_url
-from sandbox.settings import ACCOUNT, ADMINISTRATOR, REGION, SECRET_NAME, STATE_BUCKET, WORKER, Settings
+from sandbox.settings import ACCOUNT, ADMINISTRATOR, REGION, ROLES, SECRET_NAME, STATE_BUCKET, WORKER, Settings
 
 __all__ = ["seed"]
 
@@ -56,17 +56,16 @@ def create_worker_role(iam: Any, name: str) -> None:
 
 
 def create_worker(iam: Any) -> tuple[str, str]:
-    """Make a user who may do nothing but assume the pipeline's role; return id and secret of its only key."""
+    """Make a user who may do nothing but assume the sandbox's roles; return id and secret of its only key."""
     try:
         iam.create_user(UserName=WORKER)
     except iam.exceptions.EntityAlreadyExistsException:
         for known in iam.list_access_keys(UserName=WORKER)["AccessKeyMetadata"]:
             iam.delete_access_key(UserName=WORKER, AccessKeyId=known["AccessKeyId"])
-    role = f"arn:aws:iam::{ACCOUNT}:role/cursive-team-connections-sandbox-pipeline"
-    assume = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": role}
+    assume = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": sorted(ROLES.values())}
     iam.put_user_policy(
         UserName=WORKER,
-        PolicyName="assume-pipeline",
+        PolicyName="assume-roles",
         PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [assume]}),
     )
     key = iam.create_access_key(UserName=WORKER)["AccessKey"]

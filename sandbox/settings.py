@@ -19,6 +19,7 @@ __all__ = [
     "ADMINISTRATOR",
     "CODE",
     "REGION",
+    "ROLES",
     "SECRET_NAME",
     "STATE_BUCKET",
     "WORKER",
@@ -39,7 +40,16 @@ WORK_POOL = "pointsman"
 ADDRESSES = ("127.0.0.1", "127.0.0.2")
 """The load balancer's addresses, one node behind each."""
 ADMINISTRATOR, WORKER = "administrator", "release-worker"
-"""Whom `POINTSMAN_SANDBOX_AUTH=1` tells apart: who provisions, and who releases by assuming the pipeline's role."""
+"""Whom `POINTSMAN_SANDBOX_AUTH=1` tells apart: who provisions, and whose worker assumes the roles below."""
+ROLES = {
+    setting: f"arn:aws:iam::{ACCOUNT}:role/cursive-team-connections-{name}"
+    for setting, name in (
+        ("role_arn", "sandbox-pipeline"),
+        ("reconciler_role_arn", "sandbox-reconciler"),
+        ("operator_role_arn", "operator"),
+    )
+}
+"""The settings that name a role, and the sandbox's role for each."""
 
 _PREFIX = "POINTSMAN_SANDBOX_"
 _HIGHEST_PORT = 65535

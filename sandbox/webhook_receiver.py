@@ -9,6 +9,8 @@ from sandbox.prefect_blocks import STAGE
 
 __all__ = ["WebhookReceiver"]
 
+_AWS_IDENTITY = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SHARED_CREDENTIALS_FILE")
+
 
 class WebhookReceiver(Part):
     """The receiver, which reads its blocks when it starts."""
@@ -31,8 +33,8 @@ class WebhookReceiver(Part):
         return python("uvicorn", "webhook.app:app", "--host", "127.0.0.1", "--port", str(self.settings.ports.webhook))
 
     def environment(self) -> Mapping[str, str]:
-        """Return the environment that it serves."""
-        return {"POINTSMAN_ENVIRONMENT": STAGE}
+        """Return the environment that it serves; it has no business with AWS, so it gets no keys."""
+        return {"POINTSMAN_ENVIRONMENT": STAGE, **dict.fromkeys(_AWS_IDENTITY, "")}
 
     def is_healthy(self) -> bool:
         """Return whether it answers."""

@@ -207,7 +207,7 @@ def _pushed_before(operation: Operation, wanted: WantedImage) -> str | None:
 
 
 def _ours_or_none(operation: Operation, wanted: WantedImage, pushed: tuple[PushedImage, ...]) -> str | None:
-    found = ecr.find_image(operation.aws, operation.settings.repository, wanted.tag)
+    found = ecr.find_image(operation.aws, operation.infrastructure.repository, wanted.tag)
     if found is None:
         return None
     if not is_ours(found, pushed, wanted.inputs):
@@ -218,7 +218,7 @@ def _ours_or_none(operation: Operation, wanted: WantedImage, pushed: tuple[Pushe
 def _taken(operation: Operation, wanted: WantedImage, found: RegistryImage) -> Permanent:
     labels: dict[str, str] = {}
     with suppress(PointsmanError):  # for the reader's eyes only
-        labels = ecr.read_labels(operation.aws, operation.settings.repository, found)
+        labels = ecr.read_labels(operation.aws, operation.infrastructure.repository, found)
     said = labels.get(_REVISION, "none")[:12]
     return Permanent(
         f"The image tag {wanted.tag} is taken",

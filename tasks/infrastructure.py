@@ -168,7 +168,9 @@ def _apply(operation: Operation, plan: Plan) -> Done[dict[str, Any]]:
 @step("record", "record the provisioned infrastructure")
 def record_infrastructure(operation: Operation, outputs: dict[str, Any]) -> Done[None]:
     """Write what releases need to know into the environment's record."""
-    found = Infrastructure.model_validate({name: outputs.get(name) for name in Infrastructure.model_fields})
+    own = outputs.get("ecr_repository_urls", {}).get(operation.environment)
+    known = outputs | ({"ecr_repository_url": own} if own else {})
+    found = Infrastructure.model_validate({name: known.get(name) for name in Infrastructure.model_fields})
     operation.records.change_environment(lambda r: r.provisioned(found, initial_weights(r)))
     return done(f"cluster {found.cluster_arn.rsplit('/', 1)[-1]}, load balancer {found.alb_dns_name}")
 
@@ -210,7 +212,8 @@ def environment_variables(
     settings: EnvironmentSettings, record: EnvironmentRecord, account: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the variables of the root `environment`; `account` is what that root put out."""
-    role = account.get("pipeline_role_arns", {}).get(settings.stage)
+    pipeline = account.get("pipeline_role_arns", {}).get(settings.stage)
+    reconciler = account.get("reconciler_role_arns", {}).get(settings.stage)
     return {
         **_common(settings),
         "stage": settings.stage,
@@ -218,7 +221,9 @@ def environment_variables(
         "production_listener_port": settings.ports.production,
         "test_listener_ports": {c.value: settings.ports.test(c) for c in Colour},
         "listener_weights": initial_weights(record).model_dump(),
-        "pipeline_role_name": role and role.rpartition("/")[2],
+        "pipeline_role_name": pipeline and pipeline.rpartition("/")[2],
+        "reconciler_role_name": reconciler and reconciler.rpartition("/")[2],
+        "permissions_boundary_arn": account.get("task_permissions_boundary_arn"),
         "secret_names": sorted({reference.secret for reference in settings.service.secrets.values()}),
         **settings.provision.environment,
     }

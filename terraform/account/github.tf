@@ -17,8 +17,9 @@ resource "aws_iam_openid_connect_provider" "github" {
 resource "aws_iam_role" "github_actions" {
   count = local.github_wanted ? 1 : 0
 
-  name        = "${local.shared}-github-actions"
-  description = "Workflows of ${var.github_repository} in its environment ${var.github_environment}: push images, nothing else"
+  name                 = "${local.shared}-github-actions"
+  permissions_boundary = local.boundary_arn
+  description          = "Workflows of ${var.github_repository} in its environment ${var.github_environment}: push images, nothing else"
 
   assume_role_policy = jsonencode({
     Version = "2012-10-17"

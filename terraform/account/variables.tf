@@ -58,8 +58,8 @@ variable "stages" {
   }
 
   validation {
-    condition     = alltrue([for stage in var.stages : length("${var.namespace}-${var.name}-${stage}-pipeline") <= 64])
-    error_message = "namespace, name, each stage and the word pipeline joined by hyphens must fit the 64 characters of a role's name: shorten one of them."
+    condition     = alltrue([for stage in var.stages : length("${var.namespace}-${var.name}-${stage}-reconciler") <= 64])
+    error_message = "namespace, name, each stage and the word reconciler joined by hyphens must fit the 64 characters of a role's name: shorten one of them."
   }
 }
 
@@ -121,7 +121,7 @@ variable "github_oidc_provider_arn" {
 }
 
 variable "operator_principal_arns" {
-  description = "IAM principals that may assume the operator's role, which is read-only."
+  description = "IAM principals that may assume the operator's role, which is read-only: people, and the worker where flows that only look act as it."
   type        = set(string)
   nullable    = false
 
@@ -142,6 +142,47 @@ variable "pipeline_principal_arns" {
   }
 }
 
+variable "stage_principal_arns" {
+  description = "IAM principals that may assume the pipeline and reconciler roles of single stages, instead of pipeline_principal_arns: give each stage a worker of its own, or one worker can act in all of them."
+  type        = map(set(string))
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for stage in keys(var.stage_principal_arns) : contains(var.stages, stage)])
+    error_message = "stage_principal_arns must name environments of stages."
+  }
+
+  validation {
+    condition     = alltrue([for principals in values(var.stage_principal_arns) : length(principals) > 0 && alltrue([for principal in principals : can(regex("^arn:[a-z-]+:iam::${var.aws_account_number}:(role|user)/[^*]+$", principal))])])
+    error_message = "stage_principal_arns must name, for each of its stages, at least one role or user of this account by ARN, with no wildcard."
+  }
+}
+
+# ---- What roles can do at most ----
+
+variable "permissions_boundary_arn" {
+  description = "Policy of your own that bounds every role made here and the environments' execution and task roles; null makes one."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.permissions_boundary_arn == null || can(regex("^arn:[a-z-]+:iam::([0-9]{12}|aws):policy/[^*]+$", var.permissions_boundary_arn))
+    error_message = "permissions_boundary_arn must be the ARN of a managed policy, or null."
+  }
+}
+
+variable "application_actions" {
+  description = "Actions that the boundary allows beside those of a release, for what the application's task role is given; an empty set allows none. Null leaves the execution and task roles without a boundary, as those made before have none."
+  type        = set(string)
+  default     = null
+
+  validation {
+    condition     = alltrue([for action in coalesce(var.application_actions, []) : can(regex("^[a-z0-9-]+:[A-Za-z0-9*]+$", action)) && !can(regex("^(iam|sts|organizations|account|sso|sso-directory):", action))])
+    error_message = "application_actions must be actions such as s3:GetObject, and none of iam, sts, organizations, account or sso: a boundary must not let a role make itself more than it is."
+  }
+}
+
 # ---- Images ----
 
 variable "import_ecr_repository" {
@@ -149,6 +190,18 @@ variable "import_ecr_repository" {
   type        = bool
   default     = false
   nullable    = false
+}
+
+variable "stage_repositories" {
+  description = "Those of stages that have an image repository of their own. The others push to the one that all share, in which each can take another's tag."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = length(setsubtract(var.stage_repositories, var.stages)) == 0
+    error_message = "stage_repositories must name environments of stages."
+  }
 }
 
 variable "images_kept" {

@@ -1,5 +1,5 @@
-# What the stage's pipeline role may do with this very network and these listeners. The role and all its rights are
-# account's; only here are the subnets and listeners known. Each statement refuses: a call that lacks a key is not meant.
+# What the stage's pipeline and reconciler roles may do with this very network and these listeners. The roles and all their
+# rights are account's; only here are the subnets and listeners known. Each statement refuses: a call that lacks a key is not meant.
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerservice.html
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html
 
@@ -9,15 +9,10 @@ locals {
     { for listener in aws_lb_listener.http_forward : "HTTP" => listener.arn },
     { for listener in aws_lb_listener.https : "HTTPS" => listener.arn },
   )
-}
 
-resource "aws_iam_role_policy" "pipeline_place" {
-  count = var.pipeline_role_name == null ? 0 : 1
+  bound_roles = { for role, name in { pipeline = var.pipeline_role_name, reconciler = var.reconciler_role_name } : role => name if name != null }
 
-  name = "place"
-  role = var.pipeline_role_name
-
-  policy = jsonencode({
+  place = jsonencode({
     Version = "2012-10-17"
     Statement = concat(
       [
@@ -63,4 +58,17 @@ resource "aws_iam_role_policy" "pipeline_place" {
       ],
     )
   })
+}
+
+resource "aws_iam_role_policy" "place" {
+  for_each = local.bound_roles
+
+  name   = "place"
+  role   = each.value
+  policy = local.place
+}
+
+moved {
+  from = aws_iam_role_policy.pipeline_place[0]
+  to   = aws_iam_role_policy.place["pipeline"]
 }

@@ -26,9 +26,10 @@ locals {
 # ---- Execution role: what ECS needs to start a task ----
 
 resource "aws_iam_role" "execution" {
-  name               = "${local.prefix}-execution"
-  description        = "Pulls the image, reads the named secrets and writes the logs of ${local.prefix}"
-  assume_role_policy = local.tasks_trust
+  name                 = "${local.prefix}-execution"
+  description          = "Pulls the image, reads the named secrets and writes the logs of ${local.prefix}"
+  assume_role_policy   = local.tasks_trust
+  permissions_boundary = var.permissions_boundary_arn
 }
 
 resource "aws_iam_role_policy" "execution" {
@@ -45,10 +46,13 @@ resource "aws_iam_role_policy" "execution" {
           Resource = ["*"]
         },
         {
-          Sid      = "PullImage"
-          Effect   = "Allow"
-          Action   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
-          Resource = ["arn:${data.aws_partition.current.partition}:ecr:${local.arn_suffix}:repository/${var.namespace}/${var.name}"]
+          Sid    = "PullImage"
+          Effect = "Allow"
+          Action = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+          # The stage's own repository, and the one of before stages had their own: a rollback may go back to it.
+          Resource = [for repository in ["${var.namespace}/${var.name}", "${var.namespace}/${var.name}/${var.stage}"] :
+            "arn:${data.aws_partition.current.partition}:ecr:${local.arn_suffix}:repository/${repository}"
+          ]
         },
         {
           Sid      = "WriteLogs"
@@ -72,7 +76,8 @@ resource "aws_iam_role_policy" "execution" {
 # ---- Task role: the application's own; it may do nothing until it is given something ----
 
 resource "aws_iam_role" "task" {
-  name               = "${local.prefix}-task"
-  description        = "The application in ${local.prefix}"
-  assume_role_policy = local.tasks_trust
+  name                 = "${local.prefix}-task"
+  description          = "The application in ${local.prefix}"
+  assume_role_policy   = local.tasks_trust
+  permissions_boundary = var.permissions_boundary_arn
 }

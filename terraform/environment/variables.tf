@@ -302,6 +302,28 @@ variable "pipeline_role_name" {
   }
 }
 
+variable "reconciler_role_name" {
+  description = "Role of this stage's cleaning up, which account makes: it is bound like the pipeline's. Null binds nothing."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.reconciler_role_name == null || can(regex("^[A-Za-z0-9+=,.@_-]{1,64}$", var.reconciler_role_name))
+    error_message = "reconciler_role_name must be the name of a role, not its ARN, or null."
+  }
+}
+
+variable "permissions_boundary_arn" {
+  description = "Policy that bounds the execution and task roles, which account makes; null leaves them without."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.permissions_boundary_arn == null || can(regex("^arn:[a-z-]+:iam::([0-9]{12}|aws):policy/[^*]+$", var.permissions_boundary_arn))
+    error_message = "permissions_boundary_arn must be the ARN of a managed policy, or null."
+  }
+}
+
 variable "certificate_arn" {
   description = "ACM certificate of the HTTPS listener; null serves HTTP only. Going to HTTPS takes two applies: first this alone, then http_redirect."
   type        = string

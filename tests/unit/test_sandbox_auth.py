@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import stat
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from core.errors import Permanent
 from core.settings import parse_settings
 from sandbox import environment_file, seed
 from sandbox.aws import Emulator
-from sandbox.settings import ADMINISTRATOR, WORKER, Ports, Settings
+from sandbox.settings import ADMINISTRATOR, ROLES, WORKER, Ports, Settings
 
 ROLE = "arn:aws:iam::000000000000:role/cursive-team-connections-sandbox-pipeline"
 
@@ -29,6 +30,7 @@ def test_releases_act_as_the_pipelines_role_and_an_administrator_provisions(tmp_
     environment_file.write(ours)
     written = parse_settings("sandbox", (environment_file.folder(ours) / "sandbox.toml").read_text())
     assert (written.aws.role_arn, written.aws.profile, written.aws.provision_profile) == (ROLE, WORKER, ADMINISTRATOR)
+    assert {name: getattr(written.aws, name) for name in ROLES} == ROLES
     assert f"user/{WORKER}" in (environment_file.folder(ours) / "sandbox.toml").read_text()
     assert Emulator(ours).environment()["AUTH"] == "true"
 
@@ -79,8 +81,9 @@ def test_the_worker_may_assume_that_role_and_keeps_one_key(tmp_path: Path) -> No
         seed.write_profiles(ours, seed.create_worker(iam))
     assert len(iam.keys) == 1
     [policy] = iam.policies.values()
-    assert ROLE in policy
-    assert policy.count("sts:") == 1
+    assert json.loads(policy)["Statement"] == [
+        {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": sorted(ROLES.values())}
+    ]
     profiles = configparser.ConfigParser()
     profiles.read(ours.aws_credentials)
     assert profiles[WORKER]["aws_access_key_id"] == iam.keys[0]

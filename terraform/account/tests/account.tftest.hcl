@@ -8,6 +8,14 @@ mock_provider "aws" {
   }
 }
 
+override_resource {
+  target          = aws_iam_policy.boundary
+  override_during = plan
+  values = {
+    arn = "arn:aws:iam::123456789012:policy/cursive-team-connections-boundary"
+  }
+}
+
 variables {
   region                   = "ap-southeast-1"
   aws_account_number       = "123456789012"
@@ -134,13 +142,15 @@ run "operator_only_reads" {
   command = plan
 
   assert {
-    condition     = alltrue([for action in flatten([for statement in jsondecode(aws_iam_role_policy.operator.policy).Statement : statement.Action]) : can(regex(":(Describe|Get|List|Filter)", action))])
+    condition = alltrue([for action in flatten([for policy in [aws_iam_role_policy.operator.policy, aws_iam_role_policy.operator_compares.policy] :
+    [for statement in jsondecode(policy).Statement : statement.Action]]) : can(regex(":(Describe|Get|List|Filter|Lookup)", action))])
     error_message = "Each right of the operator must be a read."
   }
 
   assert {
-    condition     = !strcontains(aws_iam_role_policy.operator.policy, "secretsmanager") && !strcontains(aws_iam_role_policy.operator.policy, "tfstate")
-    error_message = "The operator reads neither secrets nor state."
+    condition = !anytrue([for policy in [aws_iam_role_policy.operator.policy, aws_iam_role_policy.operator_compares.policy] :
+    strcontains(policy, "GetSecretValue") || strcontains(policy, "tflock")])
+    error_message = "The operator reads no secret, and touches no lock."
   }
 }
 
@@ -202,7 +212,7 @@ run "pipeline_gives_tasks_no_public_address_and_no_shell" {
 
   assert {
     condition = { for statement in jsondecode(aws_iam_role_policy.pipeline_bounds["staging"].policy).Statement : statement.Sid => [statement.Effect, statement.Action, statement.Resource, statement.Condition] } == {
-      NoPublicAddress = ["Deny", ["ecs:CreateService", "ecs:RunTask", "ecs:UpdateService"], ["*"], { StringEquals = { "ecs:auto-assign-public-ip" = ["true", "ENABLED"] } }]
+      NoPublicAddress = ["Deny", ["ecs:CreateService", "ecs:UpdateService"], ["*"], { StringEquals = { "ecs:auto-assign-public-ip" = ["true", "ENABLED"] } }]
       NoShellInTasks  = ["Deny", ["ecs:CreateService", "ecs:RunTask", "ecs:UpdateService"], ["*"], { StringEquals = { "ecs:enable-execute-command" = "true" } }]
     }
     error_message = "The pipeline must not start tasks with a public address or with ECS Exec."
@@ -281,5 +291,207 @@ run "pipeline_writes_its_slots_states_and_records" {
   assert {
     condition     = alltrue(flatten([for statement in jsondecode(aws_iam_role_policy.pipeline_state["staging"].policy).Statement : [for resource in statement.Resource : endswith(resource, ".tflock")] if contains(statement.Action, "s3:DeleteObject")]))
     error_message = "The pipeline may delete locks, never a state or a record."
+  }
+}
+
+run "reconciler_brings_no_new_version" {
+  command = plan
+
+  assert {
+    condition = toset([
+      for action in flatten([for policy in [
+        aws_iam_role_policy.reconciler_slots["staging"].policy, aws_iam_role_policy.reconciler_state["staging"].policy, aws_iam_role_policy.reconciler_traffic["staging"].policy,
+      ] : [for statement in jsondecode(policy).Statement : statement.Action]]) : action if !can(regex(":(Describe|Get|List|Filter)", action))
+      ]) == toset([
+      "ecs:RegisterTaskDefinition", "ecs:StopTask", "ecs:TagResource", "ecs:UpdateService",
+      "elasticloadbalancing:ModifyListener", "elasticloadbalancing:ModifyTargetGroup", "iam:PassRole", "s3:DeleteObject", "s3:PutObject",
+    ])
+    error_message = "Who cleans up pushes no image, starts no migration and makes no service."
+  }
+
+  assert {
+    condition     = aws_iam_role_policy.reconciler_bounds["staging"].policy == aws_iam_role_policy.pipeline_bounds["staging"].policy
+    error_message = "What the pipeline is refused, who cleans up is refused."
+  }
+}
+
+run "each_stage_has_a_reconciler_role" {
+  command = plan
+
+  assert {
+    condition = { for stage, role in aws_iam_role.reconciler : stage => role.name } == {
+      production = "cursive-team-connections-production-reconciler"
+      staging    = "cursive-team-connections-staging-reconciler"
+    }
+    error_message = "Each stage must have its own reconciler role."
+  }
+
+  assert {
+    condition     = alltrue([for role in aws_iam_role.reconciler : jsondecode(role.assume_role_policy).Statement[0].Principal == { AWS = ["arn:aws:iam::123456789012:role/worker"] }])
+    error_message = "Only the named principals may take it."
+  }
+}
+
+run "a_stage_with_a_worker_of_its_own_admits_no_other" {
+  command = plan
+
+  variables {
+    stage_principal_arns = { production = ["arn:aws:iam::123456789012:role/production-worker"] }
+  }
+
+  assert {
+    condition = { for stage, role in aws_iam_role.pipeline : stage => jsondecode(role.assume_role_policy).Statement[0].Principal.AWS } == {
+      production = ["arn:aws:iam::123456789012:role/production-worker"]
+      staging    = ["arn:aws:iam::123456789012:role/worker"]
+    }
+    error_message = "Staging's worker must not act in production."
+  }
+
+  assert {
+    condition     = jsondecode(aws_iam_role.reconciler["production"].assume_role_policy).Statement[0].Principal.AWS == ["arn:aws:iam::123456789012:role/production-worker"]
+    error_message = "Nor may it clean up there."
+  }
+}
+
+run "every_role_is_made_under_the_boundary" {
+  command = plan
+
+  variables {
+    github_environment = "images"
+  }
+
+  assert {
+    condition = toset(concat(
+      values(aws_iam_role.pipeline)[*].permissions_boundary,
+      values(aws_iam_role.reconciler)[*].permissions_boundary,
+      aws_iam_role.github_actions[*].permissions_boundary,
+      [aws_iam_role.operator.permissions_boundary],
+    )) == toset(["arn:aws:iam::123456789012:policy/cursive-team-connections-boundary"])
+    error_message = "No role must be made without the boundary."
+  }
+}
+
+run "boundary_allows_all_that_roles_are_granted" {
+  command = plan
+
+  variables {
+    github_environment = "images"
+  }
+
+  # A grant that the boundary does not allow would have no effect.
+  assert {
+    condition = length([
+      for action in distinct(flatten([for policy in concat(
+        [for policy in [
+          aws_iam_role_policy.pipeline_images, aws_iam_role_policy.pipeline_slots, aws_iam_role_policy.pipeline_traffic, aws_iam_role_policy.pipeline_state,
+          aws_iam_role_policy.reconciler_slots, aws_iam_role_policy.reconciler_traffic, aws_iam_role_policy.reconciler_state,
+        ] : policy["staging"].policy],
+        [aws_iam_role_policy.operator.policy, aws_iam_role_policy.operator_compares.policy, aws_iam_role_policy.github_actions[0].policy],
+      ) : [for statement in jsondecode(policy).Statement : statement.Action]])) : action
+      if !anytrue([for allowed in flatten([for statement in jsondecode(aws_iam_policy.boundary[0].policy).Statement : statement.Action]) :
+      endswith(allowed, "*") ? startswith(action, trimsuffix(allowed, "*")) : action == allowed])
+    ]) == 0
+    error_message = "The boundary must allow what the roles' own policies allow."
+  }
+}
+
+run "boundary_lets_nobody_make_himself_more" {
+  command = plan
+
+  variables {
+    application_actions = ["s3:GetObject", "ses:SendEmail"]
+  }
+
+  assert {
+    condition = alltrue([for action in flatten([for statement in jsondecode(aws_iam_policy.boundary[0].policy).Statement : statement.Action]) :
+    action == "iam:PassRole" || !can(regex("^(sts|organizations|account|kms):|^(iam|ec2):[^GLD]|:[*]$|^[*]", action)) && !can(regex("^(iam|ec2):D(elete|etach|isa)", action))])
+    error_message = "The boundary must allow neither identities nor networks, and no service as a whole."
+  }
+
+  assert {
+    condition = one([for statement in jsondecode(aws_iam_policy.boundary[0].policy).Statement : statement if contains(statement.Action, "iam:PassRole")]).Resource == [
+      "arn:aws:iam::123456789012:role/cursive-team-connections-production-execution", "arn:aws:iam::123456789012:role/cursive-team-connections-production-task",
+      "arn:aws:iam::123456789012:role/cursive-team-connections-staging-execution", "arn:aws:iam::123456789012:role/cursive-team-connections-staging-task",
+    ]
+    error_message = "Only the roles of tasks may ever be passed."
+  }
+
+  assert {
+    condition     = one([for statement in jsondecode(aws_iam_policy.boundary[0].policy).Statement : statement.Action if statement.Sid == "TheApplicationsOwn"]) == ["s3:GetObject", "ses:SendEmail"]
+    error_message = "What the application is given must be allowed by the boundary too."
+  }
+
+  assert {
+    condition     = output.task_permissions_boundary_arn == output.permissions_boundary_arn
+    error_message = "With application_actions, the roles of tasks are bound as well."
+  }
+}
+
+run "tasks_of_before_are_not_bound_by_an_upgrade" {
+  command = plan
+
+  assert {
+    condition     = output.task_permissions_boundary_arn == null
+    error_message = "An application that was given rights by hand must not lose them to an upgrade."
+  }
+}
+
+run "own_boundary_is_taken" {
+  command = plan
+
+  variables {
+    permissions_boundary_arn = "arn:aws:iam::123456789012:policy/the-company-s"
+  }
+
+  assert {
+    condition     = length(aws_iam_policy.boundary) == 0 && aws_iam_role.operator.permissions_boundary == "arn:aws:iam::123456789012:policy/the-company-s" && output.task_permissions_boundary_arn == "arn:aws:iam::123456789012:policy/the-company-s"
+    error_message = "A boundary of the account's own must be used for every role."
+  }
+}
+
+run "stage_pushes_to_a_repository_of_its_own" {
+  command = plan
+
+  variables {
+    stage_repositories = ["production", "staging"]
+  }
+
+  assert {
+    condition = { for stage in ["production", "staging"] : stage =>
+      { for statement in jsondecode(aws_iam_role_policy.pipeline_images[stage].policy).Statement : statement.Sid => statement.Resource }
+      } == { for stage in ["production", "staging"] : stage => {
+        RegistryLogin = ["*"]
+        PushImages    = ["arn:aws:ecr:ap-southeast-1:123456789012:repository/cursive-team/connections/${stage}"]
+        ReadImages    = ["arn:aws:ecr:ap-southeast-1:123456789012:repository/cursive-team/connections/${stage}", "arn:aws:ecr:ap-southeast-1:123456789012:repository/cursive-team/connections"]
+    } }
+    error_message = "A stage may push to its own repository only, and read the one of before."
+  }
+
+  assert {
+    condition     = alltrue([for stage, repository in aws_ecr_repository.stage : repository.name == "cursive-team/connections/${stage}" && repository.image_tag_mutability == "IMMUTABLE" && repository.image_scanning_configuration[0].scan_on_push])
+    error_message = "A stage's repository must be like the one of before: tags that do not move, images that are scanned."
+  }
+
+  assert {
+    condition     = aws_ecr_repository.application.name == "cursive-team/connections"
+    error_message = "The repository of before must stay: records name digests in it."
+  }
+}
+
+run "stages_of_before_push_to_the_shared_repository" {
+  command = plan
+
+  variables {
+    stage_repositories = ["production"]
+  }
+
+  assert {
+    condition     = { for statement in jsondecode(aws_iam_role_policy.pipeline_images["staging"].policy).Statement : statement.Sid => statement.Resource if statement.Sid != "RegistryLogin" } == { PushImages = ["arn:aws:ecr:ap-southeast-1:123456789012:repository/cursive-team/connections"], ReadImages = ["arn:aws:ecr:ap-southeast-1:123456789012:repository/cursive-team/connections"] }
+    error_message = "A stage without a repository of its own goes on pushing where it did."
+  }
+
+  assert {
+    condition     = keys(aws_ecr_repository.stage) == ["production"]
+    error_message = "Only the named stages get a repository."
   }
 }

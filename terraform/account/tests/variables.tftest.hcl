@@ -254,3 +254,63 @@ run "operators_of_the_whole_account" {
     error_message = "Reading may be left to the account's own policies."
   }
 }
+
+run "repository_for_a_stage_that_is_none" {
+  command = plan
+
+  variables {
+    stage_repositories = ["live"]
+  }
+
+  expect_failures = [var.stage_repositories]
+}
+
+run "worker_of_a_stage_that_is_none" {
+  command = plan
+
+  variables {
+    stage_principal_arns = { live = ["arn:aws:iam::123456789012:role/worker"] }
+  }
+
+  expect_failures = [var.stage_principal_arns]
+}
+
+run "stage_open_to_the_whole_account" {
+  command = plan
+
+  variables {
+    stage_principal_arns = { production = ["arn:aws:iam::123456789012:root"] }
+  }
+
+  expect_failures = [var.stage_principal_arns]
+}
+
+run "boundary_by_name_where_its_arn_is_asked_for" {
+  command = plan
+
+  variables {
+    permissions_boundary_arn = "boundary"
+  }
+
+  expect_failures = [var.permissions_boundary_arn]
+}
+
+run "application_that_may_make_identities" {
+  command = plan
+
+  variables {
+    application_actions = ["iam:CreateUser"]
+  }
+
+  expect_failures = [var.application_actions]
+}
+
+run "application_that_may_do_everything" {
+  command = plan
+
+  variables {
+    application_actions = ["*"]
+  }
+
+  expect_failures = [var.application_actions]
+}

@@ -76,7 +76,7 @@ run "pipeline_is_bound_to_these_subnets_and_listeners" {
   }
 
   assert {
-    condition = { for statement in jsondecode(aws_iam_role_policy.pipeline_place[0].policy).Statement : statement.Sid => [statement.Effect, statement.Action, statement.Condition] if can(statement.Condition) } == {
+    condition = { for statement in jsondecode(aws_iam_role_policy.place["pipeline"].policy).Statement : statement.Sid => [statement.Effect, statement.Action, statement.Condition] if can(statement.Condition) } == {
       OwnSubnetsOnly = ["Deny", ["ecs:CreateService", "ecs:UpdateService"], { "ForAnyValue:StringNotEquals" = { "ecs:subnet" = [for zone in sort(keys(local.zones)) : aws_subnet.private[zone].id] } }]
       KeepHTTP = ["Deny", ["elasticloadbalancing:ModifyListener"], {
         Null            = { "elasticloadbalancing:ListenerProtocol" = "false" }
@@ -87,15 +87,67 @@ run "pipeline_is_bound_to_these_subnets_and_listeners" {
   }
 
   assert {
-    condition = [for statement in jsondecode(aws_iam_role_policy.pipeline_place[0].policy).Statement : [statement.Effect, statement.Action, statement.NotResource] if can(statement.NotResource)] == [
+    condition = [for statement in jsondecode(aws_iam_role_policy.place["pipeline"].policy).Statement : [statement.Effect, statement.Action, statement.NotResource] if can(statement.NotResource)] == [
       ["Deny", ["elasticloadbalancing:ModifyListener"], ["arn:aws:elasticloadbalancing:ap-southeast-1:123456789012:listener/app/connections-staging/0a/80"]]
     ]
     error_message = "Only the listener with weights may be changed."
   }
 
   assert {
-    condition     = aws_iam_role_policy.pipeline_place[0].role == "cursive-team-connections-staging-pipeline"
+    condition     = aws_iam_role_policy.place["pipeline"].role == "cursive-team-connections-staging-pipeline"
     error_message = "It is the pipeline's role that is bound."
+  }
+}
+
+run "reconciler_is_bound_like_the_pipeline" {
+  command = apply
+
+  variables {
+    pipeline_role_name   = "cursive-team-connections-staging-pipeline"
+    reconciler_role_name = "cursive-team-connections-staging-reconciler"
+  }
+
+  assert {
+    condition = aws_iam_role_policy.place["reconciler"].role == "cursive-team-connections-staging-reconciler" && (
+      aws_iam_role_policy.place["reconciler"].policy == aws_iam_role_policy.place["pipeline"].policy
+    )
+    error_message = "Who cleans up may leave neither these subnets nor these listeners either."
+  }
+}
+
+run "tasks_have_the_boundary_that_is_given" {
+  command = plan
+
+  variables {
+    permissions_boundary_arn = "arn:aws:iam::123456789012:policy/cursive-team-connections-boundary"
+  }
+
+  assert {
+    condition = [aws_iam_role.execution.permissions_boundary, aws_iam_role.task.permissions_boundary] == [
+      "arn:aws:iam::123456789012:policy/cursive-team-connections-boundary", "arn:aws:iam::123456789012:policy/cursive-team-connections-boundary"
+    ]
+    error_message = "Both roles that tasks have must be made under the boundary."
+  }
+}
+
+run "tasks_of_before_stay_without_a_boundary" {
+  command = plan
+
+  assert {
+    condition     = aws_iam_role.execution.permissions_boundary == null && aws_iam_role.task.permissions_boundary == null
+    error_message = "Where no boundary is given, an application keeps the rights that it has."
+  }
+}
+
+run "execution_pulls_from_the_stage_s_repository_and_the_one_of_before" {
+  command = plan
+
+  assert {
+    condition = one([for statement in jsondecode(aws_iam_role_policy.execution.policy).Statement : statement.Resource if statement.Sid == "PullImage"]) == [
+      "arn:aws:ecr:ap-southeast-1:123456789012:repository/cursive-team/connections",
+      "arn:aws:ecr:ap-southeast-1:123456789012:repository/cursive-team/connections/staging",
+    ]
+    error_message = "Tasks may pull their stage's images and those of before, and no other stage's."
   }
 }
 
@@ -109,7 +161,7 @@ run "pipeline_keeps_the_tls_policy" {
   }
 
   assert {
-    condition = { for statement in jsondecode(aws_iam_role_policy.pipeline_place[0].policy).Statement : statement.Sid => statement.Condition if startswith(statement.Sid, "Keep") } == {
+    condition = { for statement in jsondecode(aws_iam_role_policy.place["pipeline"].policy).Statement : statement.Sid => statement.Condition if startswith(statement.Sid, "Keep") } == {
       KeepHTTPS = {
         Null            = { "elasticloadbalancing:ListenerProtocol" = "false" }
         StringNotEquals = { "elasticloadbalancing:ListenerProtocol" = "HTTPS" }
@@ -127,7 +179,7 @@ run "nothing_is_bound_without_a_role" {
   command = plan
 
   assert {
-    condition     = length(aws_iam_role_policy.pipeline_place) == 0
+    condition     = length(aws_iam_role_policy.place) == 0
     error_message = "Without a role there is nothing to bind."
   }
 }

@@ -581,3 +581,23 @@ run "production_range_that_is_no_range" {
 
   expect_failures = [var.production_cidrs]
 }
+
+run "reconciler_role_by_arn_where_its_name_is_asked_for" {
+  command = plan
+
+  variables {
+    reconciler_role_name = "arn:aws:iam::123456789012:role/x"
+  }
+
+  expect_failures = [var.reconciler_role_name]
+}
+
+run "boundary_by_name_where_its_arn_is_asked_for" {
+  command = plan
+
+  variables {
+    permissions_boundary_arn = "boundary"
+  }
+
+  expect_failures = [var.permissions_boundary_arn]
+}
