@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from sandbox.base_image import ensure_base_image
+from tests.integration.provisioned import Provisioned, provisioned_account
 from tests.integration.stand import Emulator, Stack, make_stack, running
 
 
@@ -26,6 +27,13 @@ def image() -> str:
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     with running(tmp_path_factory.mktemp("emulator")) as emulator:
         yield emulator
+
+
+@pytest.fixture(scope="session")
+def provisioned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provisioned]:
+    """An account and an environment with authorization in force; made once, as a load balancer takes a minute."""
+    with provisioned_account(tmp_path_factory.mktemp("provisioned")) as made:
+        yield made
 
 
 @pytest.fixture
