@@ -39,6 +39,8 @@ EXPLAINED: dict[tuple[str, str], str] = {
     ("RESOURCE_MISMATCH", "listener/net/*/*/*"): "parliament asks for every kind of listener, and ours is of one",
     ("RESOURCE_MISMATCH", "ssm:GetParameter"): "Amazon's public parameters have no account in their ARN",
     ("MISMATCHED_TYPE", "ecs:auto-assign-public-ip"): "AWS calls the key a string; both spellings are refused",
+    ("UNKNOWN_CONDITION_FOR_ACTION", "elasticloadbalancing:ListenerProtocol"): "it holds two lists of the service, and "
+    "reads the one without conditions",
     ("MISMATCHED_TYPE", "StringEquals requires a value of type String but given Bool"): "the same key",
 }
 
