@@ -86,11 +86,6 @@ class ReleaseEnvironment(Block):
             )
         return self
 
-    def reader(self) -> ReleaseEnvironment:
-        """Return the block with the identity that compares everything and changes nothing; else the releases' own."""
-        role = self.settings.aws.operator_role_arn
-        return self if role is None else self._acting_as(assume_role_arn=role)
-
     def acting_in(self, flow: str) -> ReleaseEnvironment:
         """Return the block with the role that a flow acts as, where the settings name one of its own for it."""
         role = self.settings.aws.role_of(flow)

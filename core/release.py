@@ -80,11 +80,6 @@ class Release(BaseModel):
         return self.image.partition("@")[2]
 
     @property
-    def image_repository(self) -> str:
-        """The name of the repository that holds the image, which may be an older one than releases push to now."""
-        return self.image.partition("@")[0].partition("/")[2]
-
-    @property
     def revision(self) -> str:
         """Twelve hex digits that differ whenever version, image or configuration do; `/version` answers them."""
         return _sha256([self.version, self.image_digest, self.configuration.digest])[:12]

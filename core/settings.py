@@ -69,9 +69,6 @@ class Aws(_Section):
     provision_profile: str | None = Field(
         default=None, description="The profile for `provision`: a person's, with rights that no release has."
     )
-    operator_role_arn: str | None = Field(
-        default=None, description="The role of flows that only look, as `operator_role_arn` names it."
-    )
     endpoint_url: str | None = Field(default=None, description="Only for an emulated AWS.")
 
     def role_of(self, flow: str) -> str | None:

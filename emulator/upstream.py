@@ -75,8 +75,8 @@ import ministack.services.ecr as _ecr  # noqa: E402
 import ministack.services.ecs as _ecs  # noqa: E402
 import ministack.services.ecs_metadata as _ecs_metadata  # noqa: E402
 import ministack.services.iam as _iam  # noqa: E402
-import ministack.services.route53 as _route53  # noqa: E402
 import ministack.services.rds as _rds  # noqa: E402
+import ministack.services.route53 as _route53  # noqa: E402
 import ministack.services.sts as _sts  # noqa: E402
 
 alb: Any = _alb

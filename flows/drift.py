@@ -17,7 +17,7 @@ from core.drift import ACCOUNT, ENVIRONMENT, SLOTS, TRAFFIC, Report, Scope, bega
 from core.errors import PointsmanError
 from core.record import EnvironmentRecord
 from lifecycle.run import Outcome, run_operation
-from operation.operation import Operation, open_reader
+from operation.operation import Operation
 from systems.log import run_logger
 from tasks.drift import (
     Look,
@@ -53,16 +53,12 @@ def compare_with_aws(operation: Operation) -> str | Outcome:
     record = operation.records.environment()
     if record.infrastructure is None:
         return f"{operation.environment} has no infrastructure yet, so there is nothing to compare."
-    reader = open_reader(operation)
-    try:
-        looks, unseen = _look(reader, record, scope_of(record))
-        later = began_meanwhile(record, operation.records.environment())
-        for area in [area for area in looks if not _is_within(later, area)]:
-            del looks[area]
-            unseen[area] = later.why
-        hands = name_hands(reader, list(looks.values())) if any(look.differences for look in looks.values()) else {}
-    finally:
-        reader.close()
+    looks, unseen = _look(operation, record, scope_of(record))
+    later = began_meanwhile(record, operation.records.environment())
+    for area in [area for area in looks if not _is_within(later, area)]:
+        del looks[area]
+        unseen[area] = later.why
+    hands = name_hands(operation, list(looks.values())) if any(look.differences for look in looks.values()) else {}
     differences = tuple(d for look in looks.values() for d in look.differences)
     pending = tuple(f"{look.area}: {address}" for look in looks.values() for address in look.pending)
     return _end(operation, Report(operation.environment, differences, hands, pending, unseen))

@@ -25,7 +25,7 @@ from systems.probes import Prober
 from systems.records import RecordStore
 from systems.terraform_lock import StateLocks
 
-__all__ = ["Operation", "open_account", "open_operation", "open_reader", "open_records"]
+__all__ = ["Operation", "open_account", "open_operation", "open_records"]
 
 
 @dataclass(frozen=True)
@@ -175,13 +175,3 @@ def open_account(operation: Operation) -> Operation:
     settings = operation.settings
     records = RecordStore(operation.aws("s3"), settings.state_bucket, ACCOUNT, settings.aws_account_number)
     return open_operation(operation.block, operation.aws, operation.owner, records=records)
-
-
-def open_reader(operation: Operation) -> Operation:
-    """Return an operation, by the same process, as the identity that may read everything; it never takes the lease.
-
-    The records are those that the operation reads: of them its own identity knows.
-    """
-    block = operation.block.reader()
-    aws = operation.aws if block is operation.block else AwsClients(block)
-    return open_operation(block, aws, operation.owner, records=operation.records)

@@ -59,7 +59,6 @@ class Stage:
 @pytest.fixture
 def stage(aws: FakeAws, no_waiting: None, no_run_log: None, monkeypatch: pytest.MonkeyPatch) -> Stage:
     made = Stage(operation_of(aws, settings_with(), owner("look", flow="drift")))
-    monkeypatch.setattr(flows.drift, "open_reader", lambda operation: operation)
     monkeypatch.setattr(flows.drift, "compare_account", lambda _reader: made.look(ACCOUNT))
     monkeypatch.setattr(flows.drift, "compare_environment", lambda _reader, _record, _account: made.look(ENVIRONMENT))
     monkeypatch.setattr(flows.drift, "compare_slot", lambda _reader, _record, colour: made.look(SLOTS[colour]))

@@ -7,7 +7,7 @@ import pytest
 from core.colour import Colour, Weights
 from core.errors import Refused
 from core.foreign import Definition
-from operation.operation import Operation, open_account, open_reader
+from operation.operation import Operation, open_account
 from tasks.drift import compare_account, compare_slot, compare_traffic
 from tests.unit.facts import definition_of, environment, lease_of, live, owner, release, settings_with, slot_of
 from tests.unit.fakes import FakeAws, operation_of, refusal
@@ -81,11 +81,3 @@ def test_the_account_is_not_compared_while_it_is_provisioned(reader: Operation) 
     open_account(reader).records.change_environment(lambda r: r.leased(held))
     with pytest.raises(Refused, match="account is held by provision"):
         compare_account(reader)
-
-
-def test_a_reader_is_the_same_process_with_another_identity(reader: Operation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(reader.block), "reader", lambda block: block, raising=False)
-    other = open_reader(reader)
-    assert other.owner == reader.owner
-    assert other.records is reader.records
-    assert not other.lease.held
