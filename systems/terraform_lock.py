@@ -135,7 +135,7 @@ class StateLocks:
                 do=f"Make sure it has ended, then run `python -m flows unlock {self.environment} --state {state}`.",
             )
         self.delete(lock)
-        run_logger().warning("Released the state lock %s that %s left behind behind", lock.id, owner.attempt)
+        run_logger().warning("Released the state lock %s that %s left behind", lock.id, owner.attempt)
 
 
 def end_orphans(attempt_id: str, *, grace: float) -> int:

@@ -32,6 +32,6 @@ def operator(sandbox: Sandbox) -> Operator:
     except acting.client("s3").exceptions.NoSuchKey:
         provisioned = False
     if not provisioned:
-        run = acting.wait(acting.run("provision"), timeout=400)
+        run = acting.provision()
         assert run.type == "COMPLETED", run.message
     return acting

@@ -85,7 +85,7 @@ OTHER_LOCK = "# nothing is locked\n"
 def test_a_state_that_names_another_provider_runs_nothing(worker: Operation, tmp_path: Path) -> None:
     seen = mirror_with_a_spy(tmp_path / "home")
     root = root_with_state(tmp_path / "slot", "evil", lock=OTHER_LOCK)
-    with pytest.raises(Permanent, match=r"(?s)terraform init failed: .*lock file.*restore an earlier version"):
+    with pytest.raises(Permanent, match=r"(?s)terraform init failed: .*lock file.*restores an earlier version"):
         workplace_of(worker).initialise(root, {"path": "terraform.tfstate"})
     with pytest.raises(Permanent):  # nor by whoever goes on all the same
         workplace_of(worker).plan(root, {})
