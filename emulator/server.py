@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 
-from emulator import alb, echoes, ecr, iam, network, trust
+from emulator import alb, echoes, ecr, iam, network, route53, trust
 from emulator.cleanup import remove_leftovers
 from emulator.data_plane import DataPlane
 from emulator.ecs import EcsAdditions
@@ -56,6 +56,7 @@ class _Emulator:
         iam.install()
         trust.install(settings)
         ecr.install(settings)
+        route53.install()
         echoes.install()
 
     def start(self) -> None:

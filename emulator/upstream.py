@@ -27,6 +27,7 @@ __all__ = [
     "iam_evaluator",
     "replace",
     "responses",
+    "route53",
     "router",
     "sts",
     "tls",
@@ -71,6 +72,7 @@ import ministack.services.ecr as _ecr  # noqa: E402
 import ministack.services.ecs as _ecs  # noqa: E402
 import ministack.services.ecs_metadata as _ecs_metadata  # noqa: E402
 import ministack.services.iam as _iam  # noqa: E402
+import ministack.services.route53 as _route53  # noqa: E402
 import ministack.services.sts as _sts  # noqa: E402
 
 alb: Any = _alb
@@ -86,6 +88,7 @@ iam: Any = _iam
 iam_actions: Any = _iam_actions
 iam_evaluator: Any = _iam_evaluator
 responses: Any = _responses
+route53: Any = _route53
 router: Any = _router
 sts: Any = _sts
 tls: Any = _tls

@@ -9,6 +9,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from prefect.client.schemas.objects import State
@@ -22,6 +23,8 @@ from flows.destroy import destroy_account_from_shell, destroy_from_shell
 from flows.provision import provision_from_shell
 from flows.status import describe_environment
 from flows.unfreeze import unfreeze
+from lifecycle.adopt import describe_adoption, examine_stack
+from lifecycle.dns import NameToMove, finish_name, move_name
 from lifecycle.run import open_run
 from lifecycle.run_command import run_command
 from lifecycle.unlock import unlock_state
@@ -94,6 +97,21 @@ def _run(asked: argparse.Namespace) -> int:
     return run_command(operation, asked.words, asked.version, lambda line: print(line, flush=True))
 
 
+def _adopt(asked: argparse.Namespace) -> int:
+    adoption = examine_stack(open_run("adopt", asked.environment, provisions=True), asked.checkout)
+    print(describe_adoption(adoption))
+    return 1 if adoption.in_the_way else 0
+
+
+def _dns(asked: argparse.Namespace) -> int:
+    if asked.finish == (asked.weight is not None):
+        raise Refused("Either --weight or --finish says what to do with the name", do="Name one of the two.")
+    operation = open_run("dns", asked.environment, provisions=True)
+    name = NameToMove(asked.zone, asked.name, asked.old)
+    print(finish_name(operation, name) if asked.finish else move_name(operation, name, asked.weight))
+    return 0
+
+
 def _ended(state: State[Any]) -> int:
     """Print a flow's last message; return the exit status."""
     print(state.message)
@@ -137,6 +155,26 @@ COMMANDS = (
             )
         ],
         usage="python -m flows run [--version VERSION] environment -- command …",
+    ),
+    Command(
+        "adopt",
+        "examine the stack that serves the application now, and say what becomes of it; changes nothing",
+        _adopt,
+        [Argument("--checkout", type=Path, help="a working copy of the application, for its workflows")],
+    ),
+    Command(
+        "dns",
+        "share a name of Route 53 out between the old load balancer and this environment's",
+        _dns,
+        [
+            Argument("--zone", required=True, help="the hosted zone, by name or id"),
+            Argument("--name", required=True, help="the name that clients use"),
+            Argument("--old", help="DNS name of the old load balancer (default: what the name leads to)"),
+            Argument("--weight", type=int, metavar="0..100", help="how many of 100 answers lead to this environment"),
+            Argument(
+                "--finish", action="store_true", help="one record without a weight, once this environment has all"
+            ),
+        ],
     ),
 )
 

@@ -38,6 +38,7 @@ _THROTTLED = frozenset(
         "TooManyRequestsException",
         "SlowDown",
         "LimitExceededException",
+        "PriorRequestNotComplete",  # Route 53: another change of the zone is being written
         "RequestTimeout",  # S3: the request's body did not arrive in time, so nothing was done
     }
 )

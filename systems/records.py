@@ -22,7 +22,7 @@ from core.record import EnvironmentRecord
 from core.upgrade import upgrade
 from systems.aws import aws_errors, classify, has_code
 
-__all__ = ["RecordStore", "StateBucket", "ensure_state_bucket"]
+__all__ = ["RecordStore", "StateBucket", "bucket_faults", "ensure_state_bucket"]
 
 R = TypeVar("R", EnvironmentRecord, VersionRecord)
 
@@ -263,17 +263,23 @@ def _is_left_behind(s3: Any, bucket: StateBucket) -> bool:
 
 
 def _refuse_unsafe(s3: Any, bucket: StateBucket) -> None:
-    faults = []
-    if s3.get_bucket_versioning(**bucket.named).get("Status") != "Enabled":
-        faults.append("it is not versioned, so a lost state or record could not be recovered")
-    if not _is_closed(s3, bucket):
-        faults.append("its public access block does not have all four settings turned on")
+    faults = bucket_faults(s3, bucket)
     if faults:
         raise Refused(
             f"The state bucket {bucket.name} is not safe",
             why="; ".join(faults),
             do="Fix it as docs/production.md describes; `provision` does not change an existing bucket.",
         )
+
+
+def bucket_faults(s3: Any, bucket: StateBucket) -> list[str]:
+    """Return what speaks against keeping state and records in an existing bucket."""
+    faults = []
+    if s3.get_bucket_versioning(**bucket.named).get("Status") != "Enabled":
+        faults.append("it is not versioned, so a lost state or record could not be recovered")
+    if not _is_closed(s3, bucket):
+        faults.append("its public access block does not have all four settings turned on")
+    return faults
 
 
 def _is_closed(s3: Any, bucket: StateBucket) -> bool:

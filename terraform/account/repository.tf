@@ -44,3 +44,11 @@ resource "aws_ecr_lifecycle_policy" "application" {
     )
   })
 }
+
+# A repository of this name that was there before is taken over with its images, once; afterwards this says nothing.
+import {
+  for_each = toset(var.import_ecr_repository ? ["${var.namespace}/${var.name}"] : [])
+
+  to = aws_ecr_repository.application
+  id = each.value
+}

@@ -144,6 +144,13 @@ variable "pipeline_principal_arns" {
 
 # ---- Images ----
 
+variable "import_ecr_repository" {
+  description = "Take over the repository that exists under this name, with its images. Remove it from the state that made it before that stack is destroyed."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "images_kept" {
   description = "How many images the repository keeps for each stage. The oldest are deleted first, and a deleted image can no longer be rolled back to."
   type        = number

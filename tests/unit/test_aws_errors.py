@@ -36,6 +36,7 @@ P, T, U = Permanent, Transient, UnknownOutcome
         ("elbv2", "ValidationError", 400, P, P),
         ("elbv2", "Throttling", 400, T, T),
         ("elbv2", "RequestLimitExceeded", 503, T, T),
+        ("route53", "PriorRequestNotComplete", 400, T, T),
         ("elbv2", "InternalFailure", 500, T, U),
         ("elbv2", "ServiceUnavailable", 503, T, U),
         ("ecs", "AccessDeniedException", 400, P, P),
