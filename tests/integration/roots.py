@@ -35,9 +35,11 @@ def terraform_environment(url: str, key: str, secret: str, token: str = "") -> d
 class Applied:
     """A copy of a root with a state of its own beside it."""
 
-    def __init__(self, environment: dict[str, str], root: str, directory: Path) -> None:
+    def __init__(
+        self, environment: dict[str, str], root: str, directory: Path, *, sources: Path = ROOT / "terraform"
+    ) -> None:
         self._environment, self._directory = environment, directory / root
-        shutil.copytree(ROOT / "terraform" / root, self._directory, ignore=shutil.ignore_patterns(".terraform"))
+        shutil.copytree(sources / root, self._directory, ignore=shutil.ignore_patterns(".terraform"))
         (self._directory / "local_override.tf").write_text('terraform {\n  backend "local" {}\n}\n')
         self.run("init", "-input=false")
 
@@ -59,6 +61,10 @@ class Applied:
         (self._directory / "given.auto.tfvars.json").write_text(json.dumps(variables))
         self.run("apply", "-auto-approve", "-input=false")
         return {name: output["value"] for name, output in json.loads(self.run("output", "-json")).items()}
+
+    def state(self) -> bytes:
+        """The state, as a bucket would hold it."""
+        return (self._directory / "terraform.tfstate").read_bytes()
 
     def still_wanted(self) -> dict[str, set[str]]:
         """What a second plan would change: members by address, `created` and `deleted` for a whole resource."""
