@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from core.errors import Refused
 from core.settings import Image
 
-__all__ = ["base_images", "refuse_unpinned", "unpinned"]
+__all__ = ["base_images", "instructions", "refuse_unpinned", "unpinned"]
 
 _ESCAPE = re.compile(r"^#\s*escape\s*=\s*`\s*$", re.IGNORECASE)
 _SYNTAX = re.compile(r"^#\s*syntax\s*=\s*(\S+)", re.IGNORECASE)
@@ -51,7 +51,7 @@ def base_images(dockerfile: str, build_args: Mapping[str, str]) -> tuple[str, ..
     arguments: dict[str, str] = {}
     found: list[str] = []
     number = 0
-    for line in _instructions(dockerfile):
+    for line in instructions(dockerfile):
         if number == 0 and (declared := _ARG.match(line)):
             arguments |= _declared(declared.group(1), {**arguments}, build_args)
         elif taken := _FROM.match(line):
@@ -77,7 +77,7 @@ def _frontends(dockerfile: str) -> list[str]:
     return []
 
 
-def _instructions(dockerfile: str) -> Iterator[str]:
+def instructions(dockerfile: str) -> Iterator[str]:
     """Give each instruction on one line, without comments."""
     lines = dockerfile.splitlines()
     mark = "`" if any(_ESCAPE.match(line) for line in lines[:2]) else "\\"

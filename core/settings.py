@@ -22,6 +22,7 @@ __all__ = [
     "Image",
     "Migration",
     "Ports",
+    "Preflight",
     "Provision",
     "SecretReference",
     "Service",
@@ -255,6 +256,15 @@ class Approval(_Section):
     timeout_seconds: int = Field(default=86_400, ge=60, le=604_800)
 
 
+class Preflight(_Section):
+    """What `preflight` cannot know by itself."""
+
+    database_instance: str | None = Field(
+        default=None, pattern=r"^[A-Za-z][A-Za-z0-9-]{0,62}$", description="The database's identifier in RDS."
+    )
+    least_free_gib: float = Field(default=5, ge=0, le=10_000, description="Space that a release needs, in GiB.")
+
+
 class Provision(_Section):
     """What `provision` gives to the roots `account` and `environment` beside the common variables."""
 
@@ -337,6 +347,7 @@ class EnvironmentSettings(_Section):
     ports: Ports = Ports()
     approval: Approval = Approval()
     provision: Provision = Provision()
+    preflight: Preflight = Preflight()
     timing: Timing = Timing()
 
     @model_validator(mode="after")
