@@ -10,13 +10,21 @@ from typing import ClassVar, cast
 from prefect.blocks.core import Block
 from prefect.blocks.system import Secret
 from prefect_aws import AwsCredentials
+from prefect_aws.client_parameters import AwsClientParameters
 from prefect_docker import DockerHost
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from core.errors import Refused
 from core.settings import EnvironmentSettings, is_stage, parse_settings
 
-__all__ = ["LEAST_SECRET", "PROJECT", "ReleaseEnvironment", "load_environment", "read_settings"]
+__all__ = [
+    "LEAST_SECRET",
+    "PROJECT",
+    "ReleaseEnvironment",
+    "environment_of_shell",
+    "load_environment",
+    "read_settings",
+]
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -121,3 +129,22 @@ def load_environment(stage: str) -> ReleaseEnvironment:
             do=f"Run `python -m blocks register {stage}`.",
         ) from error
     return cast(ReleaseEnvironment, loaded)
+
+
+def environment_of_shell(stage: str) -> ReleaseEnvironment:
+    """Return an environment with the AWS identity of this very shell, for a person without a Prefect server.
+
+    It has no webhook secret, and the source token of POINTSMAN_SOURCE_TOKEN if that is set.
+    """
+    settings = read_settings(stage)
+    token = os.environ.get("POINTSMAN_SOURCE_TOKEN")
+    return ReleaseEnvironment(
+        stage=stage,
+        aws_credentials=AwsCredentials(
+            region_name=settings.region,
+            aws_client_parameters=AwsClientParameters(endpoint_url=settings.aws.endpoint_url),
+        ),
+        docker_host=DockerHost(base_url=settings.docker.host),
+        webhook_secret=Secret(value=SecretStr("")),
+        source_credentials=Secret(value=SecretStr(token)) if token else None,
+    )

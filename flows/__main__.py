@@ -20,6 +20,7 @@ from core.errors import PointsmanError, Refused
 from core.settings import ACCOUNT
 from deploy.environment import deploy
 from flows.destroy import destroy_account_from_shell, destroy_from_shell
+from flows.preflight import look_from_shell
 from flows.provision import provision_from_shell
 from flows.status import describe_environment
 from flows.unfreeze import unfreeze
@@ -51,6 +52,7 @@ class Command:
     run: Callable[[argparse.Namespace], int]
     arguments: Sequence[Argument] = ()
     usage: str | None = None
+    needs_server: bool = True
 
 
 def _deploy(asked: argparse.Namespace) -> int:
@@ -75,6 +77,12 @@ def _status(asked: argparse.Namespace) -> int:
     width = max(len(name) for name, _ in rows)
     print("\n".join(f"{name:{width}}  {value}" for name, value in rows))
     return 0
+
+
+def _preflight(asked: argparse.Namespace) -> int:
+    report = look_from_shell(asked.environment, asked.fast)
+    print(report.text())
+    return 1 if report.failed else 0
 
 
 def _unfreeze(asked: argparse.Namespace) -> int:
@@ -126,6 +134,13 @@ _KEEP = (
 COMMANDS = (
     Command("deploy", "create or update the environment's deployments in Prefect", _deploy),
     Command("status", "what is live, in flight and warm, and why the last attempt failed", _status),
+    Command(
+        "preflight",
+        "check what releases assume, each with its fix; without a Prefect server with the shell's own credentials",
+        _preflight,
+        [Argument("--fast", action="store_true", help="only what each release looks at: three seconds, no task")],
+        needs_server=False,
+    ),
     Command("provision", "create or update the infrastructure with your own AWS credentials", _provision),
     Command(
         "destroy",
@@ -187,7 +202,8 @@ def main(arguments: list[str] | None = None) -> int:
     asked = _parser().parse_args(ours)
     asked.words = words
     try:
-        _refuse_without_server()
+        if asked.command.needs_server:
+            _refuse_without_server()
         return int(asked.command.run(asked))
     except PointsmanError as error:
         print(error, file=sys.stderr)

@@ -16,6 +16,7 @@ from tasks.checkout import Checkout, check_out
 from tasks.database import migrate_database
 from tasks.image import build_image, prune_worker, push_image
 from tasks.plan import apply_plan, check_plan, init_slot, plan_slot
+from tasks.preflight.steps import check_files, check_readiness
 from tasks.probes import confirm_release, smoke_test
 from tasks.summary import summarise
 from tasks.traffic import finish_release, shift_traffic
@@ -43,7 +44,10 @@ def release_version(operation: Operation, tag: str, commit: str | None, allow_do
     """Take one version through all steps; return the success message."""
     version = operation.journal.name_version(tag)
     refuse_prerelease(version, operation.environment, allowed=operation.settings.prereleases)
+    readiness = check_readiness.submit(operation)
     source = check_out(operation, version, commit)
+    readiness.result()
+    check_files(operation, source)
     entered = enter(operation, source, allow_downgrade=allow_downgrade)
     if entered.outcome is not None:
         return entered.outcome

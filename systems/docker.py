@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import docker.errors
@@ -21,6 +21,7 @@ import requests.exceptions
 
 from core.errors import Permanent, PointsmanError, Transient
 from core.image import LocalImage
+from core.preflight.machine import Engine
 from systems.ecr import Login
 from systems.processes import run_streamed
 
@@ -29,6 +30,8 @@ __all__ = [
     "PushEnd",
     "build",
     "child_environment",
+    "current_driver",
+    "describe_engine",
     "failing_lines",
     "find_builder",
     "list_images",
@@ -200,6 +203,39 @@ def prune_build_cache(host: DockerHost, keep: int) -> int:
     """Remove the build cache's oldest entries until at most `keep` bytes are left; return the bytes freed."""
     with _engine(host, "Docker's build cache could not be pruned") as client:
         return int(client.api.prune_builds(keep_storage=keep).get("SpaceReclaimed") or 0)
+
+
+def describe_engine(host: DockerHost) -> Engine:
+    """Return what the engine says of itself."""
+    with _engine(host, "The Docker engine does not answer") as client:
+        found = client.info()
+    status = {str(key): str(value) for key, value in found.get("DriverStatus") or ()}
+    return Engine(
+        version=str(found.get("ServerVersion", "")),
+        os=str(found.get("OSType", "")),
+        architecture=str(found.get("Architecture", "")),
+        root=PurePosixPath(str(found.get("DockerRootDir", "/"))),
+        # https://docs.docker.com/engine/storage/containerd/
+        containerd="containerd.snapshotter" in status.get("driver-type", ""),
+    )
+
+
+def current_driver(client: str, environment: Mapping[str, str]) -> str:
+    """Return the driver of the builder that a docker client uses now; `docker` for one without the buildx plugin."""
+    try:
+        done = subprocess.run(
+            [client, "buildx", "inspect"],
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "docker"
+    found = re.search(r"^Driver:\s*(\S+)", done.stdout, re.MULTILINE)
+    return found.group(1) if found else "docker"
 
 
 @contextmanager

@@ -54,6 +54,8 @@ class Remote:
     url: str
     token: str | None = field(default=None, repr=False)
     attempt: str = ""
+    timeout: float = _TIMEOUT
+    """Seconds that one command may take."""
 
     def refs(self, *patterns: str) -> set[str]:
         """Return the names of the refs that fit the patterns."""
@@ -83,7 +85,7 @@ class Remote:
             on_line=lines.append,
             on_error_line=errors.append,
             environment={**self.environment, **settings},
-            timeout=_TIMEOUT,
+            timeout=self.timeout,
             guard=guard,
         )
         return code, lines, errors

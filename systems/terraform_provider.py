@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-__all__ = ["child_environment", "kept_provider", "locked_version", "mirror_directories"]
+from core.errors import Permanent
+from core.preflight.machine import LockFile
+
+__all__ = [
+    "child_environment",
+    "kept_provider",
+    "locked_version",
+    "mirror_directories",
+    "read_lock_file",
+    "required_version",
+    "terraform_version",
+]
 
 # A provider is code of others: it gets what it needs by name, and nothing of the worker's beside that.
 _PASSED_ON = frozenset(
@@ -73,3 +86,36 @@ def kept_provider(version: str, variables: Mapping[str, str]) -> bool:
         return True
     layouts = (f"{version}/*_*", f"terraform-provider-aws_{version}_*.zip")
     return any(any((folder / _ADDRESS).glob(layout)) for folder in mirror_directories(variables) for layout in layouts)
+
+
+def terraform_version(variables: Mapping[str, str]) -> str:
+    """Return the version of Terraform on this machine; raise `Permanent` where there is none."""
+    try:
+        done = subprocess.run(
+            ["terraform", "version", "-json"],
+            env=dict(variables),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        )
+        return str(json.loads(done.stdout)["terraform_version"])
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError) as error:
+        raise Permanent("Terraform was not found", why=str(error), do="Install it on the worker.") from error
+
+
+def required_version(root: Path) -> str:
+    """Return the versions of Terraform that a root accepts, as it writes them; empty if it does not say."""
+    found = re.search(r'required_version\s*=\s*"([^"]+)"', (root / "versions.tf").read_text())
+    return found.group(1) if found else ""
+
+
+def read_lock_file(root: Path) -> LockFile | None:
+    """Return what a root's lock file says of the AWS provider; None where there is none, or it says nothing of it."""
+    file = root / ".terraform.lock.hcl"
+    text = file.read_text() if file.exists() else ""
+    found = re.search(r'provider "registry\.terraform\.io/hashicorp/aws" \{(.*?)^\}', text, re.DOTALL | re.MULTILINE)
+    if found is None:
+        return None
+    return LockFile(locked_version(root), len(re.findall(r'"(?:h1|zh):', found.group(1))))

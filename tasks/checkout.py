@@ -17,7 +17,7 @@ from operation.step import Done, done, step
 from systems.git import Limits, Remote, WorkingCopy
 from systems.migrations import engine_of
 
-__all__ = ["Checkout", "check_out"]
+__all__ = ["Checkout", "check_out", "remote_of"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def check_out(operation: Operation, version: Version, announced: str | None = No
 def _fetch(operation: Operation, version: Version) -> WorkingCopy:
     """Return a working copy, still empty, with the commits of the version's tag and of the released branches."""
     source = operation.settings.source
-    remote = _remote(operation)
+    remote = remote_of(operation)
     tag, branches = f"refs/tags/{version}", [f"refs/heads/{name}" for name in source.released_branches]
     refuse_unknown_refs(remote.refs(tag, *branches), version, source.released_branches)
     copy = WorkingCopy(
@@ -72,7 +72,8 @@ def _fetch(operation: Operation, version: Version) -> WorkingCopy:
     return copy
 
 
-def _remote(operation: Operation) -> Remote:
+def remote_of(operation: Operation) -> Remote:
+    """Return the source repository, with the token that may read it; raise `Refused` where that would be seen."""
     url = _absolute(operation.settings.source.url)
     block = operation.block.source_credentials
     token = str(block.get()) if block else None

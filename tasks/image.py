@@ -163,16 +163,7 @@ def _refuse_reachable_credentials(operation: Operation, wanted: WantedImage) -> 
     settings = operation.settings
     if settings.aws.endpoint_url is not None or settings.docker.build_network == "none" or not wanted.bases:
         return
-    host = operation.block.docker_host.base_url
-    if not _is_elsewhere(host) and not metadata.answers_here():
-        return
-    reached = metadata.reached_by_builds(
-        wanted.bases[0],
-        network=settings.docker.build_network,
-        environment=docker.child_environment(host, attestations=False) | {ATTEMPT_VARIABLE: operation.owner.attempt},
-        folder=operation.workspace.folder("probe"),
-        timeout=settings.timing.build,
-    )
+    reached = credentials_in_reach(operation, wanted.bases[0])
     if reached is None:
         run_logger().warning(
             "Could not check whether builds reach the machine's credentials: %s has no shell, or no curl, "
@@ -186,6 +177,23 @@ def _refuse_reachable_credentials(operation: Operation, wanted: WantedImage) -> 
             do='Close the way as docs/production.md says, set docker.build_network = "none", or build on a machine '
             "without a role (docker.host).",
         )
+
+
+def credentials_in_reach(operation: Operation, base: str) -> tuple[str, ...] | None:
+    """Return the addresses that give a `RUN` step upon the image `base` an answer that leads to credentials.
+
+    None where that could not be looked at. Nothing is built where this machine has no such address itself.
+    """
+    settings, host = operation.settings, operation.block.docker_host.base_url
+    if not _is_elsewhere(host) and not metadata.answers_here():
+        return ()
+    return metadata.reached_by_builds(
+        base,
+        network=settings.docker.build_network,
+        environment=docker.child_environment(host, attestations=False) | {ATTEMPT_VARIABLE: operation.owner.attempt},
+        folder=operation.workspace.folder("probe"),
+        timeout=settings.timing.build,
+    )
 
 
 def _is_elsewhere(host: str | None) -> bool:

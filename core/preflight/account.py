@@ -264,11 +264,10 @@ def vcpus_needed(settings: EnvironmentSettings) -> float:
 
 def judge_quotas(quotas: Sequence[Quota]) -> Judgement:
     """Judge quotas against what one environment needs; what else the account uses is not counted."""
-    short = [
-        f"{q.name}: {q.limit:g} of {q.needed:g} needed" for q in quotas if q.limit is not None and q.limit < q.needed
-    ]
+    known = [(quota, quota.limit) for quota in quotas if quota.limit is not None]
+    short = [f"{quota.name}: {limit:g} of {quota.needed:g} needed" for quota, limit in known if limit < quota.needed]
     if short:
         return failed("; ".join(short))
     if not known:
         return unknown("Service Quotas did not answer")
-    return passed(", ".join(f"{q.name} {limit:g}" for q, limit in known))
+    return passed(", ".join(f"{quota.name} {limit:g}" for quota, limit in known))

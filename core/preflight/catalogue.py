@@ -236,7 +236,7 @@ _SOURCE = (
     Check(
         "old workflow",
         ".github/workflows in the source repository",
-        "one still deploys when a tag is pushed: two would release the same tag",
+        "one still deploys when a version is tagged: two would release the same tag",
         "Delete it, or disable it with `gh workflow disable`, and remove the role github_actions that it takes.",
         fast=True,
     ),

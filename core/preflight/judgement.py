@@ -6,12 +6,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from core.errors import Refused, cut
+from core.errors import PointsmanError, Refused, cut
 from core.markdown import Markdown, table
 from core.settings import EnvironmentSettings
 from core.words import counted
 
-__all__ = ["NOT_YET", "Check", "Finding", "Judgement", "Report", "Verdict", "failed", "names_of", "passed", "unknown"]
+__all__ = [
+    "NOT_YET",
+    "Check",
+    "Finding",
+    "Judgement",
+    "Report",
+    "Verdict",
+    "failed",
+    "failed_by",
+    "names_of",
+    "passed",
+    "unknown",
+]
 
 HEAD = ("Check", "Verdict", "Seen", "Fix")
 
@@ -74,6 +86,11 @@ def passed(seen: str) -> Judgement:
 def failed(seen: str, fix: str = "") -> Judgement:
     """Return that it does not hold, by what was seen."""
     return Judgement(Verdict.FAIL, seen, fix)
+
+
+def failed_by(error: PointsmanError) -> Judgement:
+    """Return that it does not hold, by what an adapter said; what to do is the check's to say."""
+    return failed(f"{error.what}: {error.why}" if error.why else error.what)
 
 
 def unknown(reason: str) -> Judgement:

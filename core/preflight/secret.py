@@ -14,6 +14,7 @@ from core.words import counted
 __all__ = [
     "ADDRESS_FAULTS",
     "SecretSeen",
+    "address_in",
     "faults_of_address",
     "faults_of_secret",
     "judge_forms",
@@ -93,6 +94,16 @@ def faults_of_secret(content: str, key: str, *, is_address: bool) -> list[str]:
         return [f"{key} is not a text, or empty"]
     faults = faults_of_address(found[key]) if is_address else []
     return [f"{key}: {ADDRESS_FAULTS[fault]}" for fault in faults]
+
+
+def address_in(content: str, key: str) -> str | None:
+    """Return the address that a secret's content has under a key; None where there is none."""
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return None
+    address = found.get(key) if isinstance(found, dict) else None
+    return address if isinstance(address, str) else None
 
 
 def requires_tls(address: str) -> bool:

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from core.dockerfile import instructions
 from core.preflight.judgement import Judgement, failed, passed
 from core.words import counted
+from core.workflows import deploying_workflows
 
 __all__ = ["BuildFiles", "judge_branches", "judge_build", "judge_webhook_secret", "judge_workflows"]
 
@@ -110,75 +111,13 @@ def _scripts(package: str | None) -> dict[str, str]:
 
 # ---- The workflow of before ----
 
-_DEPLOYS = re.compile(
-    r"\b(?:terraform|tofu)\s+(?:-\S+\s+)*apply\b"
-    r"|\baws\s+ecs\s+(?:update-service|deploy|register-task-definition|run-task)\b"
-    r"|amazon-ecs-deploy-task-definition"
-    r"|role/\S*\bgithub_actions\b"
-)
-_CALLS = re.compile(r"uses:\s*[\"']?\./(\.github/workflows/[\w.-]+)")
-_ON = re.compile(r"^[\"']?on[\"']?:(.*)$")
 
-
-def judge_workflows(files: Mapping[str, str]) -> Judgement:
-    """Judge the workflows of a repository, by path: none may deploy when a tag is pushed."""
-    deploying = {path: what for path, text in files.items() if (what := _deploys(path, files)) and _on_tags(text)}
+def judge_workflows(texts: Mapping[str, str]) -> Judgement:
+    """Judge the workflows of a repository, by path: none may deploy when a version is tagged."""
+    deploying = deploying_workflows(texts)
+    on = [workflow for workflow in deploying if workflow.must_be_off]
+    if on:
+        return failed("; ".join(map(str, on)))
     if deploying:
-        return failed("; ".join(f"{path} runs on a pushed tag and has `{what}`" for path, what in deploying.items()))
-    return passed(f"{counted(len(files), 'workflow')}, none of which deploys a tag" if files else "no workflows")
-
-
-def _deploys(path: str, files: Mapping[str, str], depth: int = 0) -> str | None:
-    text = _without_comments(files.get(path, ""))
-    if found := _DEPLOYS.search(text):
-        return found.group()
-    if depth == _DEEPEST:
-        return None
-    called = _CALLS.findall(text)
-    return next((what for other in called if (what := _deploys(other, files, depth + 1))), None)
-
-
-def _on_tags(text: str) -> bool:
-    """Whether a pushed tag starts a workflow.
-
-    https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-syntax#on
-    """
-    lines = _without_comments(text).splitlines()
-    for number, line in enumerate(lines):
-        if found := _ON.match(line):
-            inline = re.findall(r"\w+", found.group(1))
-            if {"push", "create", "release"} & set(inline) and "branches" not in inline:
-                return True
-            return _block_fires(_block(lines[number + 1 :], 0))
-    return False
-
-
-def _block_fires(block: list[str]) -> bool:
-    for number, line in enumerate(block):
-        name = line.strip().lstrip("- ").partition(":")[0].strip("\"'")
-        if name in ("create", "release"):
-            return True
-        if name == "push":
-            inside = " ".join(_block(block[number + 1 :], _indent(line))) + line.partition(":")[2]
-            # With `branches` alone a pushed tag starts nothing; with neither, every push does.
-            return "tags" in inside or "branches" not in inside
-    return False
-
-
-def _block(lines: list[str], above: int) -> list[str]:
-    """Return the lines that are indented deeper than `above`, up to the first that is not."""
-    block: list[str] = []
-    for line in lines:
-        if line.strip() and _indent(line) <= above:
-            break
-        if line.strip():
-            block.append(line)
-    return block
-
-
-def _indent(line: str) -> int:
-    return len(line) - len(line.lstrip())
-
-
-def _without_comments(text: str) -> str:
-    return re.sub(r"(?m)(^|\s)#.*$", r"\1", text)
+        return passed(f"none deploys a tag; by other ways: {', '.join(workflow.path for workflow in deploying)}")
+    return passed(f"{counted(len(texts), 'workflow')}, none of which deploys" if texts else "no workflows")

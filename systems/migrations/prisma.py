@@ -20,7 +20,7 @@ from core.migration import MigrationFile, Reading, TableRow
 from core.settings import Migration
 from systems.migrations.engine import Expectation, TaskReport
 
-__all__ = ["Prisma", "TaskScript", "migration_failure", "read_migrations", "repair_command", "tool_of"]
+__all__ = ["Prisma", "TaskScript", "behind_shell", "migration_failure", "read_migrations", "repair_command", "tool_of"]
 
 _SCRIPT = Path(__file__).with_name("prisma_task.js")
 _LARGEST = 1024 * 1024
@@ -82,6 +82,11 @@ def tool_of(command: Sequence[str]) -> tuple[list[str], list[str]]:
     return list(called), options
 
 
+def behind_shell(entry_point: Sequence[str]) -> bool:
+    """Whether a container's entry point takes its first argument for a script."""
+    return len(entry_point) > 1 and Path(entry_point[0]).name in _SHELLS and entry_point[-1] == "-c"
+
+
 def repair_command(environment: str, settings: Migration) -> str:
     """Return the command that resolves a migration, up to its last words."""
     tool, options = tool_of(settings.command)
@@ -103,9 +108,7 @@ class TaskScript:
 
     @property
     def _behind_shell(self) -> bool:
-        """Whether the definition's entry point takes its first argument for a script."""
-        entry = self.settings.entry_point
-        return len(entry) > 1 and Path(entry[0]).name in _SHELLS and entry[-1] == "-c"
+        return behind_shell(self.settings.entry_point)
 
     @property
     def environment(self) -> dict[str, str]:

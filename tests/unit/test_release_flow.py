@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -29,6 +30,7 @@ def test_the_announced_commit_reaches_the_checkout(operation: Operation, monkeyp
     def refuse(_: Operation, version: Version, announced: str | None) -> None:
         raise Refused(f"{version} was asked for at {announced}")
 
+    monkeypatch.setattr("flows.release.check_readiness", Mock())
     monkeypatch.setattr("flows.release.check_out", refuse)
     with pytest.raises(Refused, match=rf"v1\.2\.0 was asked for at {COMMIT}"):
         release_version(operation, "v1.2.0", COMMIT, allow_downgrade=False)

@@ -26,7 +26,9 @@ from tests.unit.facts import COMMIT, live, owner, settings_with
 from tests.unit.fakes import FakeAws, operation_of, store_of
 
 ORDER = [
+    "check_readiness",
     "check_out",
+    "check_files",
     "init_slot",
     "build_image",
     "push_image",
@@ -103,7 +105,7 @@ def test_what_was_prepared_before_it_waited_is_not_prepared_again(idle: Operatio
     for state in ("PLANNED", "APPLIED", "MIGRATED", "RUNNING", "VERIFIED", "AWAITING_APPROVAL"):
         idle.journal.advance(State(state))
     release_version(idle, "v1.2.0", None, allow_downgrade=False)
-    assert done == ["check_out", *ORDER[ORDER.index("approve") :]]
+    assert done == [*ORDER[:3], *ORDER[ORDER.index("approve") :]]
 
 
 def test_what_is_live_already_ends_after_the_checkout(
@@ -115,11 +117,11 @@ def test_what_is_live_already_ends_after_the_checkout(
     ended = release_version(idle, "v1.0.0", None, allow_downgrade=False)
     assert not isinstance(ended, str)
     assert ended.is_completed()
-    assert called == ["check_out"]
+    assert called == ORDER[:3]
     assert store_of(aws.s3).environment().fencing_token == 1, "nobody took the lease for it"
 
 
-@pytest.mark.parametrize("step", ORDER[1:14])
+@pytest.mark.parametrize("step", ORDER[3:16])
 @pytest.mark.parametrize("error", [Permanent("It broke"), TerminationSignal(signal=15)])
 def test_whatever_ends_it_early_no_later_step_runs_and_traffic_is_home(
     idle: Operation, aws: FakeAws, monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException
