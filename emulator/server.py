@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 
-from emulator import alb, echoes, ecr, iam, network, route53, trust
+from emulator import alb, echoes, ecr, iam, network, rds, route53, simulation, trust
 from emulator.cleanup import remove_leftovers
 from emulator.data_plane import DataPlane
 from emulator.ecs import EcsAdditions
@@ -54,8 +54,10 @@ class _Emulator:
         self._ecs.install()
         LateLogs(settings.log_delay).install()
         iam.install()
+        simulation.install()
         trust.install(settings)
         ecr.install(settings)
+        rds.install()
         route53.install()
         echoes.install()
 

@@ -25,6 +25,7 @@ __all__ = [
     "iam",
     "iam_actions",
     "iam_evaluator",
+    "rds",
     "replace",
     "responses",
     "route53",
@@ -72,6 +73,7 @@ import ministack.services.ecr as _ecr  # noqa: E402
 import ministack.services.ecs as _ecs  # noqa: E402
 import ministack.services.ecs_metadata as _ecs_metadata  # noqa: E402
 import ministack.services.iam as _iam  # noqa: E402
+import ministack.services.rds as _rds  # noqa: E402
 import ministack.services.route53 as _route53  # noqa: E402
 import ministack.services.sts as _sts  # noqa: E402
 
@@ -90,6 +92,7 @@ iam_evaluator: Any = _iam_evaluator
 responses: Any = _responses
 route53: Any = _route53
 router: Any = _router
+rds: Any = _rds
 sts: Any = _sts
 tls: Any = _tls
 
