@@ -49,13 +49,21 @@ def _record(ground: Ground) -> Judgement:
 
 
 def _locks(ground: Ground) -> Judgement:
-    held = ground.record().lease is not None
+    seen, held = _locked(ground), ground.record().lease is not None
+    if seen and not held:
+        # Somebody may have begun between the two reads, or ended: who locks a state holds the environment meanwhile.
+        held = ground.operation.records.environment().lease is not None
+        seen = seen if held else _locked(ground)
+    return judge_locks(seen, held=held, unlock=f"python -m flows unlock {ground.settings.stage}")
+
+
+def _locked(ground: Ground) -> list[LockSeen]:
     seen = []
     for state in (*(colour.value for colour in Colour), "environment"):
         lock = ground.operation.state_locks.read(state)
         if lock is not None:
             seen.append(LockSeen(state, lock.who, lock.created))
-    return judge_locks(seen, held=held, unlock=f"python -m flows unlock {ground.settings.stage}")
+    return seen
 
 
 LOOKS: dict[str, Look] = {
