@@ -24,8 +24,8 @@ from tasks.checkout import Checkout
 from tasks.preflight import steps
 from tasks.preflight.ground import Ground, Look
 from tasks.preflight.looking import look_at
-from tests.unit.facts import COMMIT
-from tests.unit.fakes import FakeAws
+from tests.unit.facts import COMMIT, owner
+from tests.unit.fakes import FakeAws, operation_of
 
 FAULTLESS = "FROM node:22\nRUN npm ci --ignore-scripts\n"
 
@@ -129,11 +129,13 @@ def test_what_was_not_looked_at_refuses_no_release(operation: Operation, looked:
 
 
 def test_a_run_that_goes_on_after_its_approval_does_not_look_again(
-    operation: Operation, looked: dict[str, Judgement]
+    operation: Operation, aws: FakeAws, looked: dict[str, Judgement]
 ) -> None:
     looked["clock"] = failed("31 s ahead of AWS")
     operation.lease.park(now() + timedelta(hours=1))
-    steps.check_readiness.fn(operation)
+    steps.check_readiness.fn(operation_of(aws, operation.settings, owner(pid=9)))
+    with pytest.raises(Refused, match="31 s ahead"):
+        steps.check_readiness.fn(operation_of(aws, operation.settings, owner("run-2", pid=9)))
 
 
 LOCK = b'{"ID": "1", "Who": "worker@machine", "Created": "2026-03-01T11:00:00.5Z"}'
