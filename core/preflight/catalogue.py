@@ -27,7 +27,8 @@ _ACCOUNT = (
         "identity",
         "sts:GetCallerIdentity with the credentials of the releases",
         "AWS does not accept them",
-        "Fix the credentials block (`python -m blocks register {stage}`), or the profile or role that it names.",
+        "Fix the credentials block (`python -m blocks register {stage}`), or the profile or role that it names; in a "
+        "shell without a Prefect server, AWS_PROFILE.",
         fast=True,
     ),
     Check(
