@@ -117,7 +117,7 @@ def running(directory: Path, **environment: str) -> Iterator[Emulator]:
         )
         emulator = Emulator(port, process)
         try:
-            wait_for(lambda: _ready(emulator), "the emulator answers", 20)
+            wait_for(lambda: _ready(emulator), "the emulator answers", 60)
             yield emulator
         finally:
             process.send_signal(signal.SIGTERM)
