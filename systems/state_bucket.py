@@ -59,13 +59,6 @@ class BucketSettings:
             status = self.s3.get_bucket_versioning(**self.bucket.named).get("Status")
         return str(status) if status else None
 
-    def encryption(self) -> str | None:
-        """Return its default encryption's algorithm."""
-        found = self._read(self.s3.get_bucket_encryption, "ServerSideEncryptionConfigurationNotFoundError")
-        rules = found.get("ServerSideEncryptionConfiguration", {}).get("Rules", [])
-        by_default = [rule.get("ApplyServerSideEncryptionByDefault", {}).get("SSEAlgorithm") for rule in rules]
-        return next(filter(None, by_default), None)
-
     def public_access_block(self) -> dict[str, bool] | None:
         """Return its public access block."""
         found = self._read(self.s3.get_public_access_block, "NoSuchPublicAccessBlockConfiguration")

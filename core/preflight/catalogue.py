@@ -120,12 +120,6 @@ _STATE = (
         "aws s3api put-bucket-versioning --bucket {bucket} --versioning-configuration Status=Enabled",
     ),
     Check(
-        "bucket encryption",
-        "its default encryption",
-        "it has none",
-        "Set it as docs/production.md says: aws s3api put-bucket-encryption --bucket {bucket} …",
-    ),
-    Check(
         "bucket privacy",
         "its public access block",
         "not all four settings are on",

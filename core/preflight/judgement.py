@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from core.errors import PointsmanError, Refused, cut
+from core.errors import PointsmanError, Refused, redact
 from core.markdown import Markdown, table
 from core.settings import EnvironmentSettings
 from core.words import counted
@@ -25,6 +25,7 @@ __all__ = [
     "unknown",
 ]
 
+_LONGEST = 600
 HEAD = ("Check", "Verdict", "Seen", "Fix")
 
 
@@ -111,7 +112,13 @@ class Finding:
     def of(cls, check: Check, judgement: Judgement, names: Mapping[str, str]) -> Finding:
         """Return a check's finding: only what failed has a fix."""
         fix = (judgement.fix or check.fix_for(names)) if judgement.verdict is Verdict.FAIL else ""
-        return cls(check, judgement.verdict, cut(judgement.seen, 400), fix)
+        return cls(check, judgement.verdict, _shortened(judgement.seen), fix)
+
+
+def _shortened(seen: str) -> str:
+    """Return what was seen without secrets; its beginning is kept, which names the thing."""
+    shown = redact(seen)
+    return shown if len(shown) <= _LONGEST else shown[:_LONGEST] + " …"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from core.preflight.judgement import Judgement, failed, passed
 
-__all__ = ["LockSeen", "judge_encryption", "judge_expiry", "judge_locks", "judge_privacy", "judge_versioning"]
+__all__ = ["LockSeen", "judge_expiry", "judge_locks", "judge_privacy", "judge_versioning"]
 
 PREFIXES = ("releases/", "terraform/")
 LEAST_DAYS = 30
@@ -18,11 +18,6 @@ LEAST_DAYS = 30
 def judge_versioning(status: str | None) -> Judgement:
     """Judge a bucket's versioning: None for one that never had any."""
     return passed("enabled") if status == "Enabled" else failed((status or "never enabled").lower())
-
-
-def judge_encryption(algorithm: str | None) -> Judgement:
-    """Judge the default encryption."""
-    return passed(algorithm) if algorithm else failed("no default encryption")
 
 
 def judge_privacy(block: Mapping[str, bool] | None) -> Judgement:

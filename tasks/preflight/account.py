@@ -84,7 +84,7 @@ def _trials(ground: Ground) -> Judgement:
             with aws_errors(action):
                 read()
         except Permanent as error:
-            denied[action] = error.why
+            denied[action] = error.why.partition(":")[0]
     return judge_trials(denied, len(reads))
 
 

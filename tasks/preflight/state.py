@@ -7,7 +7,6 @@ from core.errors import Permanent, Refused
 from core.preflight.judgement import NOT_YET, Judgement, failed, failed_by, passed
 from core.preflight.state import (
     LockSeen,
-    judge_encryption,
     judge_expiry,
     judge_locks,
     judge_privacy,
@@ -69,7 +68,6 @@ def _locked(ground: Ground) -> list[LockSeen]:
 LOOKS: dict[str, Look] = {
     "state bucket": _bucket,
     "bucket versions": lambda ground: judge_versioning(_settings(ground).versioning()),
-    "bucket encryption": lambda ground: judge_encryption(_settings(ground).encryption()),
     "bucket privacy": lambda ground: judge_privacy(_settings(ground).public_access_block()),
     "bucket expiry": lambda ground: judge_expiry(_settings(ground).lifecycle_rules()),
     "record": _record,

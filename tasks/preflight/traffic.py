@@ -32,12 +32,12 @@ def _protocol(ground: Ground, arn: str) -> str | None:
     """Return a listener's protocol; None where there is no such listener."""
     try:
         with aws_errors("reading a listener"):
-            [found] = ground.releases("elbv2").describe_listeners(ListenerArns=[arn])["Listeners"]
+            found = ground.releases("elbv2").describe_listeners(ListenerArns=[arn])["Listeners"]
     except Permanent as error:
         if has_code(error, "ListenerNotFound"):
             return None
         raise
-    return str(found["Protocol"])
+    return str(found[0]["Protocol"]) if found else None
 
 
 def _test_ports(ground: Ground) -> Judgement:

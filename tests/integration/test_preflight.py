@@ -320,21 +320,21 @@ def done(plant: Callable[[], object], undo: Callable[[], object]) -> Iterator[No
     undo()
 
 
-def bucket_setting(made: Provisioned, kind: str) -> AbstractContextManager[None]:
+def without_privacy(made: Provisioned) -> AbstractContextManager[None]:
     s3 = made.aws.s3
-    read, delete, put = (getattr(s3, f"{verb}_{kind}") for verb in ("get", "delete", "put"))
-    before = read(Bucket=BUCKET)
-    names = {
-        "public_access_block": "PublicAccessBlockConfiguration",
-        "bucket_encryption": "ServerSideEncryptionConfiguration",
-    }
-    if kind in names:
-        kept = {names[kind]: before[names[kind]]}
-        return done(lambda: delete(Bucket=BUCKET), lambda: put(Bucket=BUCKET, **kept))
-    rules = {"LifecycleConfiguration": {"Rules": before["Rules"]}}
+    block = s3.get_public_access_block(Bucket=BUCKET)["PublicAccessBlockConfiguration"]
+    return done(
+        lambda: s3.delete_public_access_block(Bucket=BUCKET),
+        lambda: s3.put_public_access_block(Bucket=BUCKET, PublicAccessBlockConfiguration=block),
+    )
+
+
+def without_expiry(made: Provisioned) -> AbstractContextManager[None]:
+    s3 = made.aws.s3
+    rules = {"Rules": s3.get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]}
     return done(
         lambda: s3.delete_bucket_lifecycle(Bucket=BUCKET),
-        lambda: s3.put_bucket_lifecycle_configuration(Bucket=BUCKET, **rules),
+        lambda: s3.put_bucket_lifecycle_configuration(Bucket=BUCKET, LifecycleConfiguration=rules),
     )
 
 
@@ -458,9 +458,8 @@ FAULTS: list[tuple[str, Plant, dict[str, Any], str]] = [
     ),
     ("state bucket", as_given, {"state_bucket": "nobody-s-bucket"}, "nobody-s-bucket"),
     ("bucket versions", versioning, {}, "suspended"),
-    ("bucket encryption", lambda m: bucket_setting(m, "bucket_encryption"), {}, "no default encryption"),
-    ("bucket privacy", lambda m: bucket_setting(m, "public_access_block"), {}, "no public access block"),
-    ("bucket expiry", lambda m: bucket_setting(m, "bucket_lifecycle_configuration"), {}, "no rule ends old versions"),
+    ("bucket privacy", without_privacy, {}, "no public access block"),
+    ("bucket expiry", without_expiry, {}, "no rule ends old versions"),
     ("record", lambda m: recorded(m, cluster_arn=WRONG_ACCOUNT), {}, "not its own"),
     ("state lock", locked, {}, "somebody@elsewhere"),
     ("Docker engine", as_given, {"docker": "unix:///nowhere/docker.sock"}, "does not answer"),

@@ -65,7 +65,6 @@ from core.preflight.secret import SecretSeen, judge_forms, judge_secrets
 from core.preflight.source import BuildFiles, judge_branches, judge_build, judge_webhook_secret, judge_workflows
 from core.preflight.state import (
     LockSeen,
-    judge_encryption,
     judge_expiry,
     judge_locks,
     judge_privacy,
@@ -160,7 +159,7 @@ CASES: list[tuple[str, Judgement, Verdict, str]] = [
         "production-pipeline",
     ),
     ("permissions by trial", judge_trials({}, 4), PASS, "4 reads"),
-    ("permissions by trial", judge_trials({"ecs:DescribeServices": "denied"}, 4), FAIL, "ecs:DescribeServices"),
+    ("permissions by trial", judge_trials({"ecs:DescribeServices": "AccessDenied"}, 4), FAIL, "ecs:DescribeServices"),
     ("permissions by simulation", judge_allowed("p", {("ecs:RunTask", "*"): "allowed"}), PASS, "1 action"),
     (
         "permissions by simulation",
@@ -180,8 +179,6 @@ CASES: list[tuple[str, Judgement, Verdict, str]] = [
     ("bucket versions", judge_versioning("Enabled"), PASS, "enabled"),
     ("bucket versions", judge_versioning("Suspended"), FAIL, "suspended"),
     ("bucket versions", judge_versioning(None), FAIL, "never enabled"),
-    ("bucket encryption", judge_encryption("AES256"), PASS, "AES256"),
-    ("bucket encryption", judge_encryption(None), FAIL, "no default"),
     ("bucket privacy", judge_privacy(dict.fromkeys("abcd", True)), PASS, "closed"),
     (
         "bucket privacy",

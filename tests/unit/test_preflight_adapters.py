@@ -49,7 +49,6 @@ READS: list[tuple[str, Callable[[Any], Any], Any]] = [
     ("ResourceNotFoundException", lambda client: secrets_manager.describe_secret(client, "s"), SecretSeen("s", None)),
     ("NoSuchEntity", lambda client: iam.read_trust(client, "role"), None),
     ("NoSuchKey", lambda client: state_bucket.read_outputs(client, BUCKET, "test"), {}),
-    ("ServerSideEncryptionConfigurationNotFoundError", lambda client: SETTINGS(client, BUCKET).encryption(), None),
     ("NoSuchPublicAccessBlockConfiguration", lambda client: SETTINGS(client, BUCKET).public_access_block(), None),
     ("NoSuchLifecycleConfiguration", lambda client: SETTINGS(client, BUCKET).lifecycle_rules(), []),
 ]
