@@ -31,11 +31,10 @@ from systems.processes import process_is_dead
 __all__ = ["attempt_id", "close_run", "dead_runs", "label_run_with_owner", "looks_dead", "run_is_over"]
 
 _OWNER = "pointsman.owner"
-<<<<<<< HEAD
-_FLOWS = ("release", "rollback", "provision", "destroy", "retire", "reconcile", "status", "unfreeze", "thaw")
-=======
-_FLOWS = ("release", "rollback", "provision", "retire", "reconcile", "status", "preflight", "unfreeze", "thaw")
->>>>>>> 876c4f3 (feat: preflight, a check for each assumption, at the start of each release too)
+_FLOWS = (
+    *("release", "rollback", "provision", "destroy", "retire", "reconcile", "status", "preflight", "unfreeze"),
+    "thaw",
+)
 # Between Pending and Running lies the start of a process, for which a machine or a task may have to be started first.
 _STARTS_WITHIN = 300.0
 
