@@ -441,7 +441,7 @@ FAULTS: list[tuple[str, Plant, dict[str, Any], str]] = [
     ("releases' role", as_given, {"role": None}, "releases act as"),
     ("permissions by trial", lambda m: without_policy(m, ROLE, "slots"), {}, "ecs:DescribeServices"),
     ("permissions by simulation", lambda m: without_policy(m, ROLE, "traffic"), {}, "ModifyListener"),
-    ("permissions by simulation", lambda m: without_policy(m, ROLE, "slots"), {}, "iam:PassRole"),
+    ("permissions by simulation", lambda m: without_policy(m, ROLE, "slots"), {}, "ecs:RunTask"),
     ("limits of the role", lambda m: with_policy(m, ROLE, "secretsmanager:*"), {}, "secretsmanager:GetSecretValue"),
     (
         "principals",
