@@ -39,8 +39,8 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     offset = int(os.environ.get("POINTSMAN_SANDBOX_PORT_OFFSET") or 0) + 500
     environ = {"POINTSMAN_SANDBOX_AUTH": "1", "POINTSMAN_SANDBOX_PORT_OFFSET": str(offset)}
     started = Sandbox(tmp_path_factory.mktemp("under-roles"), environ=environ)
-    started.up()
     try:
+        started.up()
         yield started
     finally:
         started.down()

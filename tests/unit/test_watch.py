@@ -6,6 +6,7 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -87,7 +88,8 @@ def test_a_run_that_only_prefect_believes_in_is_found(aws: FakeAws, seen: Operat
 @pytest.fixture
 def started(aws: FakeAws, seen: Operation, prefect: Prefect, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """How often the watch of the account started a run."""
-    monkeypatch.setattr(watch, "load_environment", lambda _: seen.block)
+    roles = {"reconcile": seen.block}  # it looks as the role that cleans up
+    monkeypatch.setattr(watch, "load_environment", lambda _: SimpleNamespace(acting_in=roles.__getitem__))
     monkeypatch.setattr(watch, "read_settings", lambda _: seen.settings)
     monkeypatch.setattr(watch, "AwsClients", lambda _: seen.aws)
     return []
