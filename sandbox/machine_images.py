@@ -128,11 +128,10 @@ def _debian(packages: Sequence[str]) -> Iterator[Path]:
         )
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "tree.tar"
-        command = [program, "--quiet", "--variant=minbase", f"--include={','.join(packages)}", _SUITE, str(tree)]
-        _run(command, f"Debian's {', '.join(packages)} could not be fetched")
-        if Path(_CA).is_file():
-            with tarfile.open(tree, "a") as archive:
-                archive.add(Path(_CA).resolve(), _CA.lstrip("/"))
+        # A path that a tar file holds twice is refused by the engine, so the bundle is replaced before there is one.
+        trust = [f"--customize-hook=upload {Path(_CA).resolve()} {_CA}"] if Path(_CA).is_file() else []
+        options = ["--quiet", "--variant=minbase", f"--include={','.join(packages)}", *trust]
+        _run([program, *options, _SUITE, str(tree)], f"Debian's {', '.join(packages)} could not be fetched")
         yield tree
 
 
