@@ -30,11 +30,11 @@ from bench.ground import TREE, Ground, overlay
 from core.colour import Colour
 from core.errors import Permanent
 from core.release import Configuration, Release
+from core.root_variables import slot_variables
 from sandbox.repository import make_repository, publish_version
 from sandbox.settings import CODE
 from systems.docker import find_builder
 from systems.terraform import state_key
-from tasks.plan import slot_variables
 
 __all__ = ["STEPS", "ByHand"]
 

@@ -298,6 +298,11 @@ class Provision(_Section):
     account: dict[str, object] = {}
     environment: dict[str, object] = {}
 
+    def listed(self, variable: str) -> tuple[str, ...]:
+        """Return a list of the root `account`; nothing where there is none, or Terraform will refuse what is there."""
+        given = self.account.get(variable)
+        return tuple(map(str, given)) if isinstance(given, list) else ()
+
 
 class Timing(_Section):
     """Polls, heartbeats and deadlines, in seconds."""

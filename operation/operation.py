@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from blocks.environment import ReleaseEnvironment
+from blocks.aws import issued_variables
+from blocks.environment import PROJECT, ReleaseEnvironment
 from core.colour import Colour
 from core.errors import Permanent, Refused
 from core.history import State
@@ -17,13 +19,16 @@ from core.slot import Slot, slot_of
 from operation.journal import Journal, Observer
 from operation.lease import Lease
 from operation.workspace import Workspace
-from systems.aws import AwsClients
+from systems.aws import AwsClients, aws_errors, bounded_config
 from systems.ecs import Ecs
 from systems.load_balancer import LoadBalancer
 from systems.one_off import OneOffs
 from systems.probes import Prober
+from systems.processes import ATTEMPT_VARIABLE
 from systems.records import RecordStore
+from systems.terraform import Workplace
 from systems.terraform_lock import StateLocks
+from systems.terraform_provider import child_environment
 
 __all__ = ["Operation", "open_account", "open_operation", "open_records"]
 
@@ -112,6 +117,26 @@ class Operation:
     def one_offs(self) -> OneOffs:
         """The environment's one-off tasks, under this run's lease."""
         return OneOffs(self.aws, self.lease, self.settings.timing, self.infrastructure)
+
+    @property
+    def terraform(self) -> Workplace:
+        """Where and as whom this run's Terraform works; credentials are issued for each command."""
+        settings = self.settings
+
+        def environment() -> dict[str, str]:
+            with aws_errors("issuing Terraform's credentials"):
+                identity = issued_variables(self.block.aws_credentials, bounded_config(settings.timing))
+            return child_environment(os.environ, {**identity, ATTEMPT_VARIABLE: self.owner.attempt})
+
+        return Workplace(
+            sources=PROJECT / "terraform",
+            bucket=settings.state_bucket,
+            account=settings.aws_account_number,
+            region=settings.region,
+            folder=self.workspace.folder,
+            environment=environment,
+            timeout=settings.timing.terraform,
+        )
 
     @property
     def state_locks(self) -> StateLocks:

@@ -8,6 +8,7 @@ from typing import Any
 from core.colour import Colour
 from core.errors import Permanent, PointsmanError, Refused
 from core.release import Configuration, Release
+from core.root_variables import account_variables, environment_variables, slot_variables
 from core.settings import ACCOUNT
 from core.words import counted
 from operation.lease import now
@@ -19,8 +20,6 @@ from systems.load_balancer import find_load_balancer, lift_deletion_protection
 from systems.metrics import requests_served
 from systems.records import RecordStore
 from systems.terraform import Plan, describe, state_key
-from tasks.infrastructure import account_variables, as_list, environment_variables
-from tasks.plan import slot_variables, workplace_of
 
 __all__ = [
     "begin_destruction",
@@ -59,7 +58,7 @@ def refuse_while_used(operation: Operation, force: bool) -> Done[None]:
 @step("plan", "plan the end of both slots and of the environment", writes=False)
 def plan_destruction(operation: Operation) -> Done[dict[str, Plan]]:
     """Return the plans that remove each slot and the environment, by the name of the state."""
-    workplace = workplace_of(operation)
+    workplace = operation.terraform
     variables: dict[str, dict[str, Any]] = {}
     if operation.record.infrastructure is not None:
         variables |= {colour.value: _slot_variables(operation, colour) for colour in Colour}
@@ -133,7 +132,7 @@ def destroy_root(operation: Operation, plan: Plan) -> Done[None]:
 def _destroy(operation: Operation, plan: Plan) -> Done[None]:
     if plan.empty:
         return skipped("it is gone already")
-    workplace_of(operation).apply(plan)
+    operation.terraform.apply(plan)
     return done(describe(plan))
 
 
@@ -166,7 +165,7 @@ def _balancer(operation: Operation) -> str:
 def refuse_needed_account(operation: Operation) -> Done[None]:
     """Raise `Refused` while an environment has infrastructure, or the repository holds images."""
     settings = operation.settings
-    stages = {settings.stage, *map(str, as_list(settings.provision.account.get("stages")))}
+    stages = {settings.stage, *settings.provision.listed("stages")}
     standing = [stage for stage in sorted(stages) if _stands(operation, stage)]
     if standing:
         raise Refused(
@@ -196,7 +195,7 @@ def _stands(operation: Operation, stage: str) -> bool:
 @step("plan", "plan the end of the account's root", writes=False)
 def plan_account_destruction(operation: Operation) -> Done[Plan]:
     """Return the plan that removes the root `account`."""
-    workplace = workplace_of(operation)
+    workplace = operation.terraform
     root = workplace.open_root(ACCOUNT, state_key(operation.environment, ACCOUNT))
     plan = workplace.plan(root, account_variables(operation.settings), destroy=True)
     return done(describe(plan), plan)

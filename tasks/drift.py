@@ -20,6 +20,7 @@ from core.infrastructure import arn, role_arn
 from core.lease import refuse_held
 from core.record import EnvironmentRecord
 from core.release import Release
+from core.root_variables import account_variables, environment_variables, slot_variables
 from core.words import counted
 from operation.lease import now
 from operation.operation import Operation, open_account
@@ -29,8 +30,6 @@ from systems.ecs import read_names, read_service
 from systems.log import run_logger
 from systems.polling import read_twice
 from systems.terraform import Plan, state_key
-from tasks.infrastructure import account_variables, environment_variables
-from tasks.plan import slot_variables, workplace_of
 
 __all__ = [
     "EVENT",
@@ -81,7 +80,7 @@ def compare_environment(reader: Operation, record: EnvironmentRecord, account: M
 
 
 def _compare_root(reader: Operation, name: str, variables: Mapping[str, Any]) -> tuple[Look, Plan]:
-    workplace, key = workplace_of(reader), state_key(reader.environment, name)
+    workplace, key = reader.terraform, state_key(reader.environment, name)
     written = workplace.state_written_at(reader.aws("s3"), key)
     plan = workplace.compare(workplace.open_root(name, key), variables)
     differences = plan_differences(name, plan.content)
@@ -95,7 +94,7 @@ def compare_slot(reader: Operation, record: EnvironmentRecord, colour: Colour) -
     The state is held against AWS whatever the settings say: they are newer than a release as soon as somebody edits
     them. Terraform asks for the root's variables all the same.
     """
-    workplace, key = workplace_of(reader), state_key(reader.environment, colour)
+    workplace, key = reader.terraform, state_key(reader.environment, colour)
     written = workplace.state_written_at(reader.aws("s3"), key)
     release = _any_release(reader, record)
     if written is None or release is None:

@@ -9,14 +9,14 @@ from typing import Any
 
 from prefect.artifacts import create_markdown_artifact
 
-from core.colour import Colour, Weights
 from core.errors import PointsmanError, Refused
 from core.lease import refuse_held
 from core.markdown import code, table
 from core.next_move import CLEAN_UP, Move, next_move
 from core.provision_outputs import outputs_to_note
 from core.record import EnvironmentRecord, Infrastructure, LeaseRecord
-from core.settings import ACCOUNT, EnvironmentSettings
+from core.root_variables import account_variables, environment_variables, initial_weights
+from core.settings import ACCOUNT
 from core.words import counted
 from operation.lease import now
 from operation.operation import Operation, open_account
@@ -24,16 +24,13 @@ from operation.step import Done, done, skipped, step
 from systems.iam import missing_principals
 from systems.records import StateBucket, ensure_state_bucket
 from systems.terraform import Plan, describe, state_key
-from tasks.plan import refuse_lost, workplace_of
+from tasks.plan import refuse_lost
 
 __all__ = [
     "account_held",
-    "account_variables",
     "apply_account",
     "apply_environment",
     "check_principals",
-    "environment_variables",
-    "initial_weights",
     "make_state_bucket",
     "plan_account",
     "plan_environment",
@@ -55,11 +52,8 @@ def make_state_bucket(operation: Operation) -> Done[None]:
 def check_principals(operation: Operation) -> Done[None]:
     """Raise `Refused` for a principal of a trust policy that does not exist, at which AWS refuses the whole policy."""
     settings = operation.settings
-    named = {
-        str(arn)
-        for variable in ("operator_principal_arns", "pipeline_principal_arns")
-        for arn in as_list(settings.provision.account.get(variable))
-    }
+    variables = ("operator_principal_arns", "pipeline_principal_arns")
+    named = {arn for variable in variables for arn in settings.provision.listed(variable)}
     missing = missing_principals(operation.aws("iam"), named, settings.aws_account_number)
     if missing:
         raise Refused(
@@ -68,11 +62,6 @@ def check_principals(operation: Operation) -> Done[None]:
             do=f"Create it, or fix [provision.account] in environments/{settings.stage}.toml.",
         )
     return done(counted(len(named), "principal") + " checked")
-
-
-def as_list(value: object) -> list[object]:
-    """Return a list from the settings, or none where Terraform will refuse what is there."""
-    return value if isinstance(value, list) else []
 
 
 @contextmanager
@@ -132,7 +121,7 @@ def plan_environment(operation: Operation, account: Mapping[str, Any]) -> Done[P
 
 def _plan(operation: Operation, name: str, variables: dict[str, Any]) -> Done[Plan]:
     refuse_lost(operation, name)
-    workplace = workplace_of(operation)
+    workplace = operation.terraform
     plan = workplace.plan(workplace.open_root(name, state_key(operation.environment, name)), variables)
     return done(describe(plan), plan)
 
@@ -162,7 +151,7 @@ def apply_environment(operation: Operation, plan: Plan) -> Done[dict[str, Any]]:
 def _apply(operation: Operation, plan: Plan) -> Done[dict[str, Any]]:
     if plan.empty:
         return skipped("nothing to change", plan.outputs)
-    return done(describe(plan), workplace_of(operation).apply(plan))
+    return done(describe(plan), operation.terraform.apply(plan))
 
 
 @step("record", "record the provisioned infrastructure")
@@ -187,43 +176,3 @@ def show_outputs(operation: Operation, outputs: Mapping[str, Any]) -> Done[str]:
     )
     said = "; ".join(f"{n.name} {n.value} ({n.purpose})" for n in noted)
     return done(f"artifact outputs-{operation.environment}", said)
-
-
-def initial_weights(record: EnvironmentRecord) -> Weights:
-    """Return the weights that a new listener starts with: the live colour's; before any, blue is the empty one."""
-    return Weights.all_on(record.live.colour if record.live else Colour.GREEN)
-
-
-def _common(settings: EnvironmentSettings) -> dict[str, Any]:
-    return {
-        "region": settings.region,
-        "aws_account_number": settings.aws_account_number,
-        "namespace": settings.namespace,
-        "name": settings.name,
-    }
-
-
-def account_variables(settings: EnvironmentSettings) -> dict[str, Any]:
-    """Return the variables of the root `account`."""
-    return {**_common(settings), "state_bucket": settings.state_bucket, **settings.provision.account}
-
-
-def environment_variables(
-    settings: EnvironmentSettings, record: EnvironmentRecord, account: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the variables of the root `environment`; `account` is what that root put out."""
-    pipeline = account.get("pipeline_role_arns", {}).get(settings.stage)
-    reconciler = account.get("reconciler_role_arns", {}).get(settings.stage)
-    return {
-        **_common(settings),
-        "stage": settings.stage,
-        "health_check_path": settings.service.health_check_path,
-        "production_listener_port": settings.ports.production,
-        "test_listener_ports": {c.value: settings.ports.test(c) for c in Colour},
-        "listener_weights": initial_weights(record).model_dump(),
-        "pipeline_role_name": pipeline and pipeline.rpartition("/")[2],
-        "reconciler_role_name": reconciler and reconciler.rpartition("/")[2],
-        "permissions_boundary_arn": account.get("task_permissions_boundary_arn"),
-        "secret_names": sorted({reference.secret for reference in settings.service.secrets.values()}),
-        **settings.provision.environment,
-    }

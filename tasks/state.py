@@ -13,6 +13,7 @@ from core.errors import Permanent, PointsmanError, Refused
 from core.history import Attempt
 from core.known_resources import account_resources, environment_resources, slot_resources
 from core.markdown import code, table
+from core.root_variables import account_variables, environment_variables, slot_variables
 from core.settings import ACCOUNT
 from core.state_restoration import Candidate, Known, Survey, planned_changes, read_state, survey, with_serial
 from core.words import counted
@@ -22,8 +23,6 @@ from systems.log import run_logger
 from systems.presence import is_present
 from systems.state_versions import StateVersions
 from systems.terraform import describe, state_key
-from tasks.infrastructure import account_variables, environment_variables
-from tasks.plan import slot_variables, workplace_of
 
 __all__ = [
     "STATES",
@@ -62,7 +61,7 @@ def survey_state(operation: Operation, state: str) -> Done[Survey]:
         versions_of(operation).read(state_key(operation.environment, state), limit=VERSIONS_READ),
         known,
         named=slot.named if slot else {},
-        terraform=workplace_of(operation).version(),
+        terraform=operation.terraform.version(),
     )
     publish_survey(operation, state, describe_survey(found))
     return done(f"{counted(len(found.candidates), 'version')}; the newest: {found.trouble}", found)
@@ -75,7 +74,7 @@ def try_state(operation: Operation, state: str, chosen: Candidate) -> Done[tuple
     variables = _variables(operation, state)
     if variables is None:
         return skipped("no record says which release this slot has", ("unknown",))
-    workplace = workplace_of(operation)
+    workplace = operation.terraform
     plan = workplace.plan(workplace.open_root_on(_root(state), content), variables)
     return done(describe(plan), planned_changes(plan.content))
 
@@ -108,7 +107,7 @@ def see_state(operation: Operation, found: Survey) -> Done[tuple[str, ...]]:
     variables = _variables(operation, state)
     if variables is None:
         return skipped("no record says which release this slot has; the next release plans", ("unknown",))
-    workplace = workplace_of(operation)
+    workplace = operation.terraform
     plan = workplace.plan(workplace.open_root(_root(state), state_key(operation.environment, state)), variables)
     changes = planned_changes(plan.content)
     shown = table([(code(change),) for change in changes], head=("would change",)) if changes else "No changes.\n"

@@ -19,11 +19,11 @@ import pytest
 
 from core.history import Attempt, State
 from core.record import Infrastructure, Live
+from core.root_variables import slot_variables
 from sandbox.operator import Operator, Run
 from sandbox.settings import CODE
 from sandbox.traffic import Client, Requests
 from systems.terraform import state_key
-from tasks.plan import slot_variables
 
 pytestmark = pytest.mark.e2e
 

@@ -25,6 +25,7 @@ from core.drift import ACCOUNT, CANNOT_TELL, ENVIRONMENT, SLOTS, TRAFFIC, Report
 from core.history import SlotOutputs
 from core.record import EnvironmentRecord, Infrastructure, LeaseRecord, Live
 from core.release import Configuration, Release
+from core.root_variables import account_variables, environment_variables, initial_weights, slot_variables
 from flows.drift import compare_with_aws
 from operation.operation import Operation, open_operation
 from sandbox.environment_file import with_values
@@ -32,8 +33,6 @@ from systems.aws import AwsClients
 from systems.processes import owner_of
 from systems.records import StateBucket, ensure_state_bucket
 from systems.terraform import state_key
-from tasks.infrastructure import account_variables, environment_variables, initial_weights
-from tasks.plan import slot_variables, workplace_of
 from tests.integration.stand import REGION, ROOT, Emulator, forward, free_port, running
 
 pytestmark = pytest.mark.integration
@@ -72,7 +71,7 @@ class Stand:
         image = f"{infrastructure.ecr_repository_url}@{digest}"
         configuration = Configuration.of(operation.settings, infrastructure.secret_arns)
         release = Release(version=version, commit="a" * 40, image=image, configuration=configuration)
-        workplace = workplace_of(operation)
+        workplace = operation.terraform
         root = workplace.open_root("slot", state_key("sandbox", colour))
         applied = workplace.apply(
             workplace.plan(root, slot_variables(operation.settings, infrastructure, colour, release))
@@ -207,7 +206,7 @@ def ada_of(aws: Emulator) -> Any:
 
 def provision(stand: Stand) -> None:
     operation = stand.administrator
-    workplace, settings = workplace_of(operation), operation.settings
+    workplace, settings = operation.terraform, operation.settings
     root = workplace.open_root("account", state_key("sandbox", "account"))
     account = workplace.apply(workplace.plan(root, account_variables(settings)))
     record = operation.records.environment()

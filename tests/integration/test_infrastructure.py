@@ -24,6 +24,7 @@ from core.colour import Colour, Weights
 from core.errors import PointsmanError, Refused
 from core.record import EnvironmentRecord
 from core.release import Configuration, Release
+from core.root_variables import slot_variables
 from flows import destroy as destroy_flow
 from flows.destroy import destroy_account, destroy_environment
 from flows.provision import provision_environment
@@ -36,7 +37,6 @@ from systems.load_balancer import find_load_balancer
 from systems.processes import owner_of
 from systems.terraform import state_key
 from tasks import infrastructure
-from tasks.plan import slot_variables, workplace_of
 from tests.integration.stand import ROOT, Emulator, free_port, running
 
 pytestmark = pytest.mark.integration
@@ -262,7 +262,7 @@ def released(ground: Ground, provisioned: str) -> None:
         image=f"{operation.infrastructure.ecr_repository_url}@sha256:{'0' * 64}",
         configuration=Configuration.of(operation.settings, operation.infrastructure.secret_arns),
     )
-    workplace = workplace_of(operation)
+    workplace = operation.terraform
     root = workplace.open_root("slot", state_key("sandbox", "green"))
     variables = slot_variables(operation.settings, operation.infrastructure, Colour.GREEN, release)
     workplace.apply(workplace.plan(root, variables))

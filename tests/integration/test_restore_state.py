@@ -27,6 +27,7 @@ from core.errors import Refused
 from core.history import Attempt, State
 from core.record import EnvironmentRecord, Infrastructure, Live
 from core.release import Configuration, Release
+from core.root_variables import slot_variables
 from core.settings import EnvironmentSettings, parse_settings
 from core.state_restoration import read_state
 from flows.restore_state import restore
@@ -36,7 +37,7 @@ from operation.operation import Operation, open_operation
 from systems.aws import AwsClients
 from systems.processes import owner_of
 from systems.terraform import state_key
-from tasks.plan import apply_plan, init_slot, plan_slot, slot_variables, workplace_of
+from tasks.plan import apply_plan, init_slot, plan_slot
 from tests.integration.stand import REGION, SUBNETS, Emulator, make_stack, running, wait_for
 from tests.unit.facts import COMMIT
 
@@ -364,7 +365,7 @@ def test_where_no_version_is_left_the_imports_bring_back_an_empty_plan(place: Pl
         "aws_ecs_task_definition.service",
         "aws_ecs_task_definition.migration",
     ]
-    workplace = workplace_of(operation)
+    workplace = operation.terraform
     root = workplace.open_root("slot", KEY)
     live = operation.records.environment().live
     assert live is not None

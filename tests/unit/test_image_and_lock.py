@@ -16,7 +16,6 @@ from operation.operation import Operation
 from systems.ecr import find_image, image_exists
 from systems.processes import owner_of
 from systems.terraform import Root, state_key
-from tasks.plan import workplace_of
 from tests.unit.facts import DIGEST
 from tests.unit.fakes import FakeAws, Fault, closed, lost, refusal, unreachable
 
@@ -138,7 +137,7 @@ def test_a_lock_that_is_not_proven_dead_is_a_human_s(
 
 
 def state_version(operation: Operation, key: str) -> str | None:
-    return workplace_of(operation).state_version(operation.aws("s3"), Root("slot", Path(), key))
+    return operation.terraform.state_version(operation.aws("s3"), Root("slot", Path(), key))
 
 
 @pytest.mark.parametrize("call", ["get_object", "delete_object", "list_object_versions"])

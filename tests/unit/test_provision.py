@@ -16,11 +16,11 @@ from core.colour import Colour
 from core.errors import Refused
 from core.provision_variables import SET_BY_US
 from core.record import LeaseRecord, Owner
+from core.root_variables import account_variables, environment_variables, slot_variables
 from core.settings import EnvironmentSettings, Service
 from operation.operation import Operation, open_account
 from systems.processes import owner_of
-from tasks.infrastructure import account_held, account_variables, check_principals, environment_variables
-from tasks.plan import slot_variables
+from tasks.infrastructure import account_held, check_principals
 from tests.unit.facts import SETTINGS, owner, release, settings_with
 from tests.unit.fakes import FakeAws, operation_of
 

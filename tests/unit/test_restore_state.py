@@ -73,7 +73,7 @@ class Published:
 @pytest.fixture
 def terraform(monkeypatch: pytest.MonkeyPatch) -> Terraform:
     made = Terraform()
-    monkeypatch.setattr("tasks.state.workplace_of", lambda _operation: made)
+    monkeypatch.setattr(Operation, "terraform", property(lambda _operation: made))
     return made
 
 

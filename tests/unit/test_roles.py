@@ -16,10 +16,11 @@ from core.colour import Colour
 from core.errors import Refused
 from core.infrastructure import is_from_own_repository, refuse_foreign_infrastructure
 from core.plan_guard import guard_slot_plan
+from core.root_variables import environment_variables
 from core.settings import parse_settings
 from core.slot_shape import SlotPlan
 from emulator.calls import Asked, name_of
-from tasks.infrastructure import environment_variables, record_infrastructure
+from tasks.infrastructure import record_infrastructure
 from tests.unit.facts import DIGEST, INFRASTRUCTURE, SETTINGS, owner, release, settings_with
 from tests.unit.fakes import FakeAws, operation_of
 from tests.unit.test_plan_guard import load

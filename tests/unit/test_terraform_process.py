@@ -18,7 +18,6 @@ from core.errors import Permanent
 from operation.operation import Operation
 from systems.terraform import Root
 from systems.terraform_provider import child_environment, kept_provider, locked_version
-from tasks.plan import workplace_of
 
 VERSION = locked_version(PROJECT / "terraform/slot")
 PLATFORM = f"linux_{'arm64' if platform.machine() == 'aarch64' else 'amd64'}"
@@ -86,9 +85,9 @@ def test_a_state_that_names_another_provider_runs_nothing(worker: Operation, tmp
     seen = mirror_with_a_spy(tmp_path / "home")
     root = root_with_state(tmp_path / "slot", "evil", lock=OTHER_LOCK)
     with pytest.raises(Permanent, match=r"(?s)terraform init failed: .*lock file.*restores an earlier version"):
-        workplace_of(worker).initialise(root, {"path": "terraform.tfstate"})
+        worker.terraform.initialise(root, {"path": "terraform.tfstate"})
     with pytest.raises(Permanent):  # nor by whoever goes on all the same
-        workplace_of(worker).plan(root, {})
+        worker.terraform.plan(root, {})
     assert not seen.exists()
 
 
@@ -96,9 +95,9 @@ def test_what_the_lock_file_names_is_given_named_variables_only(worker: Operatio
     seen = mirror_with_a_spy(tmp_path / "home")
     # Locked by hand, as a root's own provider is, so that it does run and shows what it is given.
     root = root_with_state(tmp_path / "slot", "evil", lock="")
-    workplace_of(worker).terraform(root).run("init", input=False)
+    worker.terraform.terraform(root).run("init", input=False)
     with pytest.raises(Permanent):
-        workplace_of(worker).plan(root, {})
+        worker.terraform.plan(root, {})
     given = dict(line.partition("=")[::2] for line in seen.read_text().splitlines())
     assert not [name for name in given if name.startswith("PREFECT_") or name == "POINTSMAN_WEBHOOK_SECRET"]
     assert (given["AWS_ACCESS_KEY_ID"], given["AWS_SECRET_ACCESS_KEY"]) == ("AKIABLOCK", "block-secret")
@@ -109,10 +108,10 @@ def test_what_the_lock_file_names_is_given_named_variables_only(worker: Operatio
 
 def test_credentials_are_issued_for_each_command_and_kept_nowhere(worker: Operation, tmp_path: Path) -> None:
     root = root_with_state(tmp_path / "slot", lock=OTHER_LOCK)
-    workplace_of(worker).initialise(root, {"path": "terraform.tfstate"})
+    worker.terraform.initialise(root, {"path": "terraform.tfstate"})
     assert b"block-secret" not in cloudpickle.dumps(root)
     renewed = worker.block.aws_credentials.model_copy(update={"aws_access_key_id": "AKIARENEWED"})
-    terraform = workplace_of(worker).terraform(root)
+    terraform = worker.terraform.terraform(root)
     worker.block.aws_credentials = renewed  # type: ignore[misc]
     assert terraform._environment()["AWS_ACCESS_KEY_ID"] == "AKIARENEWED"
 
@@ -122,7 +121,7 @@ def test_a_public_load_balancer_waits_for_its_way_to_the_internet(operation: Ope
     shutil.copytree(PROJECT / "terraform/environment", copied, ignore=shutil.ignore_patterns(".terraform", "tests"))
     (copied / "backend_override.tf").write_text('terraform {\n  backend "local" {}\n}\n')
     operation.block.aws_credentials = AwsCredentials(region_name="eu-west-1")  # type: ignore[misc]
-    terraform = workplace_of(operation).terraform(Root("environment", copied, ""))
+    terraform = operation.terraform.terraform(Root("environment", copied, ""))
     terraform.run("init", input=False, lockfile="readonly")
     edges = [re.findall(r'"([^"]+)"', line) for line in terraform.run("graph", quiet=True) if "->" in line]
     awaited = {"aws_lb.main"}

@@ -1,0 +1,87 @@
+"""What the Terraform roots are given: settings, record and the outputs of the root below in, variables out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from core.colour import Colour, Weights
+from core.record import EnvironmentRecord, Infrastructure
+from core.release import Release
+from core.settings import EnvironmentSettings
+
+__all__ = ["account_variables", "environment_variables", "initial_weights", "slot_variables"]
+
+
+def account_variables(settings: EnvironmentSettings) -> dict[str, Any]:
+    """Return the variables of the root `account`."""
+    return {**_common(settings), "state_bucket": settings.state_bucket, **settings.provision.account}
+
+
+def environment_variables(
+    settings: EnvironmentSettings, record: EnvironmentRecord, account: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the variables of the root `environment`; `account` is what that root put out."""
+    pipeline = account.get("pipeline_role_arns", {}).get(settings.stage)
+    reconciler = account.get("reconciler_role_arns", {}).get(settings.stage)
+    return {
+        **_common(settings),
+        "stage": settings.stage,
+        "health_check_path": settings.service.health_check_path,
+        "production_listener_port": settings.ports.production,
+        "test_listener_ports": {c.value: settings.ports.test(c) for c in Colour},
+        "listener_weights": initial_weights(record).model_dump(),
+        "pipeline_role_name": pipeline and pipeline.rpartition("/")[2],
+        "reconciler_role_name": reconciler and reconciler.rpartition("/")[2],
+        "permissions_boundary_arn": account.get("task_permissions_boundary_arn"),
+        "secret_names": sorted({reference.secret for reference in settings.service.secrets.values()}),
+        **settings.provision.environment,
+    }
+
+
+def slot_variables(
+    settings: EnvironmentSettings, infrastructure: Infrastructure, colour: Colour, release: Release
+) -> dict[str, Any]:
+    """Return the slot root's variables for one release in one colour."""
+    configuration = release.configuration
+    return {
+        "region": settings.region,
+        "aws_account_number": settings.aws_account_number,
+        "namespace": settings.namespace,
+        "name": settings.name,
+        "stage": settings.stage,
+        "colour": colour.value,
+        "image": release.image,
+        "release_version": release.version,
+        "release_revision": release.revision,
+        "container_port": configuration.container_port,
+        "cpu": configuration.cpu,
+        "memory": configuration.memory,
+        "cluster_arn": infrastructure.cluster_arn,
+        "subnet_ids": list(infrastructure.private_subnet_ids),
+        "security_group_id": infrastructure.task_security_group_id,
+        "target_group_arn": infrastructure.target_group_arns[colour],
+        "execution_role_arn": infrastructure.execution_role_arn,
+        "task_role_arn": infrastructure.task_role_arn,
+        "log_group_name": infrastructure.log_group_name,
+        "environment_variables": configuration.variables,
+        "secrets": configuration.secrets,
+        "migration_command": settings.migration.command,
+        "migration_entry_point": settings.migration.entry_point,
+        "health_check_grace_period_seconds": settings.service.grace_period,
+        "tags": settings.tags,
+    }
+
+
+def initial_weights(record: EnvironmentRecord) -> Weights:
+    """Return the weights that a new listener starts with: the live colour's; before any, blue is the empty one."""
+    return Weights.all_on(record.live.colour if record.live else Colour.GREEN)
+
+
+def _common(settings: EnvironmentSettings) -> dict[str, Any]:
+    return {
+        "region": settings.region,
+        "aws_account_number": settings.aws_account_number,
+        "namespace": settings.namespace,
+        "name": settings.name,
+    }
