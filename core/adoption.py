@@ -199,7 +199,7 @@ def serves_application(settings: EnvironmentSettings, cluster: str, service: str
         return False
     path, _, last = image.partition("@")[0].rpartition("/")
     repository = f"{path}/{last.partition(':')[0]}"
-    return repository.endswith(f"/{settings.repository}") or settings.name in service
+    return repository.endswith(f"/{settings.repositories[0]}") or settings.name in service
 
 
 def names_we_make(settings: EnvironmentSettings) -> tuple[tuple[str, str], ...]:

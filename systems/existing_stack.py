@@ -90,7 +90,7 @@ def find_stack(aws: AwsClients, settings: EnvironmentSettings) -> FoundStack:
         services=services,
         roles=tuple(role for role in _github_roles(aws("iam")) if ("role", role.name) not in owned),
         oidc_provider=_oidc_provider(aws("iam")),
-        repository=_repository(aws("ecr"), settings.repository, owned),
+        repository=_repository(aws("ecr"), settings.repositories[0], owned),
         bucket=_bucket(aws("s3"), settings),
         records=tuple(_records(aws("route53"), hosts)) if hosts else (),
         taken=tuple(
