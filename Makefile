@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test unit integration e2e chaos machine mutants bench count lint format
+.PHONY: help setup demo down test unit integration e2e chaos long machine mutants bench count lint format
 PYTHON = .venv/bin/python
 TERRAFORM_ROOTS = account control environment slot
 
@@ -18,7 +18,7 @@ down: ## End the sandbox: no process and no container is left
 	@$(PYTHON) -m sandbox down
 
 test: setup lint ## All that CI runs: lint, unit, integration, end to end
-	@$(PYTHON) -m pytest -m "not chaos and not machine"
+	@$(PYTHON) -m pytest -m "not chaos and not long and not machine"
 
 unit: setup ## The tests that need no service
 	@$(PYTHON) -m pytest tests/unit
@@ -31,6 +31,9 @@ e2e: setup ## The whole sandbox
 
 chaos: setup ## The long fault matrix; writes .sandbox/chaos.json
 	@$(PYTHON) -m pytest -m chaos tests/chaos
+
+long: setup ## What builds infrastructure of its own: a life under the roles, adopting, provision and destroy
+	@$(PYTHON) -m pytest -m long tests/integration tests/e2e
 
 machine: setup ## The machine that releases, as containers: built, a tag to live traffic and back, kills, backup, upgrade
 	@scripts/setup --machine

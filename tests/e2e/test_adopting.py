@@ -30,7 +30,7 @@ from systems.docker import find_builder
 from tests.integration.roots import Applied, terraform_environment
 from tests.integration.stand import free_port
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 ZONE, NAME = "example.com", "connections.example.com"
 OLD_VERSION, OURS = "unknown", "v1.0.0"

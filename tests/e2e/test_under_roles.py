@@ -20,7 +20,7 @@ from sandbox.parts import Sandbox
 from systems.process_table import carrying
 from tests.waiting import wait_for
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 PREFIX = "cursive-team-connections-sandbox"
 SLOW = fault("delay:0.3", "s3", "PutObject", "releases/sandbox")
@@ -28,10 +28,15 @@ SLOW = fault("delay:0.3", "s3", "PutObject", "releases/sandbox")
 # Granted and not asked for in this life, with the reason; an entry that is asked for after all fails as well.
 _BOTH = {
     "elasticloadbalancing:DescribeLoadBalancers": "preflight compares the application's name with the load balancer's",
-    "logs:DescribeLogStreams": "a task that never logged is told from one whose log is late",
-    "s3:GetObjectVersion": "restoring a lost state reads an older version of it",
 }
-UNUSED: dict[str, dict[str, str]] = {"pipeline": _BOTH, "reconciler": _BOTH}
+UNUSED: dict[str, dict[str, str]] = {
+    "pipeline": _BOTH,
+    "reconciler": {
+        **_BOTH,
+        "logs:DescribeLogStreams": "a cold rollback that it completes reads the last lines of a task that will not start",
+        "s3:GetObjectVersion": "a cold rollback that it completes looks whether the slot's state is lost",
+    },
+}
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +140,8 @@ def test_what_a_role_is_granted_is_used_or_explained(life: Operator, role: str) 
 def test_nobody_was_refused_anything(life: Operator) -> None:
     """What a role asks for in an ordinary life it may do; a refusal would be a right that is missing."""
     refused = {(c["principal"], c["action"]) for c in calls(life) if c["denied"]}
-    assert refused == set()
+    # HeadBucket tells the bucket's region though it may not list all of it, which is all that preflight asks.
+    assert refused <= {(f"role/{PREFIX}-pipeline", "s3:ListBucket")}
 
 
 def test_nobody_else_acted(life: Operator) -> None:

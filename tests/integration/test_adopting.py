@@ -30,7 +30,7 @@ from tests.integration.stand import ROOT, Emulator, free_port, running
 from tests.unit.facts import owner
 from tests.unit.fakes import Block
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 ACCOUNT = "000000000000"
 STAGE = "production"
 SECRET = "cursive-team/connections/production"

@@ -39,7 +39,7 @@ from systems.terraform import state_key
 from tasks import infrastructure
 from tests.integration.stand import ROOT, Emulator, free_port, running
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.long]
 
 BUCKET, SECRET = "cursive-team-connections-state", "cursive-team/connections/sandbox"
 BALANCER = "connections-sandbox"
