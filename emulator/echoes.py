@@ -112,7 +112,7 @@ def _install_services() -> None:
 
 
 def _install_flow_logs() -> None:
-    """The role, the interval and the log group of a flow log are kept and answered."""
+    """The role, the interval, the log group and the tags of a flow log are kept and answered."""
     create: Callable[[Record], Any] = ec2._create_flow_logs
     describe: Callable[[Record], Any] = ec2._describe_flow_logs
 
@@ -120,6 +120,7 @@ def _install_flow_logs() -> None:
         before = set(ec2._flow_logs)
         answer = create(params)
         for made in set(ec2._flow_logs) - before:
+            ec2._parse_tag_specs(params, "vpc-flow-log", made)  # MiniStack knows them as flow-log
             ec2._flow_logs[made] |= {
                 "DeliverLogsPermissionArn": ec2._p(params, "DeliverLogsPermissionArn"),
                 "MaxAggregationInterval": ec2._p(params, "MaxAggregationInterval") or "600",

@@ -173,10 +173,11 @@ def refuse_needed_account(operation: Operation) -> Done[None]:
             why="their roles and images are in it",
             do="Run `destroy` for each of them first.",
         )
-    images = count_images(operation.aws, settings.repository)
-    if images:
+    images = {name: count_images(operation.aws, name) for name in settings.repositories}
+    held = [f"{name} holds {counted(number, 'image')}" for name, number in images.items() if number]
+    if held:
         raise Refused(
-            f"The repository {settings.repository} holds {counted(images, 'image')}",
+            f"The repository {'; '.join(held)}",
             why="they would be lost, and no release could be returned to any more",
             do="Delete them by hand if you mean it, with `aws ecr batch-delete-image`.",
         )

@@ -123,8 +123,9 @@ resource "aws_flow_log" "main" {
 resource "aws_iam_role" "flow" {
   count = var.flow_logs ? 1 : 0
 
-  name        = "${local.prefix}-flow-logs"
-  description = "Writes the flow logs of ${local.prefix}"
+  name                 = "${local.prefix}-flow-logs"
+  description          = "Writes the flow logs of ${local.prefix}"
+  permissions_boundary = var.permissions_boundary_arn
 
   # https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-iam-role.html
   assume_role_policy = jsonencode({

@@ -314,7 +314,7 @@ variable "reconciler_role_name" {
 }
 
 variable "permissions_boundary_arn" {
-  description = "Policy that bounds the execution and task roles, which account makes; null leaves them without."
+  description = "Policy that bounds the roles made here, which account makes; null leaves them without."
   type        = string
   default     = null
 

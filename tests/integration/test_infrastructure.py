@@ -238,7 +238,8 @@ def test_two_environments_stand_side_by_side_in_one_account(ground: Ground, prov
     ours, theirs = (ground.open(stage).records.environment().infrastructure for stage in ("sandbox", "staging"))
     assert ours is not None
     assert theirs is not None
-    assert ours.ecr_repository_url == theirs.ecr_repository_url
+    assert ours.ecr_repository_url.endswith("/cursive-team/connections/sandbox")
+    assert theirs.ecr_repository_url.endswith("/cursive-team/connections")
     assert {ours.cluster_arn, ours.alb_dns_name}.isdisjoint({theirs.cluster_arn, theirs.alb_dns_name})
     again = Person()
     ground.provision(again)

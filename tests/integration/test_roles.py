@@ -121,6 +121,7 @@ def test_every_role_is_made_under_the_boundary(provisioned: Provisioned) -> None
         [
             *(f"{SHARED}-{stage}-{role}" for stage in ("sandbox", "production") for role in ("pipeline", "reconciler")),
             f"{STAGE}-execution",
+            f"{STAGE}-flow-logs",
             f"{STAGE}-task",
             f"{SHARED}-operator",
         ],
