@@ -33,8 +33,8 @@ UNUSED: dict[str, dict[str, str]] = {
     "pipeline": _BOTH,
     "reconciler": {
         **_BOTH,
-        "logs:DescribeLogStreams": "a cold rollback that it completes reads the last lines of a task that will not start",
-        "s3:GetObjectVersion": "a cold rollback that it completes looks whether the slot's state is lost",
+        "logs:DescribeLogStreams": "completing a cold rollback reads the last lines of a task that fails",
+        "s3:GetObjectVersion": "completing a cold rollback looks whether the slot's state is lost",
     },
 }
 
