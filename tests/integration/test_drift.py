@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,7 +38,7 @@ pytestmark = pytest.mark.integration
 OWNER_ACCOUNT = "000000000000"
 BUCKET = "cursive-team-connections-state"
 PIPELINE = f"arn:aws:iam::{OWNER_ACCOUNT}:role/cursive-team-connections-sandbox-pipeline"
-READER = f"arn:aws:iam::{OWNER_ACCOUNT}:role/drift-reader"
+OPERATOR = f"arn:aws:iam::{OWNER_ACCOUNT}:role/cursive-team-connections-operator"
 SERVICES = {colour: f"connections-sandbox-{colour}" for colour in Colour}
 
 
@@ -50,9 +49,7 @@ class Stand:
     aws: Emulator
     administrator: Operation
     worker: Operation
-    """As releases are opened."""
-    reader: Operation
-    """As `drift` is."""
+    """As `drift` is opened: with the operator's role, which only reads."""
     ada: Any
     """Clients of a person with rights to everything."""
 
@@ -86,7 +83,7 @@ class Stand:
         release, slot = self.candidate(version, colour)
         live = Live(release=release, colour=colour, since=datetime.now(UTC), slot=slot)
         self.weigh(Weights.all_on(colour))
-        self.worker.records.change_environment(lambda r: r.gone_live(live))
+        self.administrator.records.change_environment(lambda r: r.gone_live(live))
 
     def scale(self, colour: Colour, count: int) -> None:
         self.administrator.aws("ecs").update_service(
@@ -103,7 +100,7 @@ class Stand:
             ListenerArn=infrastructure.production_listener_arn,
             DefaultActions=forward(groups, weights.blue, weights.green),
         )
-        self.worker.records.change_environment(lambda r: r.carrying(weights, since=datetime.now(UTC)))
+        self.administrator.records.change_environment(lambda r: r.carrying(weights, since=datetime.now(UTC)))
 
     def writes(self) -> list[str]:
         """Every write that CloudTrail kept, and every version of every object in the state bucket."""
@@ -130,20 +127,13 @@ def acting(**identity: Any) -> ReleaseEnvironment:
 
 
 def opened(block: ReleaseEnvironment, flow: str) -> Operation:
+    block = block.acting_in(flow)
     return open_operation(block, AwsClients(block), owner_of(flow, flow, f"{flow}-1"))
 
 
 def allow(*actions: str, resource: str = "*") -> str:
     statement = {"Effect": "Allow", "Action": list(actions), "Resource": resource}
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-
-
-def documented_actions() -> list[str]:
-    """The actions that docs/drift.md asks for."""
-    [listed] = re.findall(
-        r"```\n(cloudtrail:LookupEvents\n.*?)```", (ROOT / "docs" / "drift.md").read_text(), re.DOTALL
-    )
-    return [*listed.split(), "s3:GetObject", "s3:ListBucket"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -161,12 +151,6 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
         user = aws.iam.create_user(UserName="worker")["User"]["Arn"]
         aws.iam.put_user_policy(UserName="worker", PolicyName="assume", PolicyDocument=allow("sts:AssumeRole"))
         key = aws.iam.create_access_key(UserName="worker")["AccessKey"]
-        trust = {"Effect": "Allow", "Principal": {"AWS": user}, "Action": "sts:AssumeRole"}
-        aws.iam.create_role(
-            RoleName="drift-reader",
-            AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
-        )
-        aws.iam.put_role_policy(RoleName="drift-reader", PolicyName="read", PolicyDocument=allow(*documented_actions()))
         secret = json.dumps({"SECRET_DATABASE_URL": "postgresql://u:hunter2@db:5432/connections?schema=public"})
         aws.secretsmanager.create_secret(Name="cursive-team/connections/sandbox", SecretString=secret)
         ensure_state_bucket(aws.s3, StateBucket(BUCKET, REGION, OWNER_ACCOUNT))
@@ -196,10 +180,11 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
 
 def environment_file(url: str, worker: str) -> str:
     text = (ROOT / "environments" / "sandbox.toml").read_text()
-    text = text.replace("[aws]\n", f'[aws]\nrole_arn = "{PIPELINE}"\noperator_role_arn = "{READER}"\n', 1)
+    text = text.replace("[aws]\n", f'[aws]\nrole_arn = "{PIPELINE}"\noperator_role_arn = "{OPERATOR}"\n', 1)
     values = {
         "endpoint_url": json.dumps(url),
         "pipeline_principal_arns": json.dumps([worker]),
+        "operator_principal_arns": json.dumps([worker]),
         "lease_expiry": "24",
         **{port: str(free_port()) for port in ("production", "test_blue", "test_green")},
     }
@@ -264,7 +249,7 @@ def test_no_false_alarm_in_a_fresh_a_released_and_a_rolled_back_environment(stan
     back = record.healthy[-1]
     assert back.colour is Colour.BLUE
     stand.weigh(Weights.all_on(Colour.BLUE))
-    stand.worker.records.change_environment(lambda r: r.gone_back(back))
+    stand.administrator.records.change_environment(lambda r: r.gone_back(back))
     is_clean("after the rollback")
     stand.candidate("v1.2.0", Colour.GREEN)
     stand.scale(Colour.GREEN, 0)
@@ -312,7 +297,7 @@ def test_foreign_changes_are_found_and_named(stand: Stand, compare: Any) -> None
         RoleName="cursive-team-connections-sandbox-execution", PolicyName="start-tasks", PolicyDocument=allow("*")
     )
     iam.update_assume_role_policy(
-        RoleName="cursive-team-connections-operator",
+        RoleName="cursive-team-connections-production-pipeline",
         PolicyDocument=json.dumps(
             {
                 "Version": "2012-10-17",
@@ -350,7 +335,7 @@ def test_foreign_changes_are_found_and_named(stand: Stand, compare: Any) -> None
     settings = stand.worker.settings
     listener = f"listener on port {settings.ports.production}"
     assert found_in(report) == {
-        (ACCOUNT, "aws_iam_role.operator", "assume_role_policy.Statement[0].Principal.AWS"),
+        (ACCOUNT, 'aws_iam_role.pipeline["production"]', "assume_role_policy.Statement[0].Principal.AWS"),
         (ENVIRONMENT, "aws_cloudwatch_log_group.tasks", "retention_in_days"),
         (ENVIRONMENT, "aws_iam_role.task", "inline_policy"),
         (ENVIRONMENT, "aws_iam_role_policy.execution", "policy.Statement"),
@@ -373,7 +358,7 @@ def test_foreign_changes_are_found_and_named(stand: Stand, compare: Any) -> None
     assert {
         ("aws_security_group.tasks", "AuthorizeSecurityGroupIngress"),
         ("aws_iam_role.task", "PutRolePolicy"),
-        ("aws_iam_role.operator", "UpdateAssumeRolePolicy"),
+        ('aws_iam_role.pipeline["production"]', "UpdateAssumeRolePolicy"),
         ("blue service", "UpdateService"),
         (listener, "CreateRule"),
         (f"listener on port {port}", "CreateListener"),
@@ -393,11 +378,11 @@ def test_what_is_at_work_is_left_to_the_next_run(stand: Stand, compare: Any) -> 
         renewed_at=began,
         expires_at=datetime(2999, 1, 1, tzinfo=UTC),
     )
-    stand.worker.records.change_environment(lambda r: r.leased(lease))
+    stand.administrator.records.change_environment(lambda r: r.leased(lease))
     try:
         _, report = compare()
     finally:
-        stand.worker.records.change_environment(lambda r: r.leased(None))
+        stand.administrator.records.change_environment(lambda r: r.leased(None))
     at_work = "release v1.2.0 (at apply) is at work"
     assert report.unseen == {SLOTS[Colour.BLUE]: at_work, SLOTS[Colour.GREEN]: at_work, TRAFFIC: at_work}
     assert {area for area, _, _ in found_in(report)} == {ACCOUNT, ENVIRONMENT}
