@@ -69,6 +69,8 @@ def install() -> None:
             resource = _ecs_resource(action, _parsed(body), region, account)
             if resource is not None:
                 return resource
+        if service == "ecr" and len(names := _parsed(body).get("repositoryNames") or []) == 1:
+            return f"arn:aws:ecr:{region}:{account}:repository/{names[0]}"
         if service == "elasticloadbalancing":
             action = query.get("Action", "")
             if str(action[0] if isinstance(action, list) else action).startswith("Describe"):

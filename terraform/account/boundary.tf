@@ -61,6 +61,12 @@ resource "aws_iam_policy" "boundary" {
           Resource = [local.bucket, "${local.bucket}/*"]
         },
         {
+          Sid      = "SeeBucketsOfLogs"
+          Effect   = "Allow"
+          Action   = ["s3:ListBucket"]
+          Resource = ["arn:${local.partition}:s3:::${substr(local.shared, 0, 36)}*-logs-${var.aws_account_number}"]
+        },
+        {
           Sid      = "ReadSecretsOfTasks"
           Effect   = "Allow"
           Action   = ["secretsmanager:GetSecretValue"]

@@ -99,11 +99,12 @@ resource "aws_iam_role_policy" "operator_compares" {
             "arn:${local.partition}:ecs:${local.scope}:service/${local.shared}-${stage}/*",
             "arn:${local.partition}:logs:${local.scope}:log-group:${local.shared}-${stage}",
             "arn:${local.partition}:logs:${local.scope}:log-group:${local.shared}-${stage}:*",
+            "arn:${local.partition}:logs:${local.scope}:log-group:${local.shared}-${stage}-flow",
           ]]),
         )
       },
       {
-        # Of buckets that an environment makes; the objects in them are not read.
+        # Of buckets that an environment makes; the objects in them are not read. HeadBucket asks for ListBucket.
         Sid    = "LookAtBuckets"
         Effect = "Allow"
         Action = [
@@ -121,8 +122,9 @@ resource "aws_iam_role_policy" "operator_compares" {
           "s3:GetEncryptionConfiguration",
           "s3:GetLifecycleConfiguration",
           "s3:GetReplicationConfiguration",
+          "s3:ListBucket",
         ]
-        Resource = ["arn:${local.partition}:s3:::${local.shared}-*"]
+        Resource = ["arn:${local.partition}:s3:::${substr(local.shared, 0, 36)}*-logs-${var.aws_account_number}"]
       },
       {
         # Amazon's own images, by the names that Amazon publishes.

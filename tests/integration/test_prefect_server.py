@@ -32,7 +32,18 @@ from systems.processes import owner_of
 pytestmark = pytest.mark.integration
 
 CODE = Path(__file__).parents[2]
-FLOWS = ("destroy", "drift", "preflight", "provision", "release", "restore-state", "retire", "rollback", "status", "unfreeze")
+FLOWS = (
+    "destroy",
+    "drift",
+    "preflight",
+    "provision",
+    "release",
+    "restore-state",
+    "retire",
+    "rollback",
+    "status",
+    "unfreeze",
+)
 GONE = 2**22 + 1  # above the kernel's highest pid
 
 
