@@ -168,7 +168,7 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
             aws,
             opened(administrator, "provision"),
             opened(worker, "release"),
-            opened(worker.acting_in("drift"), "drift"),
+            opened(worker, "drift"),
             ada_of(aws),
         )
         provision(made)
