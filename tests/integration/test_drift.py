@@ -49,6 +49,8 @@ class Stand:
     aws: Emulator
     administrator: Operation
     worker: Operation
+    """As releases are opened."""
+    reader: Operation
     """As `drift` is opened: with the operator's role, which only reads."""
     ada: Any
     """Clients of a person with rights to everything."""
