@@ -177,7 +177,8 @@ class Report:
         """The report in one line: what was found first, since lists show no more."""
         rest = f" Not looked at: {', '.join(self.unseen)}." if self.unseen else ""
         if self.pending:
-            rest += f" {counted(len(self.pending), 'change')} of the settings waits for `provision`."
+            waits = "waits" if len(self.pending) == 1 else "wait"
+            rest += f" {counted(len(self.pending), 'change')} of the settings {waits} for `provision`."
         if not self.differences:
             seen = "in what could be looked at" if self.unseen else "from Terraform's state and the release record"
             return f"No drift in {self.environment} {seen}.{rest}"

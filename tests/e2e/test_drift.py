@@ -14,6 +14,7 @@ import pytest
 from core.record import Infrastructure
 from sandbox.operator import Operator, Run
 from sandbox.settings import CODE
+from tests.waiting import wait_for
 from tasks.drift import EVENT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("something_live")]
@@ -105,6 +106,8 @@ def test_a_foreign_hand_is_seen_as_state_event_and_artifact(operator: Operator, 
         assert row in text
     assert "AuthorizeSecurityGroupIngress" in text
     assert writes(operator) == before
+    # Prefect's server writes events down a moment after it got them.
+    wait_for(lambda: len(events(operator)) > told, 30, "the event did not arrive")
     newest, *_ = after = events(operator)
     assert len(after) == told + 1
     assert newest["resource"]["prefect.resource.id"] == "pointsman.environment.sandbox"

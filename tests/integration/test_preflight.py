@@ -454,7 +454,7 @@ FAULTS: list[tuple[str, Plant, dict[str, Any], str]] = [
         "execution role",
         lambda m: without_policy(m, "cursive-team-connections-sandbox-execution", "start-tasks"),
         {},
-        "secretsmanager:GetSecretValue",
+        "lacks ecr:GetAuthorizationToken",
     ),
     ("state bucket", as_given, {"state_bucket": "nobody-s-bucket"}, "nobody-s-bucket"),
     ("bucket versions", versioning, {}, "suspended"),
