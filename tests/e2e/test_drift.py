@@ -14,8 +14,8 @@ import pytest
 from core.record import Infrastructure
 from sandbox.operator import Operator, Run
 from sandbox.settings import CODE
-from tests.waiting import wait_for
 from tasks.drift import EVENT
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("something_live")]
 
