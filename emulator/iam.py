@@ -69,8 +69,8 @@ def install() -> None:
             resource = _ecs_resource(action, _parsed(body), region, account)
             if resource is not None:
                 return resource
-        if service == "ecr" and len(names := _parsed(body).get("repositoryNames") or []) == 1:
-            return f"arn:aws:ecr:{region}:{account}:repository/{names[0]}"
+        if service == "ecr" and (repository := _ecr_resource(_parsed(body), region, account)):
+            return repository
         if service == "elasticloadbalancing":
             action = query.get("Action", "")
             if str(action[0] if isinstance(action, list) else action).startswith("Describe"):
@@ -230,6 +230,12 @@ def _denial(action: str, resource: str, keys: dict[str, str], headers: dict[str,
         resource_arn=resource,
         message=iam_actions.identity_denial_message(action, denied.principal_arn, resource, explicit),
     )
+
+
+def _ecr_resource(body: Body, region: str, account: str) -> str | None:
+    """The repository of a call that names it by something other than `repositoryName`; the first of several."""
+    names = body.get("repositoryNames") or []
+    return body.get("resourceArn") or (f"arn:aws:ecr:{region}:{account}:repository/{names[0]}" if names else None)
 
 
 def _passed_roles(action: str, body: Body) -> list[tuple[str, str]]:
