@@ -93,6 +93,13 @@ def install() -> None:
             keys = {**keys, **_listener(params)}
         return keys
 
+    origin: Callable[[str, bool], None] = app.pin_request_origin
+
+    def pin_request_origin(source_ip: str, _secure: bool) -> None:
+        """AWS's clients speak TLS, which nothing on this machine does: aws:SecureTransport is true."""
+        origin(source_ip, True)
+
+    replace(app, "pin_request_origin", pin_request_origin)
     replace(iam_actions, "extract_resource_arn", extract_resource_arn)
     replace(iam_actions, "request_tag_context", request_context)
     _install_implied_checks()
