@@ -71,10 +71,12 @@ def install() -> None:
                 return resource
         if service == "ecr" and (repository := _ecr_resource(_parsed(body), region, account)):
             return repository
-        if service == "elasticloadbalancing":
-            action = query.get("Action", "")
-            if str(action[0] if isinstance(action, list) else action).startswith("Describe"):
-                return "*"
+        asked = query.get("Action", "")
+        asked = str(asked[0] if isinstance(asked, list) else asked)
+        if service == "elasticloadbalancing" and asked.startswith("Describe"):
+            return "*"
+        if asked == "DescribeAlarms":  # whatever it names: alarms are what it can be limited to
+            return f"arn:aws:cloudwatch:{region}:{account}:alarm:*"
         return extract(service, method, path, headers, body, query, region, account)
 
     @functools.wraps(context)
