@@ -199,7 +199,8 @@ def test_image_is_tagged_and_recorded_by_digest(operator: Operator, upgrade: Upg
         repositoryName=operator.settings.repository, imageIds=[{"imageDigest": upgrade.live.release.image_digest}]
     )
     (pushed,) = operator.history(upgrade.tag).images
-    assert found["imageDetails"][0]["imageTags"] == [pushed.tag]
+    kept = f"keep__{operator.settings.stage}.{pushed.digest.removeprefix('sha256:')[:12]}"
+    assert sorted(found["imageDetails"][0]["imageTags"]) == sorted([pushed.tag, kept])
     assert pushed.tag.startswith(f"{upgrade.tag}__{operator.settings.stage}.")
     assert (pushed.digest, pushed.commit) == (upgrade.live.release.image_digest, upgrade.commit)
 
