@@ -158,6 +158,7 @@ resource "aws_instance" "nat" {
   root_block_device {
     encrypted   = true
     volume_type = "gp3"
+    volume_size = 8
   }
 
   # https://docs.aws.amazon.com/vpc/latest/userguide/work-with-nat-instances.html, by nftables instead of iptables

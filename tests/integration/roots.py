@@ -43,6 +43,10 @@ class Applied:
         (self.directory / "local_override.tf").write_text('terraform {\n  backend "local" {}\n}\n')
         self.run("init", "-input=false")
 
+    def override(self, text: str) -> None:
+        """Change what is configured where an emulated AWS needs it."""
+        (self.directory / "emulator_override.tf").write_text(text)
+
     def run(self, *arguments: str) -> str:
         done = self._terraform(*arguments)
         assert done.returncode == 0, f"terraform {arguments[0]}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
