@@ -43,6 +43,9 @@ def test_a_plan_is_read_and_agreed_to_in_the_ui(page: Page, operator: Operator, 
     assert "agreement: agreed by Ada: Logs are kept longer." in log
     assert "account: nothing to change" in log
     assert "RDS: an inbound rule, PostgreSQL 5432 from" in run.message
+    back = operator.provision()
+    assert back.type == "COMPLETED", back.message
+    assert kept_days(operator) == before
 
 
 def test_a_rejected_plan_changes_nothing(operator: Operator, client: Client) -> None:
