@@ -338,6 +338,7 @@ def test_a_restore_that_is_killed_is_finished_when_it_is_run_again(
     os.kill(child.pid, signal.SIGKILL)
     child.wait(10)
     httpx.delete(url, trust_env=False)
+    time.sleep(2)  # a write that was under way lands after its writer's death
     after = place.open("reconcile")
     assert take_over(after) is not None
     assert after.records.environment().lease is None
