@@ -18,13 +18,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import psutil
+from pydantic import ValidationError
 
 from core.errors import Permanent, PointsmanError, Refused, UnknownOutcome
 from core.record import Owner
 from systems.aws import aws_errors, has_code
 from systems.log import run_logger
 from systems.process_table import carrying, ignores_interrupts
-from systems.processes import ATTEMPT_VARIABLE, same_host
+from systems.processes import ATTEMPT_VARIABLE, process_is_dead, same_host
 from systems.terraform import state_key
 
 __all__ = ["Lock", "StateLocks", "end_orphans"]
@@ -38,6 +39,16 @@ class Lock:
     id: str
     who: str
     created: datetime
+    info: str = ""
+    """Of a lock that we took ourselves: whose it is, an `Owner` as JSON."""
+
+    @property
+    def holder_is_dead(self) -> bool:
+        """Whether it is one of ours and its process is proven gone: a last write may land after the cleanup."""
+        try:
+            return process_is_dead(Owner.model_validate_json(self.info))
+        except ValidationError:
+            return False
 
 
 @dataclass(frozen=True)
@@ -68,28 +79,32 @@ class StateLocks:
         written = json.loads(body)
         # Terraform writes nanoseconds, which Python's clock does not have.
         created = written["Created"][:19] + "+00:00"
-        return Lock(key, written["ID"], written["Who"], datetime.fromisoformat(created))
+        return Lock(key, written["ID"], written["Who"], datetime.fromisoformat(created), written.get("Info", ""))
 
     @contextmanager
-    def held(self, state: str, operation: str) -> Iterator[None]:
+    def held(self, state: str, operation: str, owner: Owner) -> Iterator[None]:
         """Lock a state as Terraform does, so that no Terraform reads it meanwhile; raise `Refused` where one has it.
 
-        The lock object's members are those of Terraform's own, internal/states/statemgr/locker.go (LockInfo).
+        What a dead process of ours left locked is released. The lock object's members are those of Terraform's own,
+        internal/states/statemgr/locker.go (LockInfo).
         """
-        lock = self._take(state, operation)
+        left = self.read(state)
+        if left is not None and left.holder_is_dead:
+            self.delete(left)
+        lock = self._take(state, operation, owner)
         try:
             yield
         finally:
             with suppress(PointsmanError):  # what is left of it is released as a dead run's
                 self.delete(lock)
 
-    def _take(self, state: str, operation: str) -> Lock:
+    def _take(self, state: str, operation: str, owner: Owner) -> Lock:
         key = state_key(self.environment, state)
         lock = Lock(f"{key}.tflock", str(uuid.uuid4()), f"{getpass.getuser()}@{os.uname().nodename}", datetime.now(UTC))
         content = {
             "ID": lock.id,
             "Operation": operation,
-            "Info": "",
+            "Info": owner.model_dump_json(),
             "Who": lock.who,
             "Version": "",
             "Created": f"{lock.created:%Y-%m-%dT%H:%M:%S.%f}Z",

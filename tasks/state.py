@@ -88,7 +88,7 @@ def write_state(operation: Operation, found: Survey, chosen: Candidate) -> Done[
     key = state_key(operation.environment, found.state)
     content = with_serial(chosen.version.content or b"", found.next_serial)
     newest = found.newest.version if found.newest else None
-    with operation.state_locks.held(found.state, "OperationTypeRestore"):
+    with operation.state_locks.held(found.state, "OperationTypeRestore", operation.owner):
         written = versions_of(operation).write(key, content, newest, copy_of=chosen.version.id, lease=operation.lease)
     seen = versions_of(operation).newest(key)
     if seen is None or seen.content != content:

@@ -22,6 +22,7 @@ from flows.restore_state import restore
 from lifecycle.abort import abort_attempt
 from operation.operation import Operation
 from systems.presence import is_present
+from systems.processes import owner_of
 from systems.records import RecordStore
 from systems.state_versions import StateVersions
 from systems.terraform import Plan, Root, state_key
@@ -319,7 +320,7 @@ def test_what_a_dead_restore_had_locked_is_released(ours: Operation, aws: FakeAw
     held = ours.record.lease
     assert held is not None
     dead = held.model_copy(update={"owner": held.owner.model_copy(update={"host": _host()})})
-    context = ours.state_locks.held("blue", "OperationTypeRestore")
+    context = ours.state_locks.held("blue", "OperationTypeRestore", ours.owner)
     context.__enter__()
     assert LOCK in aws.s3.objects
     abort_attempt(ours, Ending(State.FAILED, "restore state", "it died"), dead)
@@ -328,8 +329,6 @@ def test_what_a_dead_restore_had_locked_is_released(ours: Operation, aws: FakeAw
 
 
 def _host() -> str:
-    from systems.processes import owner_of
-
     return owner_of("restore-state", "x", "x-1").host
 
 
@@ -457,7 +456,7 @@ def test_a_state_is_not_taken_for_lost_where_s3_did_not_answer(
 @pytest.mark.parametrize("lands", [True, False])
 def test_a_lock_whose_answer_was_lost_is_looked_for(ours: Operation, aws: FakeAws, lands: bool) -> None:
     aws.s3.fail("put_object", Fault(lost(), lands=lands))
-    context = ours.state_locks.held("blue", "OperationTypeRestore")
+    context = ours.state_locks.held("blue", "OperationTypeRestore", ours.owner)
     if not lands:
         with pytest.raises(UnknownOutcome):
             context.__enter__()
@@ -467,6 +466,22 @@ def test_a_lock_whose_answer_was_lost_is_looked_for(ours: Operation, aws: FakeAw
         assert found is not None
         assert found.who.endswith(os.uname().nodename)
     assert ours.state_locks.read("blue") is None
+
+
+@pytest.mark.parametrize("dead", [True, False])
+def test_a_lock_of_ours_that_landed_after_its_process_died_is_released(
+    ours: Operation, aws: FakeAws, dead: bool
+) -> None:
+    here = owner_of("restore-state", "dead", "dead-1")
+    theirs = here.model_copy(update={"pid": 2**22 + 1}) if dead else here
+    good, _ = write(aws, GOOD, None)
+    with ours.state_locks.held("blue", "OperationTypeRestore", theirs):
+        if dead:
+            assert restore(ours, "blue", confirm=f"test {good}").startswith(f"Version {good}")
+            assert LOCK not in aws.s3.objects
+        else:
+            with pytest.raises(Refused, match="The state of blue is locked"):
+                restore(ours, "blue", confirm=f"test {good}")
 
 
 # --- what AWS has
