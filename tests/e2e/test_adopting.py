@@ -164,7 +164,10 @@ def build_by_hand(operator: Operator, tree: Path, repository: str, scratch: Path
 def old(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Old]:
     operator = Operator(sandbox)
     if operator.client("iam").list_open_id_connect_providers()["OpenIDConnectProviderList"] or _provisioned(operator):
-        pytest.skip("only a sandbox in which nothing is provisioned can be adopted into")
+        if os.environ.get("POINTSMAN_KEEP_SANDBOX"):
+            pytest.fail("what is provisioned would be lost: run it without POINTSMAN_KEEP_SANDBOX", pytrace=False)
+        sandbox.reset()
+        operator = Operator(sandbox)
     directory, settings = tmp_path_factory.mktemp("old"), sandbox.settings
     operator.push("v1.0.0")
     tree = directory / "tree"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import subprocess
 import threading
@@ -59,7 +58,6 @@ def test_the_part_that_is_wrong_is_named(address: str, faults: list[str]) -> Non
     assert set(faults) <= set(ADDRESS_FAULTS)
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="the script runs under Node.js")
 def test_a_task_names_the_same_parts(tmp_path: Path) -> None:
     source = (Path(__file__).parents[2] / "systems/preflight_task.js").read_text()
     begin = source.index("function faultsOfAddress")
@@ -120,9 +118,6 @@ def run_script(address: str | None, entry_point: list[str] | None = None) -> tup
     assert script.ended(lines[-1])
     assert not any(script.ended(line) for line in lines[:-1])
     return script.facts(lines), done.stdout + done.stderr
-
-
-pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="the script runs under Node.js")
 
 
 def test_a_task_says_which_variables_have_a_value() -> None:
