@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-__all__ = ["Noncurrent", "dangers", "expiry_rules", "kept", "missing_prefixes"]
+from core.words import counted
+
+__all__ = ["PREFIXES", "Noncurrent", "dangers", "expiry_rules", "kept", "missing_prefixes"]
 
 PREFIXES = ("releases/", "terraform/")
 
@@ -20,6 +22,9 @@ DAYS, VERSIONS = 90, 20
 """The record of an environment is written every few seconds while somebody works, and each write leaves a version; an
 apply writes a state up to three times. So many days cover each rollback window (a day at most), and so many versions
 the last applies of a slot that nobody has released to for longer."""
+
+LEAST_DAYS = 30
+"""How long a rule of somebody else's must leave an old version: so late may a lost state be noticed."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +79,8 @@ def _dangers(rule: Mapping[str, Any]) -> Iterator[str]:
         yield f"{name} deletes current states and records"
     days = rule.get("NoncurrentVersionExpiration", {}).get("NoncurrentDays")
     newer = rule.get("NoncurrentVersionExpiration", {}).get("NewerNoncurrentVersions", 0)
-    if days is not None and int(days) < 2 and int(newer) < 1:
-        yield f"{name} deletes old versions after {days} day, with which a lost state could be restored"
+    if days is not None and int(days) < LEAST_DAYS and int(newer) < VERSIONS:
+        yield f"{name} deletes old versions after {counted(int(days), 'day')}, with which a lost state is restored"
     if rule.get("Transitions") or rule.get("NoncurrentVersionTransitions"):
         yield f"{name} moves states or records to a storage class that may not be readable at once"
 

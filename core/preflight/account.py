@@ -98,7 +98,7 @@ class Asked:
 def pipeline_needs(settings: EnvironmentSettings, infrastructure: Infrastructure) -> Iterator[Asked]:
     """Yield what a release does, as the root `account` allows it (terraform/account/pipeline.tf)."""
     stage, cluster = settings.stage, {"ecs:cluster": infrastructure.cluster_arn}
-    repository = arn(settings, "ecr", f"repository/{settings.repository}")
+    repository = arn(settings, "ecr", f"repository/{infrastructure.repository}")
     push = "BatchCheckLayerAvailability BatchGetImage CompleteLayerUpload DescribeImages GetDownloadUrlForLayer"
     yield Asked(["ecr:GetAuthorizationToken"])
     yield Asked([f"ecr:{a}" for a in f"{push} InitiateLayerUpload PutImage UploadLayerPart".split()], repository)
@@ -138,7 +138,7 @@ def pipeline_limits(settings: EnvironmentSettings, secret_arns: Iterable[str]) -
 
 def execution_needs(settings: EnvironmentSettings, infrastructure: Infrastructure) -> Iterator[Asked]:
     """Yield what ECS does with the execution role before a container runs."""
-    repository = arn(settings, "ecr", f"repository/{settings.repository}")
+    repository = arn(settings, "ecr", f"repository/{infrastructure.repository}")
     yield Asked(["ecr:GetAuthorizationToken"])
     yield Asked(["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], repository)
     group = arn(settings, "logs", f"log-group:{infrastructure.log_group_name}:log-stream:preflight")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from core.preflight.judgement import Judgement, failed, passed
+from core.retention import PREFIXES, dangers, missing_prefixes
 
 __all__ = ["LockSeen", "judge_expiry", "judge_locks", "judge_privacy", "judge_versioning"]
-
-PREFIXES = ("releases/", "terraform/")
-LEAST_DAYS = 30
 
 
 def judge_versioning(status: str | None) -> Judgement:
@@ -28,31 +26,10 @@ def judge_privacy(block: Mapping[str, bool] | None) -> Judgement:
     return failed(f"{', '.join(off)} off") if off or len(block) < 4 else passed("closed")
 
 
-def judge_expiry(rules: Iterable[Mapping[str, Any]]) -> Judgement:
-    """Judge lifecycle rules, as S3 returns them: old versions end some day, and what is current never does.
-
-    https://docs.aws.amazon.com/AmazonS3/latest/API/API_LifecycleRule.html
-    """
-    enabled = [rule for rule in rules if rule.get("Status") == "Enabled"]
-    faults = []
-    for prefix in PREFIXES:
-        covering = [rule for rule in enabled if _overlaps(rule, prefix)]
-        ending = [rule for rule in covering if {"Days", "Date"} & set(rule.get("Expiration", {}))]
-        old = [rule["NoncurrentVersionExpiration"] for rule in covering if "NoncurrentVersionExpiration" in rule]
-        days = min((int(rule.get("NoncurrentDays", 0)) for rule in old), default=None)
-        if ending:
-            faults.append(f"the rule {ending[0].get('ID', '?')} ends current objects of {prefix}")
-        elif days is None:
-            faults.append(f"no rule ends old versions of {prefix}")
-        elif days < LEAST_DAYS:
-            faults.append(f"old versions of {prefix} end after {days} days")
+def judge_expiry(rules: Sequence[Mapping[str, Any]]) -> Judgement:
+    """Judge lifecycle rules, as S3 returns them: old versions end some day, and what is current never does."""
+    faults = [f"no rule ends old versions of {prefix}" for prefix in missing_prefixes(rules)] + list(dangers(rules))
     return failed("; ".join(faults)) if faults else passed(f"old versions of {' and '.join(PREFIXES)} end some day")
-
-
-def _overlaps(rule: Mapping[str, Any], prefix: str) -> bool:
-    condition = rule.get("Filter", {})
-    given = rule.get("Prefix") or condition.get("Prefix") or condition.get("And", {}).get("Prefix") or ""
-    return prefix.startswith(given) or str(given).startswith(prefix)
 
 
 @dataclass(frozen=True)

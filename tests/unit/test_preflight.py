@@ -191,13 +191,13 @@ CASES: list[tuple[str, Judgement, Verdict, str]] = [
     ("bucket expiry", judge_expiry([expiring("")]), PASS, "some day"),
     ("bucket expiry", judge_expiry([expiring("releases/")]), FAIL, "no rule ends old versions of terraform/"),
     ("bucket expiry", judge_expiry([expiring("", Status="Disabled")]), FAIL, "no rule ends old versions of releases/"),
-    ("bucket expiry", judge_expiry([expiring("", 7)]), FAIL, "end after 7 days"),
-    ("bucket expiry", judge_expiry([expiring("", Expiration={"Days": 90})]), FAIL, "ends current objects"),
+    ("bucket expiry", judge_expiry([expiring("", 7)]), FAIL, "deletes old versions after 7 days"),
+    ("bucket expiry", judge_expiry([expiring("", Expiration={"Days": 90})]), FAIL, "deletes current states"),
     (
         "bucket expiry",
         judge_expiry([expiring(""), expiring("releases/test/", Expiration={"Date": "2027"})]),
         FAIL,
-        "ends current objects of releases/",
+        "deletes current states",
     ),
     ("bucket expiry", judge_expiry([expiring("", Expiration={"ExpiredObjectDeleteMarker": True})]), PASS, "some day"),
     ("record", failed("cannot be read"), FAIL, "cannot be read"),  # the store judges: test_records

@@ -78,8 +78,10 @@ def test_what_is_old_twice_over_expires() -> None:
         ([rule("logs/", Expiration={"Days": 30})], ("releases/", "terraform/"), ""),
         ([rule(Expiration={"ExpiredObjectDeleteMarker": True})], ("releases/", "terraform/"), ""),
         ([rule(status="Disabled", Expiration={"Days": 30})], ("releases/", "terraform/"), ""),
-        ([rule("", NoncurrentVersionExpiration={"NoncurrentDays": 1})], (), "deletes old versions after 1 day"),
-        ([rule("", NoncurrentVersionExpiration={"NoncurrentDays": 1, "NewerNoncurrentVersions": 5})], (), ""),
+        ([rule("", NoncurrentVersionExpiration={"NoncurrentDays": 1})], (), "deletes old versions after 1 day,"),
+        ([rule("", NoncurrentVersionExpiration={"NoncurrentDays": 1, "NewerNoncurrentVersions": 5})], (), "1 day,"),
+        ([rule("", NoncurrentVersionExpiration={"NoncurrentDays": 1, "NewerNoncurrentVersions": 20})], (), ""),
+        ([rule("", NoncurrentVersionExpiration={"NoncurrentDays": 29})], (), "after 29 days,"),
         ([rule("", NoncurrentVersionExpiration={"NoncurrentDays": 30})], (), ""),
         ([rule(Transitions=[{"Days": 30, "StorageClass": "GLACIER"}])], ("releases/", "terraform/"), "storage class"),
         (
