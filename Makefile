@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test unit integration e2e chaos long machine mutants bench count lint format
+.PHONY: help setup demo down test unit integration e2e chaos long machine mutants bench count configuration lint format
 PYTHON = .venv/bin/python
 TERRAFORM_ROOTS = account control environment slot
 
@@ -57,6 +57,9 @@ lint: setup ## Formatter, linter, types, import contracts, Terraform's own check
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-logo
 	@scripts/terraform-checks
+
+configuration: setup ## Write docs/configuration.md from the settings
+	@$(PYTHON) scripts/configuration.py
 
 format: setup ## Bring code into form
 	@.venv/bin/ruff format --quiet .

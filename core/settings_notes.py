@@ -1,0 +1,387 @@
+"""What a person wants to know of each setting beyond its type: its unit, an example, what it is and what it can break.
+
+The settings themselves are in `core.settings`. A setting without a note, and a note without a setting, fail a test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["NOTES", "Note"]
+
+
+@dataclass(frozen=True)
+class Note:
+    """What docs/configuration.md says of a setting beside its type and its default, in Markdown."""
+
+    what: str
+    example: Any
+    """A valid value, other than the default."""
+    unit: str = ""
+    breaks: str = ""
+
+
+NOTES: dict[str, Note] = {
+    # ---- the top of the file
+    "region": Note(
+        "Where everything of this environment is.",
+        "eu-central-1",
+        breaks="An environment cannot move: another region is another environment.",
+    ),
+    "aws_account_number": Note(
+        "The only account that anything is done in.",
+        "123456789012",
+        breaks="Credentials of another account are refused before anything is written.",
+    ),
+    "namespace": Note(
+        "Who owns the application: the first part of every shared name.",
+        "cursive-team",
+        breaks="Everything is found by its name. Changed, it makes a second environment beside the first.",
+    ),
+    "name": Note(
+        "The application: the second part of every name. `<name>-<stage>-green` must fit a target group's 32 "
+        "characters.",
+        "connections",
+        breaks="As for `namespace`.",
+    ),
+    "stage": Note("The environment's name, and its file's.", "production", breaks="As for `namespace`."),
+    "state_bucket": Note(
+        "The S3 bucket of records and Terraform states. It must be versioned, private and encrypted.",
+        "cursive-team-connections-state",
+        breaks="Another bucket holds no record: nothing is known to be live, and Terraform wants to make everything "
+        "anew.",
+    ),
+    "queue": Note(
+        "What becomes of tags that wait for a release in flight: the newest goes next and supersedes the "
+        "others, or each "
+        "goes live in the order of their arrival.",
+        "in-order",
+        breaks="With `in-order`, a fix waits behind every tag before it.",
+    ),
+    "prereleases": Note(
+        "Whether versions such as `v2.0.0-rc.1` are released here.",
+        True,
+        breaks="In production, whoever tags a candidate for staging releases it.",
+    ),
+    "retire_on_schedule": Note(
+        "Whether `retire` runs every 15 minutes by itself, which stops a former version's tasks once the "
+        "rollback window "
+        "has passed.",
+        False,
+        breaks="Without it two versions' tasks run, and are paid for, until someone runs `retire`.",
+    ),
+    "drift_on_schedule": Note("Whether [drift](drift.md) looks every hour by itself.", False),
+    # ---- [aws]
+    "aws.profile": Note("A profile of the worker's AWS configuration, to start from.", "pointsman"),
+    "aws.role_arn": Note(
+        "The role that releases assume: an output of `provision`, `pipeline_role_arns`. See [roles.md](roles.md).",
+        "arn:aws:iam::123456789012:role/cursive-team-connections-production-pipeline",
+        breaks="Unset, releases act with all that the worker itself may do.",
+    ),
+    "aws.reconciler_role_arn": Note(
+        "The role of `reconcile` and `retire`; `role_arn` where it is unset.",
+        "arn:aws:iam::123456789012:role/cursive-team-connections-production-reconciler",
+        breaks="A role of another stage is refused by AWS when a dead run must be cleaned up.",
+    ),
+    "aws.operator_role_arn": Note(
+        "The role of flows that only look (`status`, `drift`); `role_arn` where it is unset.",
+        "arn:aws:iam::123456789012:role/cursive-team-connections-operator",
+    ),
+    "aws.provision_profile": Note(
+        "A profile of the worker with the rights to provision, for those who run `provision` there and not in a shell.",
+        "administrator",
+        breaks="Whoever gets at the worker has an administrator's rights.",
+    ),
+    "aws.endpoint_url": Note("Where an emulated AWS answers. Never set for AWS itself.", "http://127.0.0.1:4566"),
+    # ---- [docker]
+    "docker.host": Note(
+        "The engine that builds and pushes, if not the worker's own.",
+        "unix:///var/run/docker.sock",
+        breaks="Whoever reaches an engine over plain TCP is root on its machine.",
+    ),
+    "docker.keep_images": Note(
+        "How many images of this environment a release leaves on the engine; what was live in the last "
+        "`timing.rollback_window` stays besides.",
+        10,
+        unit="images",
+    ),
+    "docker.build_cache": Note(
+        "How much build cache a release leaves.",
+        "30GB",
+        unit="kB, MB, GB or TB",
+        breaks="Small: every build starts anew.",
+    ),
+    "docker.build_network": Note(
+        "What `RUN` steps of a build reach: what containers of the engine do, or nothing.",
+        "none",
+        breaks="With `none` nothing is installed from a registry. With `default`, a step may reach what the worker "
+        "does.",
+    ),
+    # ---- [source]
+    "source.url": Note(
+        "The repository, as git takes it. No user or password: a token is `POINTSMAN_SOURCE_TOKEN`.",
+        "https://github.com/cursive-team/connections.git",
+    ),
+    "source.github_repository": Note(
+        "The repository whose webhook deliveries count, as GitHub spells it.",
+        "cursive-team/connections",
+        breaks="After it was renamed, deliveries are answered with 202 and ignored.",
+    ),
+    "source.main_branch": Note(
+        "The one branch that is released from: a tag must be a commit that was its head once. `main` where "
+        "neither this "
+        "nor `branches` is set.",
+        "trunk",
+        breaks="Whoever may push to that branch may release.",
+    ),
+    "source.branches": Note("Several such branches, each a name or a pattern with one `*`.", ["main", "release/*"]),
+    "source.max_mib": Note("The most that a checkout may hold, git's own files included.", 4096, unit="MiB"),
+    "source.max_files": Note("The most files that a checkout may hold.", 500_000, unit="files"),
+    # ---- [image]
+    "image.dockerfile": Note(
+        "The Dockerfile, from the repository's root.",
+        "apps/backend/Dockerfile",
+        breaks="It is part of the image's identity.",
+    ),
+    "image.context": Note(
+        "The folder that is sent to the build, from the repository's root.",
+        "apps/backend",
+        breaks="What is outside of it cannot be copied: a monorepo's is `.`.",
+    ),
+    "image.target": Note("The stage of the Dockerfile to build; the last where it is unset.", "production"),
+    "image.build_args": Note(
+        "Build arguments.",
+        {"NEXT_PUBLIC_API_URL": "https://api.example.com"},
+        breaks="They stay readable in the image: no secrets. Other arguments make another image of the same commit.",
+    ),
+    "image.attestations": Note(
+        "Let BuildKit attest how it built.", True, breaks="The image becomes an index, which old tools may not read."
+    ),
+    "image.require_digests": Note(
+        "Refuse a Dockerfile that builds on an image which is named by a tag alone.",
+        True,
+        breaks="Every base image must be pinned, and raised by hand or by a bot.",
+    ),
+    "image.refuse_findings": Note(
+        "Refuse a release whose image has findings of that severity or above in ECR's scan, or no result.",
+        "CRITICAL",
+        breaks="A finding published today stops tomorrow's fix as well, until the base image is mended.",
+    ),
+    # ---- [service]
+    "service.container_port": Note(
+        "The port that the application listens on.",
+        3000,
+        breaks="A wrong one: no task becomes healthy, nothing shifts.",
+    ),
+    "service.cpu": Note(
+        "CPU of a task.",
+        512,
+        unit="CPU units, 1024 a vCPU",
+        breaks="Fargate has certain pairs of CPU and memory only.",
+    ),
+    "service.memory": Note(
+        "Memory of a task.", 1024, unit="MiB", breaks="A task that needs more is killed by the kernel."
+    ),
+    "service.desired_count": Note(
+        "How many tasks run. A change alone is released with the same tag, at once.",
+        4,
+        unit="tasks",
+        breaks="With 1, a task that dies is an outage until its replacement is healthy.",
+    ),
+    "service.health_check_path": Note(
+        "What the load balancer asks of each task.",
+        "/livez",
+        breaks="If it asks the database, a blip of the database stops every task at once.",
+    ),
+    "service.grace_period": Note(
+        "After its start, how long a task may fail health checks.",
+        120,
+        unit="seconds",
+        breaks="Shorter than the start: ECS kills each task before it is ready.",
+    ),
+    "service.variables": Note(
+        "Plain environment variables.",
+        {"LOG_LEVEL": "info"},
+        breaks="They are readable in the task definition, the state and the record: no secrets.",
+    ),
+    "service.secrets.<NAME>.secret": Note(
+        "The secret's name in Secrets Manager: the variable is called `<NAME>`.",
+        "connections/production",
+        breaks="A secret that does not exist is refused before the build.",
+    ),
+    "service.secrets.<NAME>.key": Note(
+        "The JSON key in it.", "DATABASE_URL", breaks="Without that key no task starts."
+    ),
+    # ---- [migration]
+    "migration.enabled": Note(
+        "Whether the database is migrated by releases at all.",
+        False,
+        breaks="Then nothing looks whether the code and the database fit.",
+    ),
+    "migration.entry_point": Note(
+        "The migration container's entry point; the image's own if empty.", ["/bin/sh", "-c"]
+    ),
+    "migration.command": Note(
+        "What migrates.",
+        ["node_modules/.bin/prisma", "migrate", "deploy"],
+        breaks="`npx` without `--no-install` fetches today's Prisma at deploy time.",
+    ),
+    "migration.directory": Note(
+        "Where migrations are in the repository, one folder each.",
+        "apps/backend/prisma/migrations",
+        breaks="A folder that does not exist is refused.",
+    ),
+    "migration.image_directory": Note(
+        "The same in the image, from its working directory, if it is elsewhere.", "migrations"
+    ),
+    "migration.url_variable": Note("The variable that holds the database's address.", "POSTGRES_URL"),
+    "migration.timeout_seconds": Note(
+        "How long migrating may take.",
+        3600,
+        unit="seconds",
+        breaks="Its task is stopped then, and the release fails; what the database had done stays or is rolled back "
+        "by it.",
+    ),
+    # ---- [smoke]
+    "smoke.attempts": Note("How often the checks are tried before the release fails.", 5, unit="attempts"),
+    "smoke.checks.path": Note(
+        "What is asked of the candidate, through its own listener.",
+        "/readyz",
+        breaks="It runs before traffic: ask deep.",
+    ),
+    "smoke.checks.method": Note(
+        "The method.", "POST", breaks="A check that writes, writes into the production database."
+    ),
+    "smoke.checks.body": Note("What is sent.", '{"ping": true}'),
+    "smoke.checks.status": Note("The status that must come back.", 204),
+    "smoke.checks.contains": Note("A text that the answer must hold.", "ok"),
+    "smoke.checks.within_seconds": Note("How soon.", 2, unit="seconds"),
+    # ---- [traffic]
+    "traffic.host": Note(
+        "The name in requests that prove a release; the load balancer's own by default.", "connections.example.com"
+    ),
+    "traffic.connect_to": Note(
+        "The address, or several, to connect to instead of resolving the name: before DNS points there.",
+        ["203.0.113.10", "203.0.113.11"],
+        breaks="Addresses of a load balancer change: unset it once DNS is right.",
+    ),
+    "traffic.answers": Note("How many answers in a row, at each address, prove a release.", 20, unit="answers"),
+    "traffic.version_path": Note(
+        "Where the application answers with its version and revision.", "/about", breaks="The answer's form: see below."
+    ),
+    "traffic.https": Note(
+        "Whether the production listener speaks HTTPS.",
+        True,
+        breaks="Set it together with `certificate_arn` in `[provision.environment]`: a release asks the listener it "
+        "names.",
+    ),
+    # ---- [ports]
+    "ports.production": Note("The load balancer's listener that carries the traffic.", 8080),
+    "ports.test_blue": Note("The listener through which blue is tested.", 9081),
+    "ports.test_green": Note("The listener through which green is tested.", 9082),
+    # ---- [approval]
+    "approval.required": Note(
+        "Whether a human decides before traffic shifts.",
+        False,
+        breaks="Without it, whoever may push a tag moves the production traffic.",
+    ),
+    "approval.timeout_seconds": Note(
+        "How long a decision is waited for, of a release or of a plan.",
+        3600,
+        unit="seconds",
+        breaks="The candidate's tasks run and are paid for meanwhile; afterwards the release is aborted.",
+    ),
+    # ---- [provision]
+    "provision.account": Note(
+        "Variables of the Terraform root `account`, each described in `terraform/account/variables.tf`.",
+        {"stages": ["production", "staging"]},
+        breaks="Environments of one account share it: it must be the same in all their files.",
+    ),
+    "provision.environment": Note(
+        "Variables of the root `environment`, each described in `terraform/environment/variables.tf`.",
+        {"test_listener_cidrs": ["203.0.113.10/32"]},
+        breaks="Each change is planned, shown and agreed to; some replace what carries traffic, and ask a second time.",
+    ),
+    # ---- [preflight]
+    "preflight.database_instance": Note(
+        "The database's identifier in RDS, for the [checks](preflight.md) of its settings.", "connections-production"
+    ),
+    "preflight.least_free_gib": Note("Free disk space without which a release is refused.", 20, unit="GiB"),
+    # ---- [timing]
+    "timing.poll": Note(
+        "How often AWS is asked while something is waited for.",
+        5,
+        unit="seconds",
+        breaks="Short: API throttling of the whole account.",
+    ),
+    "timing.heartbeat": Note("How often the holder of an environment renews its lease.", 20, unit="seconds"),
+    "timing.lease_expiry": Note(
+        "After how long without a renewal a holder counts as dead and is cleaned up after.",
+        200,
+        unit="seconds",
+        breaks="It must outlast the longest AWS call with its retries; the file is refused otherwise.",
+    ),
+    "timing.aws_connect_timeout": Note("How long connecting to AWS may take.", 5, unit="seconds"),
+    "timing.aws_read_timeout": Note("How long an answer of AWS may take.", 20, unit="seconds"),
+    "timing.aws_attempts": Note("How often a call of AWS is tried.", 5, unit="attempts"),
+    "timing.vacate": Note(
+        "How long a slot may take to drain and stop.",
+        600,
+        unit="seconds",
+        breaks="It must be longer than the deregistration delay; the file is refused otherwise.",
+    ),
+    "timing.start": Note("How long a candidate may take to be healthy.", 900, unit="seconds"),
+    "timing.terraform": Note(
+        "How long one Terraform command may take.",
+        3600,
+        unit="seconds",
+        breaks="Terraform is interrupted then, and given time to write its state.",
+    ),
+    "timing.build": Note("How long the build may take.", 7200, unit="seconds"),
+    "timing.scan": Note(
+        "How long ECR's scan is waited for, where `image.refuse_findings` asks for it.", 600, unit="seconds"
+    ),
+    "timing.return_to_live": Note(
+        "How long bringing traffic back to the former version may take, in a rollback or after a failure.",
+        600,
+        unit="seconds",
+    ),
+    "timing.queue_poll": Note("How often a waiting release looks whether it is its turn.", 5, unit="seconds"),
+    "timing.rollback_window": Note(
+        "How long the former version's tasks stay after a shift: a rollback in that time takes a second.",
+        86_400,
+        unit="seconds",
+        breaks="Both versions' tasks are paid for meanwhile.",
+    ),
+    "timing.consistency": Note(
+        "How long a read of AWS may lag behind a write: what looks foreign, cold or empty is read again after it.",
+        10,
+        unit="seconds",
+    ),
+    "timing.log_arrival": Note("How late the last line of a stopped task may arrive.", 60, unit="seconds"),
+    "timing.log_quiet": Note(
+        "How long a stopped task's log must be silent before it counts as complete.", 10, unit="seconds"
+    ),
+    "timing.reconcile_every": Note(
+        "How often the reconciler looks for dead runs.",
+        30,
+        unit="seconds",
+        breaks="So much longer an environment stays blocked by a run that died.",
+    ),
+    "timing.identify": Note(
+        "How long a candidate may answer *wrongly* before traffic comes. Right answers may be slow.", 20, unit="seconds"
+    ),
+    "timing.confirm": Note(
+        "How long each address may answer wrongly after weights moved.",
+        60,
+        unit="seconds",
+        breaks="AWS applies weights to its addresses one after another: too short rolls back a good release.",
+    ),
+    "timing.weights_settle": Note(
+        "How long each address must answer from the winner before what lost its weight is stopped.",
+        30,
+        unit="seconds",
+        breaks="Short: an address that lags behind sends requests to tasks that are gone.",
+    ),
+}
