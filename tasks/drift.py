@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -67,7 +67,7 @@ def compare_account(reader: Operation) -> Done[Look]:
     if shared.lease is not None:
         raise refuse_held(shared, shared.lease)
     look, plan = _compare_root(reader, ACCOUNT, account_variables(reader.settings))
-    return done(_sentence(look), Look(**{**vars(look), "outputs": plan.outputs}))
+    return done(_sentence(look), replace(look, outputs=plan.outputs))
 
 
 @step("compare environment", "compare the Terraform root environment with AWS", writes=False)
@@ -76,7 +76,7 @@ def compare_environment(reader: Operation, record: EnvironmentRecord, account: M
     settings = reader.settings
     named = account or {"pipeline_role_arns": {settings.stage: role_arn(settings, "pipeline")}}
     look, plan = _compare_root(reader, ENVIRONMENT, environment_variables(settings, record, named))
-    return done(_sentence(look), Look(**{**vars(look), "listeners": listed_listeners(plan.content)}))
+    return done(_sentence(look), replace(look, listeners=listed_listeners(plan.content)))
 
 
 def _compare_root(reader: Operation, name: str, variables: Mapping[str, Any]) -> tuple[Look, Plan]:
