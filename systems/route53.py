@@ -50,9 +50,12 @@ class HostedZone:
     def change(self, move: Move, comment: str) -> float:
         """Make the changes of a move, and wait until every server of Route 53 answers by them; return the seconds.
 
+        Route 53 takes no empty batch: where nothing changes, nothing is written.
         Where the answer is lost the records are read: what is as wanted is written once more as it is, which changes
         nothing and names a change to wait for. Raises `UnknownOutcome` where neither is seen.
         """
+        if not move.changes:
+            return 0.0
         changes: Sequence[object] = move.changes
         name = move.before.name
 

@@ -38,7 +38,7 @@ def at(operator: Operator, run_id: str, step: str) -> Iterator[None]:
         lease = operator.record().lease
         return lease is not None and lease.owner.flow_run_id == run_id and lease.step == step
 
-    with operator.with_faults(slow_records(0.2)):
+    with operator.with_faults(slow_records(0.5)):
         wait_for(there, 200, f"no run reached {step}")
         yield
 
@@ -65,11 +65,12 @@ def stands(operator: Operator) -> bool:
 
 @pytest.fixture
 def released(operator: Operator) -> None:
-    """An environment with a live version, whatever the case before left."""
+    """An environment with a live version and one before it, so that both slots hold something to remove."""
     operator.clear_faults()
     if operator.record().infrastructure is None or operator.record().destroying is not None:
         assert operator.provision().type == "COMPLETED"
     if operator.record().live is None:
+        release_version(operator)
         release_version(operator)
 
 
