@@ -54,11 +54,11 @@ def step(
 ) -> Callable[[Callable[Concatenate[Operation, P], Done[R]]], Task[Concatenate[Operation, P], R]]:
     """Return the decorator that makes a function a step.
 
-    Prefect shows a task run of that name, and the record has a step of it with `intent`, a format string over the
-    function's arguments. It is never served from a cache, and run again only after a `Transient` error. Its result is
-    kept in memory alone, whatever Prefect is set to: it may hold what a child process is given. With `writes=False` the
-    step changes nothing in the account (see `Journal.step`). One that `goes_home` waits for no record, and its caller
-    tries again itself.
+    Prefect shows a task run of that name, and the record has a step of it with `intent`; both are format strings over
+    the function's arguments. It is never served from a cache, and run again only after a `Transient` error. Its result
+    is kept in memory alone, whatever Prefect is set to: it may hold what a child process is given. With `writes=False`
+    the step changes nothing in the account (see `Journal.step`). One that `goes_home` waits for no record, and its
+    caller tries again itself.
     """
 
     def decorate(body: Callable[Concatenate[Operation, P], Done[R]]) -> Task[Concatenate[Operation, P], R]:
@@ -68,9 +68,8 @@ def step(
         def run(operation: Operation, *args: P.args, **kwargs: P.kwargs) -> R:
             bound = signature.bind(operation, *args, **kwargs)
             bound.apply_defaults()
-            with operation.journal.step(
-                name, intent.format(**bound.arguments), writes=writes, tolerate_unwritten_record=goes_home
-            ) as under_way:
+            said = (text.format(**bound.arguments) for text in (name, intent))
+            with operation.journal.step(*said, writes=writes, tolerate_unwritten_record=goes_home) as under_way:
                 ended = body(operation, *args, **kwargs)
                 (under_way.skip if ended.skipped else under_way.done)(ended.detail)
             return ended.value

@@ -56,6 +56,17 @@ def test_a_step_s_intent_stands_in_the_record_before_and_its_outcome_after(opera
     assert attempt_of(aws).steps[0].seconds is not None
 
 
+def test_a_step_s_name_tells_what_it_works_on(operation: Operation, aws: FakeAws) -> None:
+    @step("stop {colour}", "stop the tasks in {colour}")
+    def stop(_operation: Operation, colour: Colour) -> Done[None]:
+        return done(f"{operation.lease.step} is what others see")
+
+    stop.fn(operation, Colour.GREEN)
+    [written] = attempt_of(aws).steps
+    assert (written.name, written.intent) == ("stop green", "stop the tasks in green")
+    assert written.detail == "stop green is what others see"
+
+
 def test_a_step_with_nothing_to_do_says_why(operation: Operation, aws: FakeAws) -> None:
     with operation.journal.step("apply", "apply plan abc") as step:
         step.skip("the plan changes nothing")
