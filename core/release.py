@@ -28,6 +28,9 @@ class Configuration(BaseModel):
     health_check_path: str | None = Field(
         default=None, description="What the load balancer asks this release; unknown in older records."
     )
+    version_path: str | None = Field(
+        default=None, description="Where this release names itself; empty if nowhere, unknown in older records."
+    )
 
     @classmethod
     def of(cls, settings: EnvironmentSettings, secret_arns: Mapping[str, str]) -> Configuration:
@@ -51,12 +54,13 @@ class Configuration(BaseModel):
                 for name, reference in service.secrets.items()
             },
             health_check_path=service.health_check_path,
+            version_path=settings.traffic.version_path or "",
         )
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what the tasks are given; the health check is the load balancer's."""
-        return _sha256(self.model_dump(mode="json", exclude={"health_check_path"}))
+        """SHA-256 of what the tasks are given; the health check is the load balancer's, the version's path ours."""
+        return _sha256(self.model_dump(mode="json", exclude={"health_check_path", "version_path"}))
 
 
 class Release(BaseModel):

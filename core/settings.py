@@ -254,7 +254,11 @@ class Traffic(_Section):
         default=None, description="Address to connect to instead of resolving the name, or several of them."
     )
     answers: int = Field(default=10, ge=1, le=1_000, description="Answers in a row that prove a release.")
-    version_path: str = Field(default="/version", pattern=r"^/")
+    version_path: str | None = Field(
+        default=None,
+        pattern=r"^/\S*$",
+        description="Where the application answers its version and revision; unset, AWS alone says what is live.",
+    )
     https: bool = Field(default=False, description="Whether the production listener speaks HTTPS.")
 
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from core.errors import cut
+from core.serving import Deployed, Serving, judge_serving
 from core.settings import SmokeCheck
 
-__all__ = ["Answer", "CheckResult", "Identity", "Streak", "Verdict", "judge_check", "judge_identity"]
+__all__ = ["Answer", "CheckResult", "Identity", "Streak", "Verdict", "judge_answered", "judge_check", "judge_identity"]
 
 
 class Verdict(StrEnum):
@@ -72,6 +73,21 @@ def judge_identity(path: str, identity: Identity, answered: dict[str, object] | 
     came = Identity(str(answered.get("version")), str(answered.get("revision")))
     verdict = Verdict.PASS if came == identity else Verdict.FAIL
     return CheckResult(f"GET {path}", verdict, expected, f"{came.version} ({came.revision})", answer.seconds)
+
+
+def judge_answered(check: SmokeCheck, answer: Answer, seen: Serving | None, deployed: Deployed) -> CheckResult:
+    """Return whether AWS says that a release answers, and an address gave an answer that is the application's.
+
+    `seen` is what AWS said, None where it did not answer.
+    """
+    reason = "AWS did not answer" if seen is None else judge_serving(seen, deployed)
+    expected = f"all requests to healthy tasks of {deployed.definition_name}, and {check.status} from {check.path}"
+    if reason is not None:
+        return CheckResult("targets", Verdict.FAIL, expected, reason, answer.seconds)
+    answered = judge_check(check, answer)
+    healthy = len(seen.healthy) if seen else 0
+    got = answered.got if answered.verdict is Verdict.FAIL else f"{healthy} of them, and {answered.got}"
+    return CheckResult("targets", answered.verdict, expected, got, answer.seconds)
 
 
 @dataclass(frozen=True)

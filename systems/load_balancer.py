@@ -13,6 +13,7 @@ from core.colour import Weights
 from core.errors import Permanent, PointsmanError, UnknownOutcome
 from core.listener import ListenerView, SeenListener, describe_rules, judge_listener
 from core.record import Infrastructure
+from core.serving import Target
 from core.slot import Service
 from systems.aws import AwsClients, aws_errors, has_code
 from systems.polling import write_until_seen
@@ -90,6 +91,15 @@ class LoadBalancer:
             if health["State"] != "healthy" and health.get("Reason"):
                 reasons.append(f"{target['Target']['Id']}: {health['Reason']} {health.get('Description', '')}".strip())
         return TargetHealth(states, tuple(reasons))
+
+    def targets(self, service: Service) -> tuple[Target, ...]:
+        """Return a service's targets, each with its address and state."""
+        with aws_errors(f"reading the {service.colour} targets"):
+            found = self._elbv2.describe_target_health(TargetGroupArn=service.target_group)
+        return tuple(
+            Target(str(described["Target"]["Id"]), str(described["TargetHealth"]["State"]))
+            for described in found["TargetHealthDescriptions"]
+        )
 
     def listener(self, arn: str | None = None, *, rules: bool = True) -> ListenerView:
         """Return what the production listener (or the one named) does now; its rules are left out if so asked."""

@@ -289,6 +289,8 @@ class FakeElbV2(_Fake):
     rules: list[Answer] = field(default_factory=list)
     listeners: dict[str, int] = field(default_factory=dict)
     filling: dict[Colour, list[int]] = field(default_factory=dict)
+    targets: dict[Colour, list[tuple[str, str]]] = field(default_factory=dict)
+    """Address and state of each target, where a test is about them."""
 
     def describe_target_groups(self, *, TargetGroupArns: list[str]) -> Answer:  # noqa: N803
         def read() -> Answer:
@@ -347,8 +349,9 @@ class FakeElbV2(_Fake):
             colour = next(c for c, arn in self.infrastructure.target_group_arns.items() if arn == TargetGroupArn)
             if self.filling.get(colour):
                 self.healthy[colour] = self.filling[colour].pop(0)
-            target = {"Target": {"Id": "10.0.0.1"}, "TargetHealth": {"State": "healthy"}}
-            return {"TargetHealthDescriptions": [target] * self.healthy[colour]}
+            found = self.targets.get(colour, [("10.0.0.1", "healthy")] * self.healthy[colour])
+            described = [{"Target": {"Id": host}, "TargetHealth": {"State": state}} for host, state in found]
+            return {"TargetHealthDescriptions": described}
 
         return self._do("describe_target_health", {}, read)
 
@@ -400,6 +403,11 @@ class FakeEcs(_Fake):
     failures: list[Answer] = field(default_factory=list)
     definitions: dict[str, Answer] = field(default_factory=dict)
     on_run: Callable[[Answer], int | None] | None = None
+    serving: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    """Address and definition of each task of a service, where a test is about them."""
+
+    def get_paginator(self, name: str) -> _Paginator:
+        return _Paginator(getattr(self, name))
 
     def service(self, name: str) -> Answer:
         """What ECS says of one service."""
@@ -486,15 +494,24 @@ class FakeEcs(_Fake):
                 if t.desired == desiredStatus and serviceName is None and startedBy in (None, t.started_by)
             ]
             if serviceName is not None and desiredStatus == "RUNNING":
-                found = [f"task/{serviceName}/{n}" for n in range(self.desired.get(serviceName, 0))]
+                count = len(self.serving.get(serviceName, ())) or self.desired.get(serviceName, 0)
+                found = [f"task/{serviceName}/{n}" for n in range(count)]
             return {"taskArns": found}
 
         return self._do("list_tasks", {"startedBy": startedBy, "desiredStatus": desiredStatus}, read)
 
     def describe_tasks(self, *, cluster: str, tasks: list[str]) -> Answer:
-        return self._do(
-            "describe_tasks", {"tasks": tasks}, lambda: {"tasks": [t.described() for t in self.tasks if t.arn in tasks]}
-        )
+        def read() -> Answer:
+            found = [t.described() for t in self.tasks if t.arn in tasks]
+            for arn in tasks:
+                _, service, number = arn.split("/") if arn.startswith("task/") else ("", "", "0")
+                for address, definition in self.serving.get(service, [])[int(number) :][:1]:
+                    details = [{"name": "privateIPv4Address", "value": address}]
+                    interface = {"type": "ElasticNetworkInterface", "details": details}
+                    found.append({"taskArn": arn, "taskDefinitionArn": definition, "attachments": [interface]})
+            return {"tasks": found}
+
+        return self._do("describe_tasks", {"tasks": tasks}, read)
 
     def describe_task_definition(self, *, taskDefinition: str) -> Answer:  # noqa: N803
         def read() -> Answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.ending import Ending
+from core.errors import Permanent
 from core.history import State
 from lifecycle.abort import abort_attempt
 from operation.journal import EndedAttempt, Journal
@@ -67,3 +68,15 @@ def test_what_is_in_a_summary_of_a_release_that_went_live(operation: Operation) 
     assert "| plan | done |" in text
     assert "2 to add" in text
     assert str(operation.release.revision) in text
+
+
+def test_a_summary_says_what_the_candidate_and_what_is_live_were_seen_by(operation: Operation) -> None:
+    for name, proof in (("smoke", "2 healthy targets are tasks of shop:7"), ("confirm", "/version answered v1.1.0")):
+        with operation.journal.step(name, "look") as step:
+            step.done(proof)
+    with pytest.raises(Permanent), operation.journal.step("smoke", "look again"):
+        raise Permanent("it is sick")
+    steps = operation.journal.steps
+    text = describe_attempt(EndedAttempt("test", "v1.1.0", "c0ffee", operation.journal.attempt, steps))
+    assert "| the candidate was seen by | 2 healthy targets are tasks of shop:7 |" in text
+    assert "| live was seen by | /version answered v1.1.0 |" in text
