@@ -67,14 +67,21 @@ class Prober:
         # A release is recognised as it was when it was made. Older records do not say how that was.
         path = self.settings.traffic.version_path if configured.version_path is None else configured.version_path
         if path:
-            return ByAnswer(endpoint, deployed, path)
+            return ByAnswer(endpoint, deployed, self._question(path, listener))
+        health = configured.health_check(self.settings.service.health_check_path)
         return ByTargets(
             endpoint,
             deployed,
-            SmokeCheck(path=configured.health_check_path or self.settings.service.health_check_path),
+            health,
+            self._question(health.path, listener),
             read=lambda: self.evidence(deployed, listener),
             every=self.settings.timing.poll,
         )
+
+    def _question(self, path: str, listener: Colour | None) -> SmokeCheck:
+        """Return the question for a path: at a test listener as smoke checks are asked, else as anybody asks."""
+        check = SmokeCheck(path=path)
+        return check if listener is None else self.settings.smoke.as_sent(check)
 
     def run_checks(self, deployed: Deployed) -> tuple[list[CheckResult], str]:
         """Return the verdict on each smoke check of a release at its test listener, and what its identity was seen by.
@@ -84,7 +91,8 @@ class Prober:
         recognition = self.recognise(deployed, deployed.colour)
         address = addresses_of(recognition.endpoint)[0]
         looks: list[Callable[[], CheckResult]] = [partial(recognition.look, address, 5.0)]
-        looks += [partial(_run, recognition.endpoint, address, check) for check in self.settings.smoke.checks]
+        smoke = self.settings.smoke
+        looks += [partial(_run, recognition.endpoint, address, smoke.as_sent(check)) for check in smoke.checks]
         results: list[CheckResult] = []
         for look in looks:
             result = self._until_it_passes(look)

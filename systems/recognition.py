@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from core.health_check import HealthCheck
 from core.serving import Deployed, Serving
 from core.settings import SmokeCheck
 from core.smoke import CheckResult, Identity, judge_answered, judge_identity
@@ -43,12 +44,12 @@ class ByAnswer:
 
     endpoint: Endpoint
     deployed: Deployed
-    path: str
+    question: SmokeCheck
     names_the_release: bool = True
 
     def look(self, address: str, within: float) -> CheckResult:
         """Ask one address once which release it is."""
-        answer = ask(self.endpoint, address, SmokeCheck(path=self.path, within_seconds=within))
+        answer = ask(self.endpoint, address, self.question.model_copy(update={"within_seconds": within}))
         try:
             answered = json.loads(answer.body) if answer.status == 200 else None
         except ValueError:
@@ -56,11 +57,11 @@ class ByAnswer:
         if not isinstance(answered, dict):
             answered = None
         release = self.deployed.release
-        return judge_identity(self.path, Identity(release.version, release.revision), answered, answer)
+        return judge_identity(self.question.path, Identity(release.version, release.revision), answered, answer)
 
     def proof(self) -> str:
         """Return what the answers proved."""
-        return f"{self.path} answered {self.deployed.release}"
+        return f"{self.question.path} answered {self.deployed.release}"
 
 
 @dataclass
@@ -72,7 +73,8 @@ class ByTargets:
 
     endpoint: Endpoint
     deployed: Deployed
-    check: SmokeCheck
+    check: HealthCheck
+    question: SmokeCheck
     read: Callable[[], Serving]
     every: float
     names_the_release: bool = False
@@ -83,7 +85,7 @@ class ByTargets:
         """Look at AWS if the last look is too old, then ask one address for an answer of the application."""
         if self._seen is None or time.monotonic() - self._read_at > self.every:
             self._seen, self._read_at = patient(self.read), time.monotonic()
-        answer = ask(self.endpoint, address, self.check.model_copy(update={"within_seconds": within}))
+        answer = ask(self.endpoint, address, self.question.model_copy(update={"within_seconds": within}))
         return judge_answered(self.check, answer, self._seen, self.deployed)
 
     def proof(self) -> str:

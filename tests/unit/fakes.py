@@ -284,6 +284,7 @@ class FakeElbV2(_Fake):
     healthy: dict[Colour, int] = field(default_factory=lambda: {Colour.BLUE: 1, Colour.GREEN: 1})
     history: list[Weights] = field(default_factory=list)
     health_paths: dict[str, str] = field(default_factory=dict)
+    matchers: dict[str, str] = field(default_factory=dict)
     stale: list[Weights] = field(default_factory=list)
     foreign: Callable[[Answer], list[Answer]] | None = None
     rules: list[Answer] = field(default_factory=list)
@@ -294,14 +295,17 @@ class FakeElbV2(_Fake):
 
     def describe_target_groups(self, *, TargetGroupArns: list[str]) -> Answer:  # noqa: N803
         def read() -> Answer:
-            path = self.health_paths.get(TargetGroupArns[0], "/healthz")
-            return {"TargetGroups": [{"TargetGroupArn": TargetGroupArns[0], "HealthCheckPath": path}]}
+            arn = TargetGroupArns[0]
+            path, matcher = self.health_paths.get(arn, "/healthz"), self.matchers.get(arn, "200")
+            group = {"TargetGroupArn": arn, "HealthCheckPath": path, "Matcher": {"HttpCode": matcher}}
+            return {"TargetGroups": [group]}
 
         return self._do("describe_target_groups", {"TargetGroupArns": TargetGroupArns}, read)
 
-    def modify_target_group(self, *, TargetGroupArn: str, HealthCheckPath: str) -> Answer:  # noqa: N803
+    def modify_target_group(self, *, TargetGroupArn: str, HealthCheckPath: str, Matcher: dict[str, str]) -> Answer:  # noqa: N803
         def write() -> Answer:
             self.health_paths[TargetGroupArn] = HealthCheckPath
+            self.matchers[TargetGroupArn] = Matcher["HttpCode"]
             return {}
 
         return self._do("modify_target_group", {"TargetGroupArn": TargetGroupArn}, write)
