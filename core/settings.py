@@ -14,6 +14,7 @@ from core.errors import Refused
 from core.findings import Severity
 from core.health_check import fault_of_matcher
 from core.source import user_info_in
+from core.tag_pattern import TagPattern, fault_of_pattern
 
 __all__ = [
     "ACCOUNT",
@@ -41,6 +42,7 @@ ACCOUNT = "account"
 """What all environments of an account share; no environment can have this name."""
 
 Branch = Annotated[str, Field(pattern=r"^(\*|\w[^\s:^~?*\[\\]*\*?)[^\s:^~?*\[\\]*$")]
+CheckName = Annotated[str, Field(min_length=1, max_length=256)]
 _STAGE = r"^[a-z][a-z0-9-]{1,20}$"
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -113,6 +115,17 @@ class Source(_Section):
     github_repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$", description="owner/name, as GitHub spells it.")
     main_branch: Branch | None = Field(default=None, description="The one branch that is released from.")
     branches: tuple[Branch, ...] = Field(default=(), description="Several, each a name or a pattern with one `*`.")
+    tag_pattern: str = Field(
+        default="v*", description="Which tags are versions here; the version stands where its first star is."
+    )
+    checks: tuple[CheckName, ...] = Field(
+        default=(), description="Checks of the commit at GitHub that a release waits for and refuses if red."
+    )
+    github_api: str = Field(
+        default="https://api.github.com",
+        pattern=r"^https?://[^\s/@?#]+(/[^\s?#]*)?$",
+        description="GitHub's REST API; of an Enterprise Server https://<host>/api/v3.",
+    )
     max_mib: int = Field(
         default=2_048, ge=1, description="The most that a checkout may hold, git's own files included."
     )
@@ -130,6 +143,18 @@ class Source(_Section):
         if self.main_branch and self.branches:
             raise ValueError("main_branch and branches are both set: name all branches in branches")
         return self
+
+    @field_validator("tag_pattern")
+    @classmethod
+    def _tags_can_fit_the_pattern(cls, pattern: str) -> str:
+        if fault := fault_of_pattern(pattern):
+            raise ValueError(fault)
+        return pattern
+
+    @property
+    def tags(self) -> TagPattern:
+        """Which tags are versions, and how they name them."""
+        return TagPattern(self.tag_pattern)
 
     @property
     def released_branches(self) -> tuple[str, ...]:
@@ -412,6 +437,8 @@ class Timing(_Section):
     log_quiet: Seconds = Field(
         default=5.0, description="How long a stopped task's log must be silent before it counts as complete."
     )
+    checks: Seconds = Field(default=1_800.0, description="How long a release waits for `source.checks`.")
+    checks_poll: Seconds = Field(default=10.0, description="How often GitHub is asked for them.")
     reconcile_every: Seconds = 15.0
     identify: Seconds = Field(default=10.0, description="How long a candidate may answer wrongly before traffic comes.")
     confirm: Seconds = Field(default=30.0, description="How long each address may answer wrongly after weights moved.")
@@ -478,6 +505,15 @@ class EnvironmentSettings(_Section):
     def _no_environment_is_the_account(self) -> Self:
         if self.stage == ACCOUNT:
             raise ValueError(f"the stage {ACCOUNT!r} is reserved: its record is for what all environments share")
+        return self
+
+    @model_validator(mode="after")
+    def _some_version_is_released(self) -> Self:
+        if self.source.tags.only_prereleases and not self.prereleases:
+            raise ValueError(
+                f"source.tag_pattern {self.source.tag_pattern!r} fits pre-releases alone, and prereleases = false "
+                "refuses them"
+            )
         return self
 
     @model_validator(mode="after")

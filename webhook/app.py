@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from blocks.environment import LEAST_SECRET, ReleaseEnvironment, load_environment, read_settings
 from core.errors import Permanent, PointsmanError, Refused, Transient
-from core.github_event import Ignore, Pong, Reject, Release, decide
+from core.github_event import Ignore, Pong, Reject, Release, Wanted, decide
 from webhook.delivery import Intake
 from webhook.runs import RunCreator, open_prefect_runs
 from webhook.settings import ReceiverSettings
@@ -41,8 +41,7 @@ class Receiver:
     """All that one receiver needs to know; `secrets` are those that GitHub may sign with."""
 
     environment: str
-    repository: str
-    prereleases: bool
+    wanted: Wanted
     secrets: tuple[bytes, ...]
     runs: RunCreator
     intake: Intake
@@ -82,8 +81,7 @@ async def open_receiver() -> AsyncIterator[Receiver]:
     async with open_prefect_runs(stage, source, deadline_seconds=settings.answer_seconds) as runs:
         yield Receiver(
             environment=stage,
-            repository=source,
-            prereleases=declared.prereleases,
+            wanted=Wanted(source, declared.source.tags, declared.prereleases),
             secrets=secrets,
             runs=runs,
             intake=Intake(settings.max_body_bytes, settings.body_seconds, settings.max_bodies),
@@ -212,12 +210,7 @@ async def _handle(request: Request, receiver: Receiver) -> tuple[int, Answer]:
         payload = _parse(request.headers.get("Content-Type"), body)
     except ValueError as error:
         return 400, _rejected(str(error))
-    decision = decide(
-        request.headers.get("X-GitHub-Event"),
-        payload,
-        repository=receiver.repository,
-        prereleases=receiver.prereleases,
-    )
+    decision = decide(request.headers.get("X-GitHub-Event"), payload, receiver.wanted)
     match decision:
         case Release():
             return await _release(decision, receiver.runs)

@@ -22,7 +22,7 @@ from pydantic import SecretStr
 from blocks.__main__ import usable_secret
 from blocks.environment import ReleaseEnvironment
 from core.errors import Permanent, Refused, Transient
-from core.github_event import Release, run_key
+from core.github_event import Release, Wanted, run_key
 from sandbox.github import push_payload, sign
 from webhook.app import Receiver, accepted_secrets, create_app, log, read_secrets
 from webhook.delivery import Intake, is_signed
@@ -63,7 +63,7 @@ def client(runs: FakeRuns) -> Iterator[TestClient]:
     @asynccontextmanager
     async def opener() -> AsyncIterator[Receiver]:
         intake = Intake(max_bytes=LIMIT, seconds=5, max_bodies=BODIES)
-        yield Receiver("test", REPOSITORY, False, (SECRET.encode(), PREVIOUS.encode()), runs, intake)
+        yield Receiver("test", Wanted(REPOSITORY), (SECRET.encode(), PREVIOUS.encode()), runs, intake)
 
     with TestClient(create_app(opener)) as client:
         yield client
@@ -302,7 +302,7 @@ def test_only_so_many_bodies_are_read_at_a_time(client: TestClient) -> None:
 def test_a_body_that_takes_too_long_is_given_up(runs: FakeRuns) -> None:
     @asynccontextmanager
     async def opener() -> AsyncIterator[Receiver]:
-        yield Receiver("test", REPOSITORY, False, (b"x" * 16,), runs, Intake(LIMIT, seconds=0.2, max_bodies=1))
+        yield Receiver("test", Wanted(REPOSITORY), (b"x" * 16,), runs, Intake(LIMIT, seconds=0.2, max_bodies=1))
 
     async def receive() -> dict[str, Any]:
         await asyncio.sleep(0.05)
