@@ -75,20 +75,6 @@ run "new_groups_ask_the_path_that_is_given" {
   }
 }
 
-run "new_groups_take_for_healthy_what_is_given" {
-  command = plan
-
-  variables {
-    name                 = "another"
-    health_check_matcher = "200-399"
-  }
-
-  assert {
-    condition     = alltrue([for group in aws_lb_target_group.colour : group.health_check[0].matcher == "200-399"])
-    error_message = "A new group must have the given matcher."
-  }
-}
-
 run "the_host_header_is_handed_on_as_it_came_where_that_is_asked_for" {
   command = plan
 
