@@ -104,8 +104,10 @@ class Operation:
     def deployed_as(self, release: Release, colour: Colour, definition: str | None) -> Deployed:
         """Return a release as ECS knows it; where the record knows no definition, its service's, if that names it.
 
-        Raises `Permanent` if that one names another release.
+        A release that names itself needs none. Raises `Permanent` if the service's definition names another release.
         """
+        if definition is None and self.prober.version_path(release):
+            definition = ""
         if definition is None:
             found = self.ecs.read(self.slot(colour).service)
             wanted = NamedRelease(image=release.image, version=release.version, revision=release.revision)

@@ -10,6 +10,7 @@ from functools import partial
 from core.colour import Colour
 from core.errors import Permanent
 from core.lease import HeldLease
+from core.release import Release
 from core.serving import Deployed, Serving
 from core.settings import EnvironmentSettings, SmokeCheck
 from core.smoke import CheckResult, Streak, Verdict, judge_check
@@ -61,14 +62,17 @@ class Prober:
         """Return the test listener of a colour, or the production listener."""
         return endpoint_of(self.settings, self.alb_dns_name, colour)
 
+    def version_path(self, release: Release) -> str:
+        """Return where a release names itself, empty if nowhere: as it did when it was made, by the file if unknown."""
+        recorded = release.configuration.version_path
+        return (self.settings.traffic.version_path or "") if recorded is None else recorded
+
     def recognise(self, deployed: Deployed, listener: Colour | None, endpoint: Endpoint | None = None) -> Recognition:
         """Return how a release is recognised at a listener: by the path that it names itself at, or by its targets."""
-        endpoint, configured = endpoint or self.endpoint(listener), deployed.release.configuration
-        # A release is recognised as it was when it was made. Older records do not say how that was.
-        path = self.settings.traffic.version_path if configured.version_path is None else configured.version_path
-        if path:
+        endpoint = endpoint or self.endpoint(listener)
+        if path := self.version_path(deployed.release):
             return ByAnswer(endpoint, deployed, self._question(path, listener))
-        health = configured.health_check(self.settings.service.health_check_path)
+        health = deployed.release.configuration.health_check(self.settings.service.health_check_path)
         return ByTargets(
             endpoint,
             deployed,
