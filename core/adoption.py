@@ -58,6 +58,7 @@ class FoundBalancer:
     target_group: str
     health_check_path: str
     healthy: int
+    health_check_matcher: str = "200"
 
 
 @dataclass(frozen=True)
@@ -324,7 +325,8 @@ def _settings(settings: EnvironmentSettings, found: FoundStack) -> str:
 
 
 def _service_settings(service: FoundService) -> list[str]:
-    path = next((one.health_check_path for one in service.balancers), None)
+    checks = [(one.health_check_path, one.health_check_matcher) for one in service.balancers]
+    path, matcher = next(iter(checks), (None, "200"))
     lines = [
         "[service]",
         f"container_port = {service.container_port}",
@@ -332,6 +334,7 @@ def _service_settings(service: FoundService) -> list[str]:
         f"memory = {service.memory}",
         f"desired_count = {max(service.desired, 1)}",
         *([f"health_check_path = {json.dumps(path)}"] if path else []),
+        *([f"health_check_matcher = {json.dumps(matcher)}"] if matcher != "200" else []),
     ]
     if service.variables:
         lines += ["", "[service.variables]"]

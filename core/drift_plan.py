@@ -17,7 +17,7 @@ __all__ = ["listed_listeners", "plan_differences", "plan_pending"]
 
 # What a release moves is held against the record.
 _MOVED = {
-    "aws_lb_target_group": ("port", "health_check[0].path"),
+    "aws_lb_target_group": ("port", "health_check[0].path", "health_check[0].matcher"),
     "aws_ecs_service": ("desired_count",),
 }
 _WEIGHTED_LISTENERS = ("aws_lb_listener.http_forward", "aws_lb_listener.https")

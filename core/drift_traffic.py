@@ -10,6 +10,7 @@ from core.colour import Colour
 from core.drift import MISSING, NOTHING, TRAFFIC, Difference
 from core.drift_values import shown
 from core.foreign import Definition, runs
+from core.health_check import HealthCheck
 from core.listener import ListenerView, SeenListener
 from core.record import EnvironmentRecord, Live
 from core.settings import EnvironmentSettings
@@ -40,7 +41,7 @@ class TrafficSeen:
     services: Mapping[Colour, SeenService | None] = field(default_factory=dict)
     live_image: str | None = None
     """What the definition of the live colour's service has for an image."""
-    live_health_check: str | None = None
+    live_health_check: HealthCheck | None = None
     groups: Mapping[Colour, str] = field(default_factory=dict)
 
 
@@ -117,14 +118,15 @@ def _live_service(
     wanted = settings.service.desired_count
     if service.desired < wanted:
         yield _of_service(colour, service, "desired count", f"at least {wanted}", str(service.desired))
-    path = live.release.configuration.health_check_path
-    if None not in (path, seen.live_health_check) and path != seen.live_health_check:
+    check = seen.live_health_check
+    recorded_check = live.release.configuration.health_check(path_if_unknown=check.path) if check else None
+    if check != recorded_check:
         yield Difference(
             TRAFFIC,
             f"{colour} target group",
-            "health check path",
-            str(path),
-            str(seen.live_health_check),
+            "health check",
+            str(recorded_check),
+            str(check),
             (seen.groups[colour],) if colour in seen.groups else (),
             "elasticloadbalancing",
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from core.errors import Refused, cut
-from core.version import Version
+from core.tag_pattern import ANY_VERSION, TagPattern
 
 TAG_PREFIX = "refs/tags/"
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -48,17 +48,26 @@ class Reject:
 Decision: TypeAlias = Release | Pong | Ignore | Reject
 
 
-def decide(event: str | None, payload: object, *, repository: str, prereleases: bool) -> Decision:
-    """Decide about one delivery: X-GitHub-Event, the parsed body, the "owner/name" and the kinds that we release."""
+@dataclass(frozen=True)
+class Wanted:
+    """What one environment releases: the "owner/name" of its source, which tags of it, and whether pre-releases."""
+
+    repository: str
+    tags: TagPattern = ANY_VERSION
+    prereleases: bool = False
+
+
+def decide(event: str | None, payload: object, wanted: Wanted) -> Decision:
+    """Decide about one delivery: X-GitHub-Event, the parsed body, and what the environment releases."""
     if not event:
         return Reject(400, "The header X-GitHub-Event is missing, so this is not a delivery from GitHub.")
     if not isinstance(payload, dict):
         return Reject(400, "The body is valid JSON but not an object, so this is not an event from GitHub.")
     if event == "ping":
-        return Pong(_answer_ping(payload, repository))
+        return Pong(_answer_ping(payload, wanted))
     if event != "push":
         return Ignore(f"Only push events start a release; this is {_quoted(event)}.")
-    return _decide_push(payload, repository, prereleases)
+    return _decide_push(payload, wanted)
 
 
 def run_key(environment: str, repository: str, release: Release) -> str:
@@ -66,7 +75,8 @@ def run_key(environment: str, repository: str, release: Release) -> str:
     return f"release:{environment}:{repository.casefold()}:{release.tag}:{release.commit}"
 
 
-def _decide_push(payload: dict[str, object], repository: str, prereleases: bool) -> Decision:
+def _decide_push(payload: dict[str, object], wanted: Wanted) -> Decision:
+    repository = wanted.repository
     sender = _full_name(payload)
     if sender is None:
         return _missing("repository.full_name")
@@ -80,13 +90,13 @@ def _decide_push(payload: dict[str, object], repository: str, prereleases: bool)
     tag = ref.removeprefix(TAG_PREFIX)
     if payload.get("deleted") is True or (isinstance(after, str) and after and not after.strip("0")):
         return Ignore(f"Tag {_quoted(tag)} was deleted; what it released is not affected.")
-    if not tag.startswith("v"):
-        return Ignore(f"Only tags of the form vX.Y.Z are released; {_quoted(tag)} is not one.")
+    if not wanted.tags.fits(tag):
+        return Ignore(f"Only tags of the form {wanted.tags.form} are released; {_quoted(tag)} is not one.")
     try:
-        version = Version.parse(tag)
+        version = wanted.tags.version_of(tag)
     except Refused as refusal:
         return Reject(422, cut(str(refusal)))
-    if version.is_prerelease and not prereleases:
+    if version.is_prerelease and not wanted.prereleases:
         return Ignore(
             f"{_quoted(tag)} is a pre-release, which this environment does not accept (prereleases = true would)."
         )
@@ -106,7 +116,8 @@ def _decide_push(payload: dict[str, object], repository: str, prereleases: bool)
     return Release(tag, commit)
 
 
-def _answer_ping(payload: dict[str, object], repository: str) -> str:
+def _answer_ping(payload: dict[str, object], wanted: Wanted) -> str:
+    repository = wanted.repository
     hook = payload.get("hook")
     events = hook.get("events") if isinstance(hook, dict) else None
     sender = _full_name(payload)
@@ -114,7 +125,7 @@ def _answer_ping(payload: dict[str, object], repository: str) -> str:
         return f"Listening, but for {repository}: pushes to {_quoted(sender)} are ignored."
     if isinstance(events, list) and not {"push", "*"} & {event for event in events if isinstance(event, str)}:
         return "Listening, but this webhook sends no push events: enable them in its settings."
-    return f"Listening: a tag vX.Y.Z pushed to {repository} is released."
+    return f"Listening: a tag {wanted.tags.form} pushed to {repository} is released."
 
 
 def _full_name(payload: dict[str, object]) -> str | None:

@@ -17,6 +17,7 @@ SET_BY_US: Mapping[str, Mapping[str, str]] = {
         "stage": "stage",
         "container_port": "[service] container_port",
         "health_check_path": "[service] health_check_path",
+        "health_check_matcher": "[service] health_check_matcher",
         "production_listener_port": "[ports] production",
         "test_listener_ports": "[ports] test_blue and test_green",
         "listener_weights": "the release record",

@@ -9,10 +9,15 @@ from collections.abc import Mapping
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.errors import Refused
+from core.health_check import HealthCheck
 from core.settings import EnvironmentSettings
 from core.version import Version
 
 __all__ = ["Configuration", "Release"]
+
+
+_OF_THE_BALANCER = {"health_check_path", "health_check_matcher", "version_path"}
+"""What of a configuration no task is given: what it is asked, and how it is recognised."""
 
 
 class Configuration(BaseModel):
@@ -27,6 +32,10 @@ class Configuration(BaseModel):
     secrets: dict[str, str] = Field(default={}, description="Name to Secrets Manager reference.")
     health_check_path: str | None = Field(
         default=None, description="What the load balancer asks this release; unknown in older records."
+    )
+    health_check_matcher: str = Field(default="200", description="What it must answer to that.")
+    version_path: str | None = Field(
+        default=None, description="Where this release names itself; empty if nowhere, unknown in older records."
     )
 
     @classmethod
@@ -51,12 +60,18 @@ class Configuration(BaseModel):
                 for name, reference in service.secrets.items()
             },
             health_check_path=service.health_check_path,
+            health_check_matcher=service.health_check_matcher,
+            version_path=settings.traffic.version_path or "",
         )
+
+    def health_check(self, path_if_unknown: str) -> HealthCheck:
+        """Return what the load balancer asks this release; older records know no path."""
+        return HealthCheck(self.health_check_path or path_if_unknown, self.health_check_matcher)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what the tasks are given; the health check is the load balancer's."""
-        return _sha256(self.model_dump(mode="json", exclude={"health_check_path"}))
+        """SHA-256 of what the tasks are given, and of nothing else."""
+        return _sha256(self.model_dump(mode="json", exclude=_OF_THE_BALANCER))
 
 
 class Release(BaseModel):

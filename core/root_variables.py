@@ -28,6 +28,7 @@ def environment_variables(
         **_common(settings),
         "stage": settings.stage,
         "health_check_path": settings.service.health_check_path,
+        "health_check_matcher": settings.service.health_check_matcher,
         "production_listener_port": settings.ports.production,
         "test_listener_ports": {c.value: settings.ports.test(c) for c in Colour},
         "listener_weights": initial_weights(record).model_dump(),

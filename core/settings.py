@@ -12,7 +12,9 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 from core.colour import Colour
 from core.errors import Refused
 from core.findings import Severity
+from core.health_check import fault_of_matcher
 from core.source import user_info_in
+from core.tag_pattern import TagPattern, fault_of_pattern
 
 __all__ = [
     "ACCOUNT",
@@ -40,6 +42,7 @@ ACCOUNT = "account"
 """What all environments of an account share; no environment can have this name."""
 
 Branch = Annotated[str, Field(pattern=r"^(\*|\w[^\s:^~?*\[\\]*\*?)[^\s:^~?*\[\\]*$")]
+CheckName = Annotated[str, Field(min_length=1, max_length=256)]
 _STAGE = r"^[a-z][a-z0-9-]{1,20}$"
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -112,6 +115,17 @@ class Source(_Section):
     github_repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$", description="owner/name, as GitHub spells it.")
     main_branch: Branch | None = Field(default=None, description="The one branch that is released from.")
     branches: tuple[Branch, ...] = Field(default=(), description="Several, each a name or a pattern with one `*`.")
+    tag_pattern: str = Field(
+        default="v*", description="Which tags are versions here; the version stands where its first star is."
+    )
+    checks: tuple[CheckName, ...] = Field(
+        default=(), description="Checks of the commit at GitHub that a release waits for and refuses if red."
+    )
+    github_api: str = Field(
+        default="https://api.github.com",
+        pattern=r"^https?://[^\s/@?#]+(/[^\s?#]*)?$",
+        description="GitHub's REST API; of an Enterprise Server https://<host>/api/v3.",
+    )
     max_mib: int = Field(
         default=2_048, ge=1, description="The most that a checkout may hold, git's own files included."
     )
@@ -129,6 +143,18 @@ class Source(_Section):
         if self.main_branch and self.branches:
             raise ValueError("main_branch and branches are both set: name all branches in branches")
         return self
+
+    @field_validator("tag_pattern")
+    @classmethod
+    def _tags_can_fit_the_pattern(cls, pattern: str) -> str:
+        if fault := fault_of_pattern(pattern):
+            raise ValueError(fault)
+        return pattern
+
+    @property
+    def tags(self) -> TagPattern:
+        """Which tags are versions, and how they name them."""
+        return TagPattern(self.tag_pattern)
 
     @property
     def released_branches(self) -> tuple[str, ...]:
@@ -186,11 +212,21 @@ class Service(_Section):
         max_length=1_024,
         description="What the load balancer asks. Keep it shallow.",
     )
+    health_check_matcher: str = Field(
+        default="200", max_length=100, description='The statuses that are healthy: "200", "200,204" or "200-399".'
+    )
     grace_period: int = Field(
         default=60, ge=0, le=3_600, description="Seconds after its start in which a task may fail health checks."
     )
     variables: dict[str, str] = {}
     secrets: dict[str, SecretReference] = {}
+
+    @field_validator("health_check_matcher")
+    @classmethod
+    def _matcher_is_one_of_a_load_balancer(cls, matcher: str) -> str:
+        if fault := fault_of_matcher(matcher):
+            raise ValueError(fault)
+        return matcher
 
     @model_validator(mode="after")
     def _names_stand_once(self) -> Self:
@@ -228,22 +264,87 @@ class Migration(_Section):
     timeout_seconds: Seconds = 900
 
 
-class SmokeCheck(_Section):
-    """One request to the candidate and what must come back."""
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2
+_CREDENTIAL_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
+_OF_THE_CONNECTION = frozenset(
+    {"accept-encoding", "connection", "content-length", "expect", "transfer-encoding", "upgrade"}
+)
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/application/x-forwarded-headers.html
+_OF_THE_BALANCER = frozenset({"x-forwarded-port", "x-forwarded-proto"})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?$", max_length=259)]
+
+
+def _header_fault(name: str, value: str) -> str | None:
+    lower = name.lower()
+    if not _HEADER.fullmatch(name):
+        return f"{name!r} is not the name of a header"
+    if lower == "host":
+        return "Host is a setting of its own: host"
+    if lower in _CREDENTIAL_HEADERS:
+        return f"{name} would put a secret into this file and the log: test a path that needs none"
+    if lower in _OF_THE_CONNECTION:
+        return f"{name} belongs to the connection and is set by the request itself"
+    if lower in _OF_THE_BALANCER:
+        return (
+            f"{name} is written by the load balancer, whatever a client sends: expect the redirect (status, location)"
+        )
+    if not value.isascii() or not value.isprintable():
+        return f"{name} has a value that is not printable ASCII"
+    return None
+
+
+class _Requests(_Section):
+    """What requests to the candidate carry."""
+
+    host: Host | None = Field(default=None, description="The Host header; that of the listener if unset.")
+    headers: dict[str, str] = Field(default={}, description="More headers, without secrets.")
+
+    @field_validator("headers")
+    @classmethod
+    def _headers_can_be_sent(cls, headers: dict[str, str]) -> dict[str, str]:
+        faults = [fault for name, value in headers.items() if (fault := _header_fault(name, value))]
+        if faults:
+            raise ValueError("; ".join(faults))
+        return headers
+
+
+class SmokeCheck(_Requests):
+    """One request to the candidate and what must come back. Redirects are not followed: they are an answer."""
 
     path: str = Field(pattern=r"^/")
     method: Literal["GET", "HEAD", "POST", "PUT", "DELETE"] = "GET"
     body: str | None = None
     status: int = Field(default=200, ge=100, le=599)
+    location: str | None = Field(
+        default=None,
+        pattern=r"^(/|https?://)\S*$",
+        description="What a redirect must point at: an address, or path and query of whatever host.",
+    )
     contains: str | None = Field(default=None, description="Text that the body must hold.")
     within_seconds: Seconds = 5
 
+    @model_validator(mode="after")
+    def _a_location_needs_a_redirect(self) -> Self:
+        if self.location is not None and self.status not in _REDIRECTS:
+            raise ValueError(
+                f"location needs a status that redirects ({', '.join(map(str, sorted(_REDIRECTS)))}), not {self.status}"
+            )
+        return self
 
-class Smoke(_Section):
-    """The deep test of a candidate through its own listener."""
+
+class Smoke(_Requests):
+    """The deep test of a candidate through its own listener; host and headers are those of each of its requests."""
 
     checks: list[SmokeCheck] = Field(default=[SmokeCheck(path="/readyz")], min_length=1)
     attempts: int = Field(default=3, ge=1, le=20)
+
+    def as_sent(self, check: SmokeCheck) -> SmokeCheck:
+        """Return a check with the host and the headers that it does not set itself."""
+        own = {name.lower() for name in check.headers}
+        shared = {name: value for name, value in self.headers.items() if name.lower() not in own}
+        return check.model_copy(update={"host": check.host or self.host, "headers": {**shared, **check.headers}})
 
 
 class Traffic(_Section):
@@ -254,7 +355,11 @@ class Traffic(_Section):
         default=None, description="Address to connect to instead of resolving the name, or several of them."
     )
     answers: int = Field(default=10, ge=1, le=1_000, description="Answers in a row that prove a release.")
-    version_path: str = Field(default="/version", pattern=r"^/")
+    version_path: str | None = Field(
+        default=None,
+        pattern=r"^/\S*$",
+        description="Where the application answers its version and revision; unset, AWS alone says what is live.",
+    )
     https: bool = Field(default=False, description="Whether the production listener speaks HTTPS.")
 
 
@@ -332,6 +437,8 @@ class Timing(_Section):
     log_quiet: Seconds = Field(
         default=5.0, description="How long a stopped task's log must be silent before it counts as complete."
     )
+    checks: Seconds = Field(default=1_800.0, description="How long a release waits for `source.checks`.")
+    checks_poll: Seconds = Field(default=10.0, description="How often GitHub is asked for them.")
     reconcile_every: Seconds = 15.0
     identify: Seconds = Field(default=10.0, description="How long a candidate may answer wrongly before traffic comes.")
     confirm: Seconds = Field(default=30.0, description="How long each address may answer wrongly after weights moved.")
@@ -398,6 +505,15 @@ class EnvironmentSettings(_Section):
     def _no_environment_is_the_account(self) -> Self:
         if self.stage == ACCOUNT:
             raise ValueError(f"the stage {ACCOUNT!r} is reserved: its record is for what all environments share")
+        return self
+
+    @model_validator(mode="after")
+    def _some_version_is_released(self) -> Self:
+        if self.source.tags.only_prereleases and not self.prereleases:
+            raise ValueError(
+                f"source.tag_pattern {self.source.tag_pattern!r} fits pre-releases alone, and prereleases = false "
+                "refuses them"
+            )
         return self
 
     @model_validator(mode="after")

@@ -136,6 +136,24 @@ NOTES: dict[str, Note] = {
         breaks="Whoever may push to that branch may release.",
     ),
     "source.branches": Note("Several such branches, each a name or a pattern with one `*`.", ["main", "release/*"]),
+    "source.tag_pattern": Note(
+        "Which tags are versions here; the star is the only wildcard, and the version stands where the first one is. "
+        "[Forms](decisions/tags-and-checks.md): `v*`, `api/v*`, `@acme/api@*`, `*-rc.*`.",
+        "api/v*",
+        breaks="A pattern that fits another application's tags releases them; one that fits none releases nothing.",
+    ),
+    "source.checks": Note(
+        "The names of checks or commit statuses at GitHub that a release waits for, before it builds or holds "
+        "anything, and refuses if red. They need `POINTSMAN_SOURCE_TOKEN` with the right to read both.",
+        ["build"],
+        breaks="A name that no check has, or a GitHub that does not answer, keeps a release waiting for "
+        "`timing.checks`, and then refuses it.",
+    ),
+    "source.github_api": Note(
+        "GitHub's REST API; of an Enterprise Server `https://<host>/api/v3`.",
+        "https://git.example.com/api/v3",
+        breaks="It is shown the source's token, so it must be of the host in `source.url`.",
+    ),
     "source.max_mib": Note("The most that a checkout may hold, git's own files included.", 4096, unit="MiB"),
     "source.max_files": Note("The most files that a checkout may hold.", 500_000, unit="files"),
     # ---- [image]
@@ -194,6 +212,12 @@ NOTES: dict[str, Note] = {
         "/livez",
         breaks="If it asks the database, a blip of the database stops every task at once.",
     ),
+    "service.health_check_matcher": Note(
+        "Which statuses of that answer are healthy, from 200 to 499: one, several or a range. It goes with the "
+        "release, as the path does.",
+        "200-399",
+        breaks="A wide one calls tasks healthy that answer errors.",
+    ),
     "service.grace_period": Note(
         "After its start, how long a task may fail health checks.",
         120,
@@ -244,7 +268,24 @@ NOTES: dict[str, Note] = {
         "by it.",
     ),
     # ---- [smoke]
+    "smoke.host": Note(
+        "The `Host` of all requests to the candidate, the one to `traffic.version_path` included; that of its listener "
+        "if unset.",
+        "app.example.com",
+        breaks="The load balancer adds the test listener's port, unless `preserve_host_header` in "
+        "`[provision.environment]` is true.",
+    ),
+    "smoke.headers": Note(
+        "More headers of all requests to the candidate. No secrets.",
+        {"X-Tenant": "acme"},
+        breaks="`X-Forwarded-Proto` and `-Port` are refused, since the load balancer writes them itself: expect the "
+        "redirect of an application that forces HTTPS, by `status` and `location`.",
+    ),
     "smoke.attempts": Note("How often the checks are tried before the release fails.", 5, unit="attempts"),
+    "smoke.checks.host": Note("The `Host` of this request, in place of `smoke.host`.", "api.example.com"),
+    "smoke.checks.headers": Note(
+        "Headers of this request, beside `smoke.headers` or in their place.", {"Accept": "*/*"}
+    ),
     "smoke.checks.path": Note(
         "What is asked of the candidate, through its own listener.",
         "/readyz",
@@ -255,6 +296,11 @@ NOTES: dict[str, Note] = {
     ),
     "smoke.checks.body": Note("What is sent.", '{"ping": true}'),
     "smoke.checks.status": Note("The status that must come back.", 204),
+    "smoke.checks.location": Note(
+        "Where a redirect must point, with a `status` that redirects: an address, or path and query on whatever host. "
+        "Redirects are not followed.",
+        "https://app.example.com/",
+    ),
     "smoke.checks.contains": Note("A text that the answer must hold.", "ok"),
     "smoke.checks.within_seconds": Note("How soon.", 2, unit="seconds"),
     # ---- [traffic]
@@ -268,7 +314,11 @@ NOTES: dict[str, Note] = {
     ),
     "traffic.answers": Note("How many answers in a row, at each address, prove a release.", 20, unit="answers"),
     "traffic.version_path": Note(
-        "Where the application answers with its version and revision.", "/about", breaks="The answer's form: see below."
+        "Where the application answers its version and revision, the stronger proof of a release; unset, "
+        "[the load balancer's targets and ECS's tasks](decisions/identity.md) prove it, and confirming takes "
+        "`timing.weights_settle` longer.",
+        "/version",
+        breaks="The answer's form: see below. A path that answers anything else fails each release at its smoke test.",
     ),
     "traffic.https": Note(
         "Whether the production listener speaks HTTPS.",
@@ -341,6 +391,13 @@ NOTES: dict[str, Note] = {
     "timing.build": Note("How long the build may take.", 7200, unit="seconds"),
     "timing.scan": Note(
         "How long ECR's scan is waited for, where `image.refuse_findings` asks for it.", 600, unit="seconds"
+    ),
+    "timing.checks": Note("How long `source.checks` are waited for.", 3600, unit="seconds"),
+    "timing.checks_poll": Note(
+        "How often GitHub is asked for them: at least two requests each time.",
+        30,
+        unit="seconds",
+        breaks="GitHub allows a token 5,000 requests an hour.",
     ),
     "timing.return_to_live": Note(
         "How long bringing traffic back to the former version may take, in a rollback or after a failure.",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from urllib.parse import urlsplit, urlunsplit
 
 from core.errors import cut
+from core.health_check import HealthCheck, matches
+from core.serving import Deployed, Serving, judge_serving
 from core.settings import SmokeCheck
 
-__all__ = ["Answer", "CheckResult", "Identity", "Streak", "Verdict", "judge_check", "judge_identity"]
+__all__ = ["Answer", "CheckResult", "Identity", "Streak", "Verdict", "judge_answered", "judge_check", "judge_identity"]
 
 
 class Verdict(StrEnum):
@@ -26,6 +29,7 @@ class Answer:
     body: str = ""
     seconds: float = 0.0
     error: str = ""
+    location: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,29 +53,62 @@ class CheckResult:
 
 def judge_check(check: SmokeCheck, answer: Answer) -> CheckResult:
     """Return the verdict on one smoke check."""
-    expected = f"{check.status}" + (f" with {check.contains!r} in the body" if check.contains else "")
-    got = answer.error or f"{answer.status} {cut(answer.body, 200)}".strip()
-    passed = (
-        not answer.error and answer.status == check.status and (check.contains is None or check.contains in answer.body)
-    )
+    expected, got = _expected(check), _got(answer)
+    passed = not answer.error and answer.status == check.status
+    passed = passed and (check.contains is None or check.contains in answer.body)
+    passed = passed and (check.location is None or _points_at(check.location, answer.location))
     if passed and answer.seconds > check.within_seconds:
         passed, expected = False, f"{expected} within {check.within_seconds:g} s"
         got = f"{answer.status} after {answer.seconds:.1f} s"
     if passed:
-        got = str(answer.status)  # bodies may hold people's data, and a good one tells nothing more
+        # Bodies may hold people's data, and a good one tells nothing more.
+        got = f"{answer.status}{f' to {check.location}' if check.location else ''}"
     verdict = Verdict.PASS if passed else Verdict.FAIL
     return CheckResult(f"{check.method} {check.path}", verdict, expected, got, answer.seconds)
+
+
+def _expected(check: SmokeCheck) -> str:
+    to = f" to {check.location}" if check.location else ""
+    holding = f" with {check.contains!r} in the body" if check.contains else ""
+    return f"{check.status}{to}{holding}"
+
+
+def _got(answer: Answer) -> str:
+    to = f"to {cut(answer.location, 200)}" if answer.location else ""
+    return answer.error or " ".join(part for part in (str(answer.status), to, cut(answer.body, 200)) if part).strip()
+
+
+def _points_at(wanted: str, location: str) -> bool:
+    """Whether a Location header names the address, or for a wanted path that path on whatever host."""
+    if not wanted.startswith("/"):
+        return location == wanted
+    parts = urlsplit(location)
+    return urlunsplit(("", "", parts.path, parts.query, parts.fragment)) == wanted
 
 
 def judge_identity(path: str, identity: Identity, answered: dict[str, object] | None, answer: Answer) -> CheckResult:
     """Return whether the answer of the version path comes from the release expected."""
     expected = f"{identity.version} ({identity.revision})"
     if answered is None:
-        got = answer.error or f"{answer.status} {cut(answer.body, 200)}".strip()
-        return CheckResult(f"GET {path}", Verdict.FAIL, expected, got, answer.seconds)
+        return CheckResult(f"GET {path}", Verdict.FAIL, expected, _got(answer), answer.seconds)
     came = Identity(str(answered.get("version")), str(answered.get("revision")))
     verdict = Verdict.PASS if came == identity else Verdict.FAIL
     return CheckResult(f"GET {path}", verdict, expected, f"{came.version} ({came.revision})", answer.seconds)
+
+
+def judge_answered(check: HealthCheck, answer: Answer, seen: Serving | None, deployed: Deployed) -> CheckResult:
+    """Return whether AWS says that a release answers, and an address gave an answer that is the application's.
+
+    `seen` is what AWS said, None where it did not answer.
+    """
+    reason = "AWS did not answer" if seen is None else judge_serving(seen, deployed)
+    expected = f"all requests to healthy tasks of {deployed.definition_name}, and {check.matcher} from {check.path}"
+    if reason is None and (answer.status is None or not matches(answer.status, check.matcher)):
+        reason = _got(answer)
+    if reason is not None or seen is None:
+        return CheckResult("targets", Verdict.FAIL, expected, str(reason), answer.seconds)
+    got = f"{len(seen.healthy)} of them, and {answer.status}"
+    return CheckResult("targets", Verdict.PASS, expected, got, answer.seconds)
 
 
 @dataclass(frozen=True)

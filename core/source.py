@@ -71,13 +71,13 @@ def refuse_token_in_the_clear(url: str) -> None:
         )
 
 
-def refuse_unknown_refs(refs: Iterable[str], version: Version, branches: Iterable[str]) -> None:
-    """Raise `Refused` where the remote's `refs` lack the version's tag, or a branch that is not a pattern."""
+def refuse_unknown_refs(refs: Iterable[str], tag: str, branches: Iterable[str]) -> None:
+    """Raise `Refused` where the remote's `refs` lack a version's tag, or a branch that is not a pattern."""
     known = set(refs)
     wanted = tuple(branches)
-    if f"refs/tags/{version}" not in known:
+    if f"refs/tags/{tag}" not in known:
         raise Refused(
-            f"The tag {version} does not exist",
+            f"The tag {tag} does not exist",
             why="the source repository has no such tag",
             do="Push the tag, then release it.",
         )

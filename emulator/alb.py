@@ -158,6 +158,8 @@ class _Targets:
         """Put these handlers in the place of MiniStack's."""
         self._original_delete_group: Callable[[Parameters], Answer] = replace(alb, "_delete_tg", self._delete_group)
         self._original_group_xml: Callable[[dict[str, Any]], str] = replace(alb, "_tg_xml", self._group_xml)
+        for handler in ("_create_tg", "_modify_tg"):
+            replace(alb, handler, _with_matcher_checked(getattr(alb, handler)))
         replace(alb, "set_targets_for_group", self._set_targets)
         replace(alb, "_register_targets", self._register)
         replace(alb, "_deregister_targets", self._deregister)
@@ -226,6 +228,22 @@ class _Targets:
         """Keep MiniStack's own list, which Lambda targets and saved state use."""
         members = self._registry.members(group)
         alb._targets[group] = [{"Id": t.host, "Port": t.port} for t in members if self._registry.holds(t)]
+
+
+def _with_matcher_checked(write: Callable[[Parameters], Answer]) -> Callable[[Parameters], Answer]:
+    """Refuse statuses that no target group may take for healthy.
+
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_Matcher.html
+    """
+
+    def checked(params: Parameters) -> Answer:
+        matcher = alb._p(params, "Matcher.HttpCode", "200")
+        parts = [re.fullmatch(r"([2-4]\d\d)(?:-([2-4]\d\d))?", part) for part in matcher.split(",")]
+        if not all(part and part[1] <= (part[2] or part[1]) for part in parts):
+            return error("ValidationError", f"Health check matcher HTTP code '{matcher}' must be within '200-499'")
+        return write(params)
+
+    return checked
 
 
 def _named_targets(params: Parameters, group: str) -> list[tuple[str, int]]:

@@ -13,6 +13,7 @@ from operation.operation import Operation
 from tasks.approval import approve
 from tasks.candidate import set_health_check, start_candidate, vacate_slot
 from tasks.checkout import Checkout, check_out
+from tasks.checks import await_checks
 from tasks.database import migrate_database
 from tasks.findings import check_findings, note_findings
 from tasks.image import build_image, prune_worker, push_image
@@ -34,7 +35,7 @@ def release(tag: str, environment: str, commit: str | None = None, allow_downgra
     the candidate, and shifts the production listener to it. On any failure the live version keeps all traffic.
 
     Args:
-        tag: The version to release: a tag of the source repository such as v1.4.0.
+        tag: The version to release: a tag of the source repository such as v1.4.0 (api/v1.4.0, by its pattern).
         environment: The environment to release to: the name of a file in environments/, such as production.
         commit: The commit that the webhook announced; a tag at any other is refused. Leave it empty by hand.
         allow_downgrade: Allow a version that is older than the live one.
@@ -44,11 +45,13 @@ def release(tag: str, environment: str, commit: str | None = None, allow_downgra
 
 def release_version(operation: Operation, tag: str, commit: str | None, allow_downgrade: bool) -> str | Outcome:
     """Take one version through all steps; return the success message."""
-    version = operation.journal.name_version(tag)
+    version = operation.journal.name_version(tag, operation.settings.source.tags)
     refuse_prerelease(version, operation.environment, allowed=operation.settings.prereleases)
     readiness = check_readiness.submit(operation)
     source = check_out(operation, version, commit)
     readiness.result()
+    if operation.settings.source.checks:
+        await_checks(operation, source)
     check_files(operation, source)
     entered = enter(operation, source, allow_downgrade=allow_downgrade)
     if entered.outcome is not None:

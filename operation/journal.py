@@ -14,6 +14,7 @@ from core.errors import Permanent, PointsmanError, Refused, redact
 from core.history import Attempt, Failure, State, StepOutcome, StepRecord, VersionRecord
 from core.record import Owner
 from core.release import Release
+from core.tag_pattern import ANY_VERSION, TagPattern
 from core.version import Version
 from operation.lease import Lease, now
 from systems.log import run_logger
@@ -141,10 +142,10 @@ class Journal:
 
     # --- what it is about
 
-    def name_version(self, tag: str) -> Version:
+    def name_version(self, tag: str, pattern: TagPattern = ANY_VERSION) -> Version:
         """Say which tag this run is about, before anything of it is known; return its version, or raise `Refused`."""
         self.subject = tag
-        version = Version.parse(tag)
+        version = pattern.version_of(tag)
         self._named = version.tag
         self._lease.step = "checkout"
         return version

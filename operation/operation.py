@@ -12,8 +12,9 @@ from core.colour import Colour
 from core.errors import Permanent, Refused
 from core.history import State
 from core.infrastructure import refuse_foreign_infrastructure
-from core.record import EnvironmentRecord, Infrastructure, Owner
+from core.record import EnvironmentRecord, Infrastructure, NamedRelease, Owner
 from core.release import Configuration, Release
+from core.serving import Deployed, Serving
 from core.settings import ACCOUNT, EnvironmentSettings
 from core.slot import Slot, slot_of
 from operation.journal import Journal, Observer
@@ -94,6 +95,30 @@ class Operation:
             raise Permanent("This attempt has no slot", why="it ended before it held the environment")
         return self.slot(colour)
 
+    @property
+    def deployed(self) -> Deployed:
+        """The release of this attempt as ECS knows it in its slot."""
+        slot = self.journal.attempt.slot
+        return self.deployed_as(self.release, self.candidate.colour, slot.task_definition_arn if slot else None)
+
+    def deployed_as(self, release: Release, colour: Colour, definition: str | None) -> Deployed:
+        """Return a release as ECS knows it; where the record knows no definition, its service's, if that names it.
+
+        A release that names itself needs none. Raises `Permanent` if the service's definition names another release.
+        """
+        if definition is None and self.prober.version_path(release):
+            definition = ""
+        if definition is None:
+            found = self.ecs.read(self.slot(colour).service)
+            wanted = NamedRelease(image=release.image, version=release.version, revision=release.revision)
+            if found is None or self.ecs.names(found.task_definition) != wanted:
+                raise Permanent(
+                    f"The {colour} slot does not run {release}",
+                    why=f"its service has {found.task_definition.rpartition('/')[2] if found else 'no definition'}",
+                )
+            definition = found.task_definition
+        return Deployed(release, colour, definition)
+
     def slot(self, colour: Colour) -> Slot:
         """Return the environment's slot of one colour."""
         return slot_of(self.settings, self.infrastructure, colour)
@@ -111,7 +136,15 @@ class Operation:
     @property
     def prober(self) -> Prober:
         """HTTP probes of the environment's listeners, under this run's lease."""
-        return Prober(self.settings, self.infrastructure.alb_dns_name, self.lease)
+        return Prober(self.settings, self.infrastructure.alb_dns_name, self.lease, self._serving)
+
+    def _serving(self, deployed: Deployed, listener: Colour | None) -> Serving:
+        """Read what AWS says of a release's targets, and of its colour's test listener or the production listener."""
+        service, infrastructure = self.slot(deployed.colour).service, self.infrastructure
+        arn = infrastructure.test_listener_arns[listener] if listener else infrastructure.production_listener_arn
+        # The tasks last: one that registered since the targets were read is known then.
+        view, targets = self.load_balancer.listener(arn), self.load_balancer.targets(service)
+        return Serving(view, targets, self.ecs.running_tasks(service))
 
     @property
     def one_offs(self) -> OneOffs:

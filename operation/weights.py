@@ -148,4 +148,4 @@ def see_winner(operation: Operation, winner: Colour) -> None:
     if live is None or live.adopted or live.colour is not winner:
         operation.prober.wait_for_weights()
     else:
-        operation.prober.see_settled(live.release, winner)
+        operation.prober.see_settled(operation.deployed_as(live.release, winner, live.definition))

@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/AmazonECS/latest/APIReference/Welcome.html
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from core.errors import Permanent, UnknownOutcome
 from core.foreign import Definition, runs
 from core.lease import HeldLease
 from core.record import Live, NamedRelease
+from core.serving import RunningTask
 from core.settings import Timing
 from core.slot import Service
 from systems.aws import AwsClients, aws_errors
@@ -32,6 +33,7 @@ __all__ = [
     "describe_tasks",
     "read_names",
     "read_service",
+    "running_tasks",
     "service_of",
     "stop_reason",
 ]
@@ -128,6 +130,36 @@ def describe_tasks(aws: AwsClients, cluster: str, arns: list[str]) -> list[dict[
     return found
 
 
+def running_tasks(aws: AwsClients, service: Service) -> tuple[RunningTask, ...]:
+    """Return every task of a service that ECS runs or is starting, with the addresses of its network interfaces."""
+    arns: list[str] = []
+    with aws_errors(f"listing the tasks of {service.name}"):
+        pages = (
+            aws("ecs")
+            .get_paginator("list_tasks")
+            .paginate(cluster=service.cluster, serviceName=service.name, desiredStatus="RUNNING")
+        )
+        for page in pages:
+            arns += page["taskArns"]
+    described = describe_tasks(aws, service.cluster, arns)
+    return tuple(RunningTask(t["taskArn"], t["taskDefinitionArn"], tuple(_addresses(t))) for t in described)
+
+
+def _addresses(described: dict[str, Any]) -> Iterator[str]:
+    """Yield a task's addresses, as a load balancer is given them.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Attachment.html and API_NetworkInterface.html
+    """
+    for attachment in described.get("attachments", ()):
+        for detail in attachment.get("details", ()):
+            if detail.get("name") == "privateIPv4Address":
+                yield str(detail["value"])
+    for container in described.get("containers", ()):
+        for interface in container.get("networkInterfaces", ()):
+            if "ipv6Address" in interface:
+                yield str(interface["ipv6Address"])
+
+
 def stop_reason(described: dict[str, Any]) -> str:
     """Return why a task stopped, in words."""
     container = (described.get("containers") or [{}])[0]
@@ -200,6 +232,10 @@ class Ecs:
     def image_of(self, task_definition: str) -> str:
         """Return the image that a task definition runs."""
         return self.names(task_definition).image
+
+    def running_tasks(self, service: Service) -> tuple[RunningTask, ...]:
+        """Return every task of a service that ECS runs or is starting."""
+        return running_tasks(self._aws, service)
 
     def tasks(self, service: Service, status: str) -> list[str]:
         """Return the ARNs of a service's tasks that shall have a status: RUNNING or STOPPED."""

@@ -173,6 +173,7 @@ def _balancers(elbv2: Any, group_arn: str) -> Iterator[FoundBalancer]:
             target_group=group["TargetGroupName"],
             health_check_path=group.get("HealthCheckPath", "/"),
             healthy=_healthy(elbv2, group_arn),
+            health_check_matcher=group.get("Matcher", {}).get("HttpCode", "200"),
         )
 
 

@@ -53,6 +53,15 @@ class Endpoint:
             )
         return Addresses(reachable, tuple(address for address in found if address not in reachable))
 
+    @property
+    def authority(self) -> str:
+        """The host as a browser names it: with its port only where that is not the scheme's own.
+
+        https://www.rfc-editor.org/rfc/rfc9110#section-4.2.3
+        """
+        own = {"http": 80, "https": 443}.get(self.scheme)
+        return self.host if self.port == own else f"{self.host}:{self.port}"
+
     def _resolve(self) -> list[Any]:
         try:
             # Families of which this machine has no address are left out by the resolver.
@@ -92,23 +101,29 @@ def ask(endpoint: Endpoint, address: str, check: SmokeCheck) -> Answer:
                 check.method,
                 f"{endpoint.scheme}://{host}:{endpoint.port}{check.path}",
                 content=check.body,
-                headers={
-                    "Host": f"{endpoint.host}:{endpoint.port}",
-                    "Connection": "close",
-                    "Accept-Encoding": "identity",
-                    **({"Content-Type": "application/json"} if check.body else {}),
-                },
+                headers=_headers(endpoint, check),
                 extensions={"sni_hostname": endpoint.host, "trace": deadline.trace},
             ) as response,
         ):
             body = _first(response.iter_raw())
             text = body.decode(response.charset_encoding or "utf-8", errors="replace")
         if not deadline.passed:
-            return Answer(response.status_code, text, time.monotonic() - began)
+            location = response.headers.get("Location", "")
+            return Answer(response.status_code, text, time.monotonic() - began, location=location)
     except (httpx.HTTPError, OSError, ValueError, LookupError) as error:
         if not deadline.passed:
             return Answer(None, "", time.monotonic() - began, f"{type(error).__name__}: {error}")
     return Answer(None, "", time.monotonic() - began, f"no complete answer within {check.within_seconds:g} s")
+
+
+def _headers(endpoint: Endpoint, check: SmokeCheck) -> httpx.Headers:
+    headers = httpx.Headers(
+        {"Host": check.host or endpoint.authority, "Connection": "close", "Accept-Encoding": "identity"}
+    )
+    if check.body:
+        headers["Content-Type"] = "application/json"
+    headers.update(check.headers)
+    return headers
 
 
 def _first(chunks: Iterator[bytes]) -> bytes:

@@ -11,8 +11,10 @@ from typing import Any
 
 from core.colour import Weights
 from core.errors import Permanent, PointsmanError, UnknownOutcome
+from core.health_check import HealthCheck
 from core.listener import ListenerView, SeenListener, describe_rules, judge_listener
 from core.record import Infrastructure
+from core.serving import Target
 from core.slot import Service
 from systems.aws import AwsClients, aws_errors, has_code
 from systems.polling import write_until_seen
@@ -91,6 +93,15 @@ class LoadBalancer:
                 reasons.append(f"{target['Target']['Id']}: {health['Reason']} {health.get('Description', '')}".strip())
         return TargetHealth(states, tuple(reasons))
 
+    def targets(self, service: Service) -> tuple[Target, ...]:
+        """Return a service's targets, each with its address and state."""
+        with aws_errors(f"reading the {service.colour} targets"):
+            found = self._elbv2.describe_target_health(TargetGroupArn=service.target_group)
+        return tuple(
+            Target(str(described["Target"]["Id"]), str(described["TargetHealth"]["State"]))
+            for described in found["TargetHealthDescriptions"]
+        )
+
     def listener(self, arn: str | None = None, *, rules: bool = True) -> ListenerView:
         """Return what the production listener (or the one named) does now; its rules are left out if so asked."""
         arn = arn or self._infrastructure.production_listener_arn
@@ -125,32 +136,37 @@ class LoadBalancer:
         """Return the weights that the production listener has now."""
         return self.listener(rules=False).weights
 
-    def health_check_path(self, service: Service) -> str:
-        """Return the path that a service's targets are asked."""
+    def health_check(self, service: Service) -> HealthCheck:
+        """Return what a service's targets are asked."""
         with aws_errors(f"reading the health check of {service.colour}"):
             found = self._elbv2.describe_target_groups(TargetGroupArns=[service.target_group])
-        return str(found["TargetGroups"][0]["HealthCheckPath"])
+        group = found["TargetGroups"][0]
+        return HealthCheck(str(group["HealthCheckPath"]), str(group["Matcher"]["HttpCode"]))
 
-    def set_health_check_path(self, service: Service, path: str) -> None:
-        """Have a service's targets asked another path, and see it written whatever became of the answer.
+    def set_health_check(self, service: Service, check: HealthCheck) -> None:
+        """Have a service's targets asked otherwise, and see it written whatever became of the answer.
 
         Raises `UnknownOutcome` where AWS does not show it. The caller has seen that nobody uses the slot.
         """
 
         def write() -> None:
             with aws_errors(f"setting the health check of {service.colour}", writes=True):
-                self._elbv2.modify_target_group(TargetGroupArn=service.target_group, HealthCheckPath=path)
+                self._elbv2.modify_target_group(
+                    TargetGroupArn=service.target_group,
+                    HealthCheckPath=check.path,
+                    Matcher={"HttpCode": check.matcher},
+                )
 
         def unseen(failure: PointsmanError | None) -> PointsmanError:
             return UnknownOutcome(
-                f"The {service.colour} targets are checked at {self.health_check_path(service)}, not at {path}",
+                f"The {service.colour} targets are checked at {self.health_check(service)}, not at {check}",
                 why=str(failure or "AWS accepted the change but does not show it"),
                 do="Press Retry.",
             )
 
         write_until_seen(
             write,
-            lambda: path if self.health_check_path(service) == path else None,
+            lambda: check if self.health_check(service) == check else None,
             unseen=unseen,
             before_again=lambda _: None,
             tries=1,

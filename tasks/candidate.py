@@ -43,17 +43,18 @@ def vacate_slot(operation: Operation) -> Done[None]:
     return done(f"stopped {counted(sum(count or 0 for count in stopped), 'task')} in {slot.colour}")
 
 
-@step("health check", "set the health check path of the {operation.candidate}")
+@step("health check", "set the health check of the {operation.candidate}")
 def set_health_check(operation: Operation) -> Done[None]:
-    """Have the candidate's target group, which nobody uses yet, ask the path of this release.
+    """Have the candidate's target group, which nobody uses yet, ask what this release answers to.
 
-    The live colour's group keeps the path that its own release was healthy with.
+    The live colour's group keeps the health check that its own release was healthy with.
     """
-    slot, wanted = operation.candidate, operation.release.configuration.health_check_path
-    seen = operation.load_balancer.health_check_path(slot.service)
-    if wanted in (None, seen):
+    slot, configured = operation.candidate, operation.release.configuration
+    seen = operation.load_balancer.health_check(slot.service)
+    wanted = configured.health_check(path_if_unknown=seen.path)
+    if wanted == seen:
         return skipped(f"{slot.colour} is already checked at {seen}")
-    operation.load_balancer.set_health_check_path(slot.service, str(wanted))
+    operation.load_balancer.set_health_check(slot.service, wanted)
     return done(f"{slot.colour} is now checked at {wanted} (before: {seen})")
 
 

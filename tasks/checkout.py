@@ -60,8 +60,8 @@ def _fetch(operation: Operation, version: Version) -> WorkingCopy:
     """Return a working copy, still empty, with the commits of the version's tag and of the released branches."""
     source = operation.settings.source
     remote = remote_of(operation)
-    tag, branches = f"refs/tags/{version}", [f"refs/heads/{name}" for name in source.released_branches]
-    refuse_unknown_refs(remote.refs(tag, *branches), version, source.released_branches)
+    tag, branches = _ref(source, version), [f"refs/heads/{name}" for name in source.released_branches]
+    refuse_unknown_refs(remote.refs(tag, *branches), source.tags.tag_of(version), source.released_branches)
     copy = WorkingCopy(
         remote,
         operation.workspace.folder(version.tag) / "source",
@@ -82,8 +82,12 @@ def remote_of(operation: Operation) -> Remote:
     return Remote(url, token, operation.owner.attempt)
 
 
+def _ref(source: Source, version: Version) -> str:
+    return f"refs/tags/{source.tags.tag_of(version)}"
+
+
 def _released_commit(source: Source, copy: WorkingCopy, version: Version) -> str:
-    commit = copy.commit_of(f"refs/tags/{version}")
+    commit = copy.commit_of(_ref(source, version))
     if commit is None:
         raise Refused(
             f"The tag {version} does not point to a commit",

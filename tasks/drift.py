@@ -138,7 +138,7 @@ def _see_traffic(reader: Operation, record: EnvironmentRecord) -> TrafficSeen:
         listeners=tuple(balancer.listeners()),
         services=services,
         live_image=image,
-        live_health_check=balancer.health_check_path(reader.slot(record.live.colour).service) if record.live else None,
+        live_health_check=balancer.health_check(reader.slot(record.live.colour).service) if record.live else None,
         groups=infrastructure.target_group_arns,
     )
 

@@ -17,7 +17,7 @@ __all__ = ["confirm_release", "smoke_test"]
 def smoke_test(operation: Operation) -> Done[None]:
     """Test the candidate through its own listener; raise `Permanent` naming the check, what was expected, what came."""
     release, colour = operation.release, operation.candidate.colour
-    results = operation.prober.run_checks(colour, release)
+    results, proof = operation.prober.run_checks(operation.deployed)
     create_table_artifact(
         key=f"smoke-{operation.environment}",
         table=[_row(result) for result in results],
@@ -32,7 +32,7 @@ def smoke_test(operation: Operation) -> Done[None]:
             do="Fix the application and release again.",
         )
     operation.journal.advance(State.VERIFIED)
-    return done(f"{len(results)} checks passed at {operation.prober.endpoint(colour)}")
+    return done(f"{len(results)} checks passed at {operation.prober.endpoint(colour)}; {proof}")
 
 
 def _row(result: CheckResult) -> dict[str, str]:
@@ -48,8 +48,6 @@ def _row(result: CheckResult) -> dict[str, str]:
 @step("confirm", "check that {operation.release} answers at the production listener", writes=False)
 def confirm_release(operation: Operation) -> Done[None]:
     """See that the production listener answers from the release, N times in a row on each address."""
-    prober, release = operation.prober, operation.release
-    endpoint = prober.endpoint()
-    seen = prober.see_release(endpoint, release, patience=operation.settings.timing.confirm)
-    answers = operation.settings.traffic.answers
-    return done(f"{answers} answers in a row from {release} at {endpoint} ({seen} requests)")
+    seen, endpoint = operation.prober.see_live(operation.deployed), operation.prober.endpoint()
+    answers = f"{operation.settings.traffic.answers} answers in a row from {operation.release} at {endpoint}"
+    return done(f"{answers} ({seen.asked} requests); {seen.proof}")

@@ -15,6 +15,10 @@ from operation.step import Done, done, step
 __all__ = ["ArtifactObserver", "describe_attempt", "summarise"]
 
 
+_PROOFS = (("the candidate was seen by", "smoke"), ("live was seen by", "confirm"))
+"""What a step's outcome proves: docs/decisions/identity.md."""
+
+
 @dataclass(frozen=True)
 class ArtifactObserver:
     """Publishes each attempt that ended as a Prefect artifact; the artifact's page is the environment's history."""
@@ -35,9 +39,11 @@ def describe_attempt(ended: EndedAttempt) -> str:
     if release is not None:
         facts += [("revision", release.revision), ("image", code(release.image_digest))]
     facts.append(("commit", code(ended.commit)))
-    scanned = {step.name: step.detail for step in ended.steps if step.outcome}
-    if found := scanned.get("findings"):
+    ended_as = {step.name: step.detail for step in ended.steps if step.outcome}
+    if found := ended_as.get("findings"):
         facts.append(("findings in the image", found))
+    proven = {step.name: step.detail for step in ended.steps if step.outcome == "done"}
+    facts += [(fact, proven[name]) for fact, name in _PROOFS if name in proven]
     if attempt.colour is not None:
         facts.append(("colour", attempt.colour.value))
     if attempt.approver:

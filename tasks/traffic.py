@@ -32,8 +32,7 @@ def shift_traffic(operation: Operation) -> Done[None]:
             why=f"{health}; wanted {wanted}",
             do="Check the service's tasks in ECS.",
         )
-    prober = operation.prober
-    prober.see_release(prober.endpoint(slot.colour), release, patience=operation.settings.timing.identify)
+    operation.prober.see_candidate(operation.deployed)
     refuse_another_definition(operation)
     operation.journal.advance(State.SHIFTING)
     carried = operation.load_balancer.weights()

@@ -1,4 +1,4 @@
-"""The receiver's HTTP face: `uvicorn webhook.app:app`, one process for the environment POINTSMAN_ENVIRONMENT.
+"""The receiver's HTTP face: `uvicorn webhook.app:app`, one process for the environments in POINTSMAN_ENVIRONMENT.
 
 Stateless: the flow run's idempotency key, kept by Prefect, alone tells a new delivery from a repeated one.
 """
@@ -10,7 +10,7 @@ import os
 import re
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,8 +25,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from blocks.environment import LEAST_SECRET, ReleaseEnvironment, load_environment, read_settings
 from core.errors import Permanent, PointsmanError, Refused, Transient
-from core.github_event import Ignore, Pong, Reject, Release, decide
-from webhook.delivery import Intake
+from core.github_event import Decision, Ignore, Pong, Reject, Release, Wanted, decide
+from webhook.delivery import SIGNATURE, Intake, is_signed
 from webhook.runs import RunCreator, open_prefect_runs
 from webhook.settings import ReceiverSettings
 
@@ -37,15 +37,26 @@ _DELIVERY_ID = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
 @dataclass(frozen=True)
-class Receiver:
-    """All that one receiver needs to know; `secrets` are those that GitHub may sign with."""
+class Served:
+    """One environment that a receiver serves; `secrets` are those that GitHub may sign with for it."""
 
     environment: str
-    repository: str
-    prereleases: bool
+    wanted: Wanted
     secrets: tuple[bytes, ...]
     runs: RunCreator
+
+
+@dataclass(frozen=True)
+class Receiver:
+    """All that one receiver needs to know."""
+
+    served: tuple[Served, ...]
     intake: Intake
+
+    @property
+    def environments(self) -> str:
+        """The names of those that it serves."""
+        return ", ".join(one.environment for one in self.served)
 
 
 class Answer(BaseModel):
@@ -72,22 +83,22 @@ async def open_receiver() -> AsyncIterator[Receiver]:
     settings = _read_settings()
     if not get_current_settings().api.url:
         raise Refused("PREFECT_API_URL is not set", do="Set it to the address of Prefect's API, which ends in /api.")
-    stage = settings.environment
+    async with AsyncExitStack() as stack:
+        served = [await _serve(stage, settings, stack) for stage in settings.environments]
+        yield Receiver(tuple(served), Intake(settings.max_body_bytes, settings.body_seconds, settings.max_bodies))
+
+
+async def _serve(stage: str, settings: ReceiverSettings, stack: AsyncExitStack) -> Served:
     declared = read_settings(stage)
     if settings.secrets_file is not None:
         secrets = read_secrets(settings.secrets_file)
     else:
         secrets = accepted_secrets(await asyncio.to_thread(_load, stage))
-    source = declared.source.github_repository
-    async with open_prefect_runs(stage, source, deadline_seconds=settings.answer_seconds) as runs:
-        yield Receiver(
-            environment=stage,
-            repository=source,
-            prereleases=declared.prereleases,
-            secrets=secrets,
-            runs=runs,
-            intake=Intake(settings.max_body_bytes, settings.body_seconds, settings.max_bodies),
-        )
+    source = declared.source
+    runs = await stack.enter_async_context(
+        open_prefect_runs(stage, source.github_repository, deadline_seconds=settings.answer_seconds)
+    )
+    return Served(stage, Wanted(source.github_repository, source.tags, declared.prereleases), secrets, runs)
 
 
 def accepted_secrets(environment: ReleaseEnvironment) -> tuple[bytes, ...]:
@@ -134,7 +145,7 @@ def create_app(opener: Callable[[], AbstractAsyncContextManager[Receiver]] = ope
         _log_to_stderr()
         async with opener() as receiver:
             app.state.receiver = receiver
-            log.info(json.dumps({"message": "receiving", "environment": receiver.environment}))
+            log.info(json.dumps({"message": "receiving", "environment": receiver.environments}))
             yield
 
     app = FastAPI(
@@ -205,28 +216,43 @@ async def _receive(request: Request) -> JSONResponse:
 
 
 async def _handle(request: Request, receiver: Receiver) -> tuple[int, Answer]:
-    body = await receiver.intake.take(request, receiver.secrets)
+    body = await receiver.intake.take(request, [secret for one in receiver.served for secret in one.secrets])
     if isinstance(body, Reject):
         return body.status, _rejected(body.sentence)
     try:
         payload = _parse(request.headers.get("Content-Type"), body)
     except ValueError as error:
         return 400, _rejected(str(error))
-    decision = decide(
-        request.headers.get("X-GitHub-Event"),
-        payload,
-        repository=receiver.repository,
-        prereleases=receiver.prereleases,
-    )
+    event, signature = request.headers.get("X-GitHub-Event"), request.headers.get(SIGNATURE, "")
+    # Who may announce one application's tags may not announce another's.
+    asked = [one for one in receiver.served if is_signed(body, signature, one.secrets)]
+    return _together(await asyncio.gather(*(_follow(decide(event, payload, one.wanted), one) for one in asked)))
+
+
+async def _follow(decision: Decision, served: Served) -> tuple[int, Answer]:
     match decision:
         case Release():
-            return await _release(decision, receiver.runs)
+            return await _release(decision, served.runs)
         case Pong(sentence):
             return 200, Answer(status="pong", detail=sentence)
         case Ignore(reason):
             return 202, Answer(status="ignored", detail=reason)
         case Reject(status, sentence):
             return status, _rejected(sentence)
+
+
+_WEIGHT = {"failed": 0, "accepted": 1, "rejected": 2, "pong": 3, "ignored": 4}
+
+
+def _together(answers: list[tuple[int, Answer]]) -> tuple[int, Answer]:
+    """Return the answer of all environments that a delivery is for: that of the weightiest, with what each said.
+
+    A run that was not created comes first, so that GitHub's button brings it; what was created then is the same run.
+    """
+    weighty = sorted(answers, key=lambda one: _WEIGHT[one[1].status])
+    status, first = weighty[0]
+    said = [answer.detail for _, answer in weighty if answer.status == first.status or answer.status != "ignored"]
+    return status, first.model_copy(update={"detail": " ".join(dict.fromkeys(said))})
 
 
 async def _release(release: Release, runs: RunCreator) -> tuple[int, Answer]:

@@ -13,8 +13,8 @@ class ReceiverSettings(BaseModel):
 
     environment: str = Field(
         alias="POINTSMAN_ENVIRONMENT",
-        min_length=1,
-        description="The one environment that this receiver releases to.",
+        pattern=r"^[^\s,]+(\s*,\s*[^\s,]+)*$",
+        description="The environment that this receiver releases to, or several with commas between them.",
     )
     secrets_file: Path | None = Field(
         default=None,
@@ -49,3 +49,8 @@ class ReceiverSettings(BaseModel):
         le=9,
         description="Longest wait for Prefect; GitHub itself gives up after 10 s.",
     )
+
+    @property
+    def environments(self) -> tuple[str, ...]:
+        """The environments that this receiver releases to, each once."""
+        return tuple(dict.fromkeys(name.strip() for name in self.environment.split(",")))

@@ -5,6 +5,7 @@ resource "aws_lb" "main" {
   subnets                    = [for subnet in(var.internal ? aws_subnet.private : aws_subnet.public) : subnet.id]
   security_groups            = [aws_security_group.load_balancer.id]
   drop_invalid_header_fields = true
+  preserve_host_header       = var.preserve_host_header
   enable_deletion_protection = var.deletion_protection
 
   # Written also where it is off: of a block that is gone the provider keeps what was there.
@@ -34,17 +35,17 @@ resource "aws_lb_target_group" "colour" {
     protocol            = "HTTP"
     port                = "traffic-port"
     path                = var.health_check_path
-    matcher             = "200"
+    matcher             = var.health_check_matcher
     interval            = var.health_check.interval
     timeout             = var.health_check.timeout
     healthy_threshold   = var.health_check.healthy_threshold
     unhealthy_threshold = var.health_check.unhealthy_threshold
   }
 
-  # A new port would replace a group that is in use. The path is each release's own: it is set while the slot is empty,
-  # since tasks that run may not know a new one.
+  # A new port would replace a group that is in use. Path and matcher are each release's own: they are set while the slot is
+  # empty, since tasks that run may not know a new one.
   lifecycle {
-    ignore_changes = [port, health_check[0].path]
+    ignore_changes = [port, health_check[0].path, health_check[0].matcher]
   }
 }
 

@@ -347,6 +347,13 @@ variable "http_redirect" {
   }
 }
 
+variable "preserve_host_header" {
+  description = "Hand the Host header on as it came. Otherwise the load balancer adds the port of a listener that is not on 80 or 443, such as a test listener: an application that answers to its exact name alone refuses that."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "health_check_path" {
   description = "Path of the health check that new target groups start with; afterwards each release sets its own. It must be shallow: one that asks the database lets a blip of it stop every task."
   type        = string
@@ -356,6 +363,19 @@ variable "health_check_path" {
   validation {
     condition     = can(regex("^/[^[:space:]]*$", var.health_check_path))
     error_message = "health_check_path must start with a slash and have no spaces."
+  }
+}
+
+variable "health_check_matcher" {
+  description = "Statuses that new target groups take for healthy, such as 200, 200,204 or 200-399; afterwards each release sets its own."
+  type        = string
+  default     = "200"
+  nullable    = false
+
+  validation {
+    # https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_Matcher.html
+    condition     = can(regex("^[2-4][0-9]{2}(-[2-4][0-9]{2})?(,[2-4][0-9]{2}(-[2-4][0-9]{2})?)*$", var.health_check_matcher))
+    error_message = "health_check_matcher must hold statuses from 200 to 499, or ranges of them, separated by commas."
   }
 }
 

@@ -8,6 +8,7 @@ from core.colour import Colour, Weights
 from core.ending import Ending
 from core.history import Attempt
 from core.release import Release
+from core.serving import Deployed
 from lifecycle.abort import Aborted, abort_attempt
 from operation.operation import Operation
 from systems.ecs import Start
@@ -42,7 +43,9 @@ def stop_one_offs(operation: Operation, started_by: str) -> int:
 
 
 def probe_release(operation: Operation, endpoint: Endpoint, release: Release, *, patience: float) -> int:
-    return operation.prober.see_release(endpoint, release, patience=patience)
+    deployed = Deployed(release, Colour.GREEN, "shop-test-green:1")
+    recognition = operation.prober.recognise(deployed, None, endpoint)
+    return operation.prober.see_release(recognition, patience=patience).asked
 
 
 def read_weights(operation: Operation) -> Weights:

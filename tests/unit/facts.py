@@ -34,7 +34,8 @@ INFRASTRUCTURE = Infrastructure(
     log_group_name="team-shop-test",
 )
 
-SETTINGS = """
+NAMED = 'version_path = "/version"\n'
+SETTINGS = f"""
 region = "eu-west-1"
 aws_account_number = "123456789012"
 namespace = "team"
@@ -49,6 +50,8 @@ github_repository = "team/shop"
 [service]
 desired_count = 1
 
+[traffic]
+{NAMED}
 [timing]
 poll = 0.001
 heartbeat = 3600
@@ -70,6 +73,9 @@ def settings_with(more: str = "", **replaced: str) -> EnvironmentSettings:
     for name, value in replaced.items():
         old = next(line for line in text.splitlines() if line.startswith(f"{name} ="))
         text = text.replace(old, f"{name} = {value}")
+    if "[traffic]\n" in more:  # the table may stand once
+        text = text.replace(f"[traffic]\n{NAMED}", "")
+        more = more if "version_path" in more else more.replace("[traffic]\n", f"[traffic]\n{NAMED}")
     return parse_settings("test", text + more)
 
 

@@ -284,22 +284,28 @@ class FakeElbV2(_Fake):
     healthy: dict[Colour, int] = field(default_factory=lambda: {Colour.BLUE: 1, Colour.GREEN: 1})
     history: list[Weights] = field(default_factory=list)
     health_paths: dict[str, str] = field(default_factory=dict)
+    matchers: dict[str, str] = field(default_factory=dict)
     stale: list[Weights] = field(default_factory=list)
     foreign: Callable[[Answer], list[Answer]] | None = None
     rules: list[Answer] = field(default_factory=list)
     listeners: dict[str, int] = field(default_factory=dict)
     filling: dict[Colour, list[int]] = field(default_factory=dict)
+    targets: dict[Colour, list[tuple[str, str]]] = field(default_factory=dict)
+    """Address and state of each target, where a test is about them."""
 
     def describe_target_groups(self, *, TargetGroupArns: list[str]) -> Answer:  # noqa: N803
         def read() -> Answer:
-            path = self.health_paths.get(TargetGroupArns[0], "/healthz")
-            return {"TargetGroups": [{"TargetGroupArn": TargetGroupArns[0], "HealthCheckPath": path}]}
+            arn = TargetGroupArns[0]
+            path, matcher = self.health_paths.get(arn, "/healthz"), self.matchers.get(arn, "200")
+            group = {"TargetGroupArn": arn, "HealthCheckPath": path, "Matcher": {"HttpCode": matcher}}
+            return {"TargetGroups": [group]}
 
         return self._do("describe_target_groups", {"TargetGroupArns": TargetGroupArns}, read)
 
-    def modify_target_group(self, *, TargetGroupArn: str, HealthCheckPath: str) -> Answer:  # noqa: N803
+    def modify_target_group(self, *, TargetGroupArn: str, HealthCheckPath: str, Matcher: dict[str, str]) -> Answer:  # noqa: N803
         def write() -> Answer:
             self.health_paths[TargetGroupArn] = HealthCheckPath
+            self.matchers[TargetGroupArn] = Matcher["HttpCode"]
             return {}
 
         return self._do("modify_target_group", {"TargetGroupArn": TargetGroupArn}, write)
@@ -347,8 +353,9 @@ class FakeElbV2(_Fake):
             colour = next(c for c, arn in self.infrastructure.target_group_arns.items() if arn == TargetGroupArn)
             if self.filling.get(colour):
                 self.healthy[colour] = self.filling[colour].pop(0)
-            target = {"Target": {"Id": "10.0.0.1"}, "TargetHealth": {"State": "healthy"}}
-            return {"TargetHealthDescriptions": [target] * self.healthy[colour]}
+            found = self.targets.get(colour, [("10.0.0.1", "healthy")] * self.healthy[colour])
+            described = [{"Target": {"Id": host}, "TargetHealth": {"State": state}} for host, state in found]
+            return {"TargetHealthDescriptions": described}
 
         return self._do("describe_target_health", {}, read)
 
@@ -400,6 +407,11 @@ class FakeEcs(_Fake):
     failures: list[Answer] = field(default_factory=list)
     definitions: dict[str, Answer] = field(default_factory=dict)
     on_run: Callable[[Answer], int | None] | None = None
+    serving: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    """Address and definition of each task of a service, where a test is about them."""
+
+    def get_paginator(self, name: str) -> _Paginator:
+        return _Paginator(getattr(self, name))
 
     def service(self, name: str) -> Answer:
         """What ECS says of one service."""
@@ -486,15 +498,24 @@ class FakeEcs(_Fake):
                 if t.desired == desiredStatus and serviceName is None and startedBy in (None, t.started_by)
             ]
             if serviceName is not None and desiredStatus == "RUNNING":
-                found = [f"task/{serviceName}/{n}" for n in range(self.desired.get(serviceName, 0))]
+                count = len(self.serving.get(serviceName, ())) or self.desired.get(serviceName, 0)
+                found = [f"task/{serviceName}/{n}" for n in range(count)]
             return {"taskArns": found}
 
         return self._do("list_tasks", {"startedBy": startedBy, "desiredStatus": desiredStatus}, read)
 
     def describe_tasks(self, *, cluster: str, tasks: list[str]) -> Answer:
-        return self._do(
-            "describe_tasks", {"tasks": tasks}, lambda: {"tasks": [t.described() for t in self.tasks if t.arn in tasks]}
-        )
+        def read() -> Answer:
+            found = [t.described() for t in self.tasks if t.arn in tasks]
+            for arn in tasks:
+                _, service, number = arn.split("/") if arn.startswith("task/") else ("", "", "0")
+                for address, definition in self.serving.get(service, [])[int(number) :][:1]:
+                    details = [{"name": "privateIPv4Address", "value": address}]
+                    interface = {"type": "ElasticNetworkInterface", "details": details}
+                    found.append({"taskArn": arn, "taskDefinitionArn": definition, "attachments": [interface]})
+            return {"tasks": found}
+
+        return self._do("describe_tasks", {"tasks": tasks}, read)
 
     def describe_task_definition(self, *, taskDefinition: str) -> Answer:  # noqa: N803
         def read() -> Answer:

@@ -29,6 +29,7 @@ from core.drift_plan import listed_listeners, plan_differences, plan_pending
 from core.drift_traffic import SeenService, TrafficSeen, traffic_differences
 from core.errors import Permanent
 from core.foreign import Definition
+from core.health_check import HealthCheck
 from core.listener import ListenerView, SeenListener, describe_rules
 from core.record import EnvironmentRecord
 from tests.unit.facts import (
@@ -117,6 +118,7 @@ def test_what_is_gone_is_missing_as_a_whole() -> None:
         ("aws_lb_listener.https[0]", {"default_action": [{"weight": 100}]}, {"default_action": [{"weight": 0}]}),
         ("aws_ecs_service.slot", {"desired_count": 0}, {"desired_count": 3}),
         ("aws_lb_target_group.colour", {"health_check": [{"path": "/"}]}, {"health_check": [{"path": "/healthz"}]}),
+        ("aws_lb_target_group.colour", {"health_check": [{"matcher": "200"}]}, {"health_check": [{"matcher": "204"}]}),
         ("aws_lb_target_group.colour", {"load_balancer_arns": []}, {"load_balancer_arns": ["arn:1"]}),
         ("aws_eip.nat", {"association_id": ""}, {"association_id": "eipassoc-1"}),
         ("aws_iam_role.task", {"inline_policy": []}, {"inline_policy": [{"name": "a", "policy": "{}"}]}),
@@ -336,18 +338,23 @@ def test_what_differs_from_the_record(facts: dict[str, Any], differs: tuple[str,
     [
         {"services": {BLUE: SeenService(RUNS.definition, WANTED + 3), GREEN: None}},
         {"services": {BLUE: RUNS, GREEN: SeenService(Definition("green:9"), 0)}},
-        {"live_health_check": "/anything"},
+        {"live_health_check": HealthCheck("/anything")},
     ],
 )
 def test_what_a_release_moves_is_not_held_against_the_record(facts: dict[str, Any]) -> None:
     assert differences(**facts) == []
 
 
-@pytest.mark.parametrize(("path", "differs"), [("/healthz", 0), ("/foreign", 1)])
-def test_the_live_group_keeps_the_health_check_that_its_release_was_healthy_with(path: str, differs: int) -> None:
+@pytest.mark.parametrize(
+    ("check", "differs"),
+    [(HealthCheck("/healthz"), 0), (HealthCheck("/foreign"), 1), (HealthCheck("/healthz", "200-499"), 1)],
+)
+def test_the_live_group_keeps_the_health_check_that_its_release_was_healthy_with(
+    check: HealthCheck, differs: int
+) -> None:
     with_path = live("v1.0.0", health_check_path="/healthz").model_copy(update={"slot": LIVE.slot})
     record = environment(live=with_path, weights=Weights.all_on(BLUE))
-    assert len(differences(record, live_health_check=path, live_image=None)) == differs
+    assert len(differences(record, live_health_check=check, live_image=None)) == differs
 
 
 def test_a_listener_that_terraform_did_not_make_is_foreign_where_its_state_was_read() -> None:

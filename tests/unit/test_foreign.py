@@ -264,7 +264,7 @@ def test_what_cannot_be_read_beside_the_weights_keeps_no_traffic_from_going_home
 def test_another_definition_or_image_than_the_tested_one_gets_no_traffic(
     operation: Operation, aws: FakeAws, step: Any, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Prober, "see_release", lambda *_, **__: 1)
+    monkeypatch.setattr(Prober, "see_candidate", lambda *_, **__: 1)
     operation.journal.change(lambda a: a.started_as(slot_of("shop-test-green:1", "shop-test-green")))
     if what == "definition":
         aws.ecs.uses["shop-test-green"] = THEIRS

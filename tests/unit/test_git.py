@@ -110,6 +110,20 @@ def test_a_tag_on_the_main_branch_is_checked_out(
     assert BASIC not in said
 
 
+def test_a_tag_with_a_prefix_is_that_applications_version(source: Path, scratch: None) -> None:
+    git(source, "tag", "api/v1.2.3", "v1.1.0")
+    prefixed = 'tag_pattern = "api/v*"'
+    for told in ("api/v1.2.3", "v1.2.3"):
+        operation = operation_on(source, prefixed)
+        version = operation.journal.name_version(told, operation.settings.source.tags)
+        found = check_out.fn(operation, version)
+        assert (found.version.tag, found.commit) == ("v1.2.3", git(source, "rev-parse", "v1.1.0^{commit}"))
+    with pytest.raises(Refused, match=r"The tag api/v1\.1\.0 does not exist"):
+        check_out.fn(
+            operation_on(source, prefixed), Version.parse("v1.1.0")
+        )  # another application's tag of that version
+
+
 @pytest.mark.parametrize(
     ("tag", "more", "what"),
     [

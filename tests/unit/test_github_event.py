@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
-from core.github_event import Ignore, Pong, Reject, Release, decide, run_key
+from core.github_event import Ignore, Pong, Reject, Release, Wanted, decide, run_key
+from core.tag_pattern import TagPattern
 
 REPOSITORY = "cursive-team/connections"
+ALL = Wanted(REPOSITORY, prereleases=True)
 COMMIT = "1f" * 20
 TAG_OBJECT = "2e" * 20
 ZEROS = "0" * 40
@@ -40,7 +42,7 @@ def push(**changes: Any) -> dict[str, Any]:
     ],
 )
 def test_pushed_version_tag_is_released(payload: dict[str, Any], tag: str, commit: str) -> None:
-    assert decide("push", payload, repository=REPOSITORY, prereleases=True) == Release(tag, commit)
+    assert decide("push", payload, ALL) == Release(tag, commit)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,7 @@ def test_pushed_version_tag_is_released(payload: dict[str, Any], tag: str, commi
     ],
 )
 def test_nothing_is_asked_of_us(event: str, payload: dict[str, Any], reason: str) -> None:
-    decision = decide(event, payload, repository=REPOSITORY, prereleases=True)
+    decision = decide(event, payload, ALL)
     assert isinstance(decision, Ignore)
     assert reason in decision.reason
 
@@ -94,7 +96,7 @@ def test_nothing_is_asked_of_us(event: str, payload: dict[str, Any], reason: str
 def test_delivery_that_cannot_be_followed_is_refused(
     event: str | None, payload: object, status: int, sentence: str
 ) -> None:
-    decision = decide(event, payload, repository=REPOSITORY, prereleases=True)
+    decision = decide(event, payload, ALL)
     assert isinstance(decision, Reject)
     assert decision.status == status
     assert sentence in decision.sentence
@@ -115,7 +117,7 @@ def test_delivery_that_cannot_be_followed_is_refused(
     ],
 )
 def test_ping_is_answered_with_what_is_wrong_with_the_hook(payload: dict[str, Any], sentence: str) -> None:
-    decision = decide("ping", payload, repository=REPOSITORY, prereleases=True)
+    decision = decide("ping", payload, ALL)
     assert isinstance(decision, Pong)
     assert sentence in decision.sentence
 
@@ -124,7 +126,7 @@ def test_ping_is_answered_with_what_is_wrong_with_the_hook(payload: dict[str, An
     ("tag", "released"), [("v1.2.3-rc.1", False), ("v1.2.3-0", False), ("v1.2.3", True), ("v1.2.3+rc.1", True)]
 )
 def test_a_pre_release_is_ignored_with_the_reason_where_none_is_wanted(tag: str, released: bool) -> None:
-    decision = decide("push", push(ref=f"refs/tags/{tag}"), repository=REPOSITORY, prereleases=False)
+    decision = decide("push", push(ref=f"refs/tags/{tag}"), Wanted(REPOSITORY))
     if released:
         assert decision == Release(tag, COMMIT)
     else:
@@ -134,7 +136,7 @@ def test_a_pre_release_is_ignored_with_the_reason_where_none_is_wanted(tag: str,
 
 
 def test_foreign_text_in_a_sentence_is_cut_and_on_one_line() -> None:
-    decision = decide("push", push(ref="refs/heads/" + "x\n" * 5000), repository=REPOSITORY, prereleases=True)
+    decision = decide("push", push(ref="refs/heads/" + "x\n" * 5000), ALL)
     assert isinstance(decision, Ignore)
     assert len(decision.reason) < 250
     assert "\n" not in decision.reason
@@ -162,13 +164,34 @@ def test_run_key_tells_apart_environment_repository_tag_and_commit() -> None:
     ],
 )
 def test_what_a_delivery_lacks_is_named(payload: dict[str, Any], field: str) -> None:
-    decision = decide("push", payload, repository=REPOSITORY, prereleases=True)
+    decision = decide("push", payload, ALL)
     assert isinstance(decision, Reject)
     assert decision.sentence.startswith(f"The push event has no usable {field}, ")
 
 
 @pytest.mark.parametrize(("length", "shown"), [(100, "x" * 100), (101, "x" * 100 + "…")])
 def test_foreign_text_is_cut_at_a_hundred_characters(length: int, shown: str) -> None:
-    decision = decide("push", push(ref=f"refs/tags/{'x' * length}"), repository=REPOSITORY, prereleases=True)
+    decision = decide("push", push(ref=f"refs/tags/{'x' * length}"), ALL)
     assert isinstance(decision, Ignore)
     assert f"'{shown}'" in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("pattern", "tag", "released"),
+    [
+        ("api/v*", "api/v1.2.3", True),
+        ("api/v*", "web/v1.2.3", False),
+        ("api/v*", "v1.2.3", False),
+        ("@acme/api@*", "@acme/api@1.2.3", True),
+        ("*-rc.*", "v1.2.3-rc.1", True),
+        ("*-rc.*", "v1.2.3", False),
+        ("v1.*", "v1.2.3", True),
+    ],
+)
+def test_only_tags_of_the_pattern_are_released(pattern: str, tag: str, released: bool) -> None:
+    wanted = Wanted(REPOSITORY, TagPattern(pattern), prereleases=True)
+    decision = decide("push", push(ref=f"refs/tags/{tag}"), wanted)
+    if released:
+        assert decision == Release(tag, COMMIT)
+    else:
+        assert decision == Ignore(f"Only tags of the form {pattern} are released; {tag!r} is not one.")

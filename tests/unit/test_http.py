@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -113,3 +114,44 @@ def test_addresses_of_a_family_without_a_route_are_left_out() -> None:
 def test_a_name_without_a_reachable_address_is_said_so() -> None:
     with pytest.raises(Permanent, match="no address that this machine can reach: there is no route to 2001:db8::7"):
         Endpoint("http", "six.example.com", 80).addresses()
+
+
+# --- what a request carries
+
+
+def echo(handler: Handler) -> None:
+    handler.reply(json.dumps({name.lower(): value for name, value in handler.headers.items()}).encode())
+
+
+def test_a_request_carries_the_host_and_headers_of_its_check(servers: Servers) -> None:
+    servers.answer(echo)
+    check = SmokeCheck(
+        path="/", host="shop.example.com", headers={"x-tenant": "acme", "content-type": "text/plain"}, body="b"
+    )
+    sent = json.loads(ask(endpoint(servers), HERE, check).body)
+    assert (sent["host"], sent["x-tenant"], sent["content-type"]) == ("shop.example.com", "acme", "text/plain")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "port", "named"),
+    [
+        ("http", 80, "shop.example.com"),
+        ("https", 443, "shop.example.com"),
+        ("http", 443, "shop.example.com:443"),
+        ("http", 8081, "shop.example.com:8081"),
+    ],
+)
+def test_a_listener_is_named_as_a_browser_names_it(scheme: str, port: int, named: str) -> None:
+    assert Endpoint(scheme, "shop.example.com", port).authority == named
+
+
+def test_a_redirect_is_an_answer_and_is_not_followed(servers: Servers) -> None:
+    def redirect(handler: Handler) -> None:
+        handler.send_response(301)
+        handler.send_header("Location", "https://shop.example.com/")
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    servers.answer(redirect)
+    answer = ask(endpoint(servers), HERE, SmokeCheck(path="/"))
+    assert (answer.status, answer.location, servers.asked(HERE)) == (301, "https://shop.example.com/", 1)

@@ -27,7 +27,7 @@ from operation.workspace import remove_workspace
 from systems.processes import owner_of
 from tasks.checkout import Checkout
 from tasks.infrastructure import _take as take_from_the_dead
-from tests.unit.facts import COMMIT, FROZEN, lease_of, owner, settings_with, waiter
+from tests.unit.facts import COMMIT, FROZEN, definition_of, lease_of, owner, release, settings_with, waiter
 from tests.unit.fakes import FakeAws, Fault, lost, operation_of, store_of
 
 UNKNOWN_TAG = Failure(step="checkout", reason="The tag does not exist")
@@ -683,3 +683,24 @@ def test_a_lease_that_is_taken_anew_has_one_heart(beating: Operation) -> None:
     take_at_once(beating)
     assert len([thread for thread in threading.enumerate() if thread.name == "heartbeat"]) == 1
     beating.lease.check()
+
+
+@pytest.mark.parametrize(
+    ("named", "path", "definition"),
+    [
+        pytest.param("v1.0.0", "/version", "", id="it names itself"),
+        pytest.param("v1.0.0", "", "shop-test-blue:1", id="its service's definition names it"),
+        pytest.param("v0.9.0", "", None, id="its service's definition names another"),
+    ],
+)
+def test_a_release_whose_definition_the_record_does_not_know(
+    operation: Operation, aws: FakeAws, named: str, path: str, definition: str | None
+) -> None:
+    aws.ecs.definitions["shop-test-blue:1"] = definition_of(release(named))
+    of = release("v1.0.0", version_path=path)
+    if definition is None:
+        with pytest.raises(Permanent, match=r"does not run v1\.0\.0"):
+            operation.deployed_as(of, Colour.BLUE, None)
+    else:
+        assert operation.deployed_as(of, Colour.BLUE, None).definition == definition
+    assert operation.deployed_as(of, Colour.BLUE, "shop-test-blue:7").definition == "shop-test-blue:7"

@@ -46,6 +46,10 @@ def test_another_version_image_or_configuration_is_another_revision(why: str, ot
         ("the same again", release("v1.0.0", variables={"A": "1", "B": "2"}, secrets={"KEY": "arn:key::"})),
         ("the order of names", release("v1.0.0", variables={"B": "2", "A": "1"}, secrets={"KEY": "arn:key::"})),
         ("the commit", BASE.model_copy(update={"commit": "0" * 40})),
+        (
+            "where it names itself",
+            release("v1.0.0", variables={"A": "1", "B": "2"}, secrets={"KEY": "arn:key::"}, version_path="/version"),
+        ),
         ("the registry's name", BASE.model_copy(update={"image": f"elsewhere/shop@{BASE.image_digest}"})),
     ],
 )
@@ -82,6 +86,14 @@ def test_secrets_stand_in_a_configuration_by_reference() -> None:
 def test_a_setting_that_no_container_sees_leaves_the_configuration_as_it_is(more: str) -> None:
     facts: dict[str, Any] = {}
     assert Configuration.of(settings_with(more), facts).digest == Configuration.of(settings_with(), facts).digest
+
+
+@pytest.mark.parametrize(
+    ("more", "recorded"),
+    [("", "/version"), ('[traffic]\nversion_path = "/v"\n', "/v"), ("[traffic]\n#version_path\n", "")],
+)
+def test_a_release_records_where_it_names_itself_or_that_it_does_not(more: str, recorded: str) -> None:
+    assert Configuration.of(settings_with(more), {}).version_path == recorded
 
 
 def test_a_secret_that_the_environment_was_not_provisioned_with_is_refused_by_name() -> None:

@@ -91,7 +91,7 @@ def fake_steps(
         def result(self) -> object:
             return self
 
-    for name in ORDER:
+    for name in dict.fromkeys((*ORDER, *doing)):
         monkeypatch.setattr(module, name, Fake(name))
     return called
 
@@ -100,6 +100,21 @@ def test_a_release_goes_through_the_steps_of_its_drawing(idle: Operation, done: 
     assert release_version(idle, "v1.2.0", None, allow_downgrade=False) == "summarise said so"
     assert done == ORDER
     assert store_of(aws.s3).environment().lease is None, "the environment is given back"
+
+
+def test_checks_are_waited_for_before_anything_is_held_or_built(
+    idle: Operation, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Operation) -> object:
+        raise Refused("red")
+
+    settings = settings_with(github_repository='"team/shop"\nchecks = ["build"]')
+    waiting = operation_of(aws, settings, owner("run-3", pid=9))
+    called = fake_steps(monkeypatch, flow, {"await_checks": refuse})
+    with pytest.raises(Refused, match="red"):
+        release_version(waiting, "v1.2.0", None, allow_downgrade=False)
+    assert called == ["check_readiness", "check_out", "await_checks"]
+    assert store_of(aws.s3).environment().fencing_token == 1, "nobody took the lease for it"
 
 
 def test_what_was_prepared_before_it_waited_is_not_prepared_again(idle: Operation, done: list[str]) -> None:

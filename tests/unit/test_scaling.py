@@ -196,7 +196,7 @@ def started_with(operation: Operation, aws: FakeAws, count: int) -> Operation:
 def test_what_was_approved_takes_the_traffic_though_the_file_wants_more_by_now(
     operation: Operation, aws: FakeAws, now: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Prober, "see_release", lambda *_, **__: 1)
+    monkeypatch.setattr(Prober, "see_candidate", lambda *_, **__: 1)
     shift_traffic.fn(started_with(operation, aws, now))
     assert aws.elbv2.weights == Weights.all_on(Colour.GREEN)
     assert aws.ecs.desired[GREEN] == 1, "what was not approved is not started"
@@ -205,7 +205,7 @@ def test_what_was_approved_takes_the_traffic_though_the_file_wants_more_by_now(
 def test_fewer_healthy_tasks_than_were_approved_take_no_traffic(
     operation: Operation, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Prober, "see_release", lambda *_, **__: 1)
+    monkeypatch.setattr(Prober, "see_candidate", lambda *_, **__: 1)
     run = started_with(operation, aws, 1)
     run.journal.change(lambda a: a.started(2))
     with pytest.raises(Permanent, match=r"too few healthy targets .*wanted 2"):

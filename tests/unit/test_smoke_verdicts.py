@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from core.settings import SmokeCheck
+from core.settings import Smoke, SmokeCheck
 from core.smoke import Answer, Identity, Streak, Verdict, judge_check, judge_identity
 
 READY = SmokeCheck(path="/readyz")
+TO_LOGIN = SmokeCheck(path="/", status=302, location="/login?next=/")
 IDENTITY = Identity("v1.1.0", "abc123abc123")
 
 
@@ -52,6 +53,25 @@ IDENTITY = Identity("v1.1.0", "abc123abc123")
             "200 after 1.5 s",
         ),
         (SmokeCheck(path="/x", within_seconds=1), Answer(200, "", 1.0), Verdict.PASS, "200", "200"),
+        (SmokeCheck(path="/", status=301), Answer(301, location="https://x/y"), Verdict.PASS, "301", "301"),
+        (TO_LOGIN, Answer(302, location="/login?next=/"), Verdict.PASS, "302 to /login?next=/", "302 to /login?next=/"),
+        (
+            TO_LOGIN,
+            Answer(302, location="https://shop.example.com/login?next=/"),
+            Verdict.PASS,
+            "302 to /login?next=/",
+            "302 to /login?next=/",
+        ),
+        (TO_LOGIN, Answer(302, location="/login"), Verdict.FAIL, "302 to /login?next=/", "302 to /login"),
+        (TO_LOGIN, Answer(302, "moved"), Verdict.FAIL, "302 to /login?next=/", "302 moved"),
+        (TO_LOGIN, Answer(200, "hello"), Verdict.FAIL, "302 to /login?next=/", "200 hello"),
+        (
+            SmokeCheck(path="/", status=301, location="https://shop.example.com/"),
+            Answer(301, location="http://shop.example.com/"),
+            Verdict.FAIL,
+            "301 to https://shop.example.com/",
+            "301 to http://shop.example.com/",
+        ),
     ],
 )
 def test_a_check_says_what_was_expected_and_what_came(
@@ -125,3 +145,11 @@ def test_a_row_of_right_answers_has_lasted_since_its_first(
     for right, at in answers:
         streak = streak.after(right=right, now=at)
     assert streak.lasted(10.0) == lasted, rule
+
+
+def test_a_check_is_sent_with_the_host_and_headers_of_all_but_those_of_its_own() -> None:
+    smoke = Smoke(host="shop.example.com", headers={"X-Tenant": "acme", "Accept": "*/*"})
+    check = SmokeCheck(path="/", headers={"x-tenant": "other"})
+    assert smoke.as_sent(check).headers == {"Accept": "*/*", "x-tenant": "other"}
+    assert smoke.as_sent(check).host == "shop.example.com"
+    assert smoke.as_sent(SmokeCheck(path="/", host="api.example.com")).host == "api.example.com"

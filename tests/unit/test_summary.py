@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core.ending import Ending
+from core.errors import Permanent
 from core.history import State
 from lifecycle.abort import abort_attempt
 from operation.journal import EndedAttempt, Journal
@@ -67,3 +68,20 @@ def test_what_is_in_a_summary_of_a_release_that_went_live(operation: Operation) 
     assert "| plan | done |" in text
     assert "2 to add" in text
     assert str(operation.release.revision) in text
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_a_summary_says_what_the_candidate_and_what_is_live_were_seen_by(operation: Operation, confirmed: bool) -> None:
+    with operation.journal.step("smoke", "look") as step:
+        step.done("2 healthy targets are tasks of shop:7")
+    if confirmed:
+        with operation.journal.step("confirm", "look again") as step:
+            step.done("/version answered v1.1.0")
+    else:
+        with pytest.raises(Permanent), operation.journal.step("confirm", "look again"):
+            raise Permanent("it is sick")
+    steps = operation.journal.steps
+    text = describe_attempt(EndedAttempt("test", "v1.1.0", "c0ffee", operation.journal.attempt, steps))
+    assert "| the candidate was seen by | 2 healthy targets are tasks of shop:7 |" in text
+    assert ("| live was seen by | /version answered v1.1.0 |" in text) is confirmed
+    assert ("live was seen by" in text) is confirmed, "what failed proves nothing"

@@ -15,7 +15,8 @@ from lifecycle.abort import abort_attempt
 from lifecycle.acquire import take_at_once
 from operation.lease import now
 from operation.operation import Operation
-from systems.probes import Prober
+from systems.probes import Prober, Sighting
+from systems.recognition import Recognition
 from tasks.traffic import finish_release, finish_rollback, return_traffic, shift_traffic
 from tests.unit.facts import NOON, attempt, environment, live, settings_with, slot_of
 from tests.unit.fakes import FakeAws, operation_of, store_of
@@ -185,9 +186,10 @@ def verified(operation: Operation, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
     aws.ecs.desired["shop-test-green"] = 1
     asked: list[tuple[Any, ...]] = []
 
-    def probe(_: Prober, endpoint: Any, release: Any, *, patience: float) -> int:
-        asked.append((endpoint.host, endpoint.port, release.version, patience, aws.elbv2.weights))
-        return 1
+    def probe(_: Prober, recognition: Recognition, *, patience: float) -> Sighting:
+        endpoint, version = recognition.endpoint, recognition.deployed.release.version
+        asked.append((endpoint.host, endpoint.port, version, patience, aws.elbv2.weights))
+        return Sighting(1, "seen")
 
     monkeypatch.setattr(Prober, "see_release", probe)
     return asked

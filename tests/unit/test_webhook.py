@@ -17,16 +17,18 @@ from fastapi.testclient import TestClient
 from prefect.blocks.system import Secret
 from prefect_aws import AwsCredentials
 from prefect_docker import DockerHost
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from blocks.__main__ import usable_secret
 from blocks.environment import ReleaseEnvironment
 from core.errors import Permanent, Refused, Transient
-from core.github_event import Release, run_key
+from core.github_event import Release, Wanted, run_key
+from core.tag_pattern import TagPattern
 from sandbox.github import push_payload, sign
-from webhook.app import Receiver, accepted_secrets, create_app, log, read_secrets
+from webhook.app import Receiver, Served, accepted_secrets, create_app, log, read_secrets
 from webhook.delivery import Intake, is_signed
 from webhook.runs import CreatedRun
+from webhook.settings import ReceiverSettings
 
 SECRET, PREVIOUS = "a secret of the tests", "the secret before it"
 REPOSITORY = "cursive-team/connections"
@@ -63,7 +65,7 @@ def client(runs: FakeRuns) -> Iterator[TestClient]:
     @asynccontextmanager
     async def opener() -> AsyncIterator[Receiver]:
         intake = Intake(max_bytes=LIMIT, seconds=5, max_bodies=BODIES)
-        yield Receiver("test", REPOSITORY, False, (SECRET.encode(), PREVIOUS.encode()), runs, intake)
+        yield Receiver((Served("test", Wanted(REPOSITORY), (SECRET.encode(), PREVIOUS.encode()), runs),), intake)
 
     with TestClient(create_app(opener)) as client:
         yield client
@@ -302,7 +304,8 @@ def test_only_so_many_bodies_are_read_at_a_time(client: TestClient) -> None:
 def test_a_body_that_takes_too_long_is_given_up(runs: FakeRuns) -> None:
     @asynccontextmanager
     async def opener() -> AsyncIterator[Receiver]:
-        yield Receiver("test", REPOSITORY, False, (b"x" * 16,), runs, Intake(LIMIT, seconds=0.2, max_bodies=1))
+        served = Served("test", Wanted(REPOSITORY), (b"x" * 16,), runs)
+        yield Receiver((served,), Intake(LIMIT, seconds=0.2, max_bodies=1))
 
     async def receive() -> dict[str, Any]:
         await asyncio.sleep(0.05)
@@ -466,3 +469,91 @@ def test_start_without_an_environment_names_the_variable(monkeypatch: pytest.Mon
     (message,) = failed_start(create_app())
     assert "POINTSMAN_ENVIRONMENT" in message
     assert "\n" not in message
+
+
+# --- several applications, one receiver
+
+
+API, WEB, OTHER = FakeRuns(), FakeRuns(), FakeRuns()
+OTHERS_SECRET = "of another team, long enough"
+
+
+@pytest.fixture
+def shared() -> Iterator[TestClient]:
+    """A receiver of two applications of one repository, by prefix, and of one of another repository."""
+    for runs in (API, WEB, OTHER):
+        runs.runs, runs.failure = {}, None
+
+    @asynccontextmanager
+    async def opener() -> AsyncIterator[Receiver]:
+        served = (
+            Served("api", Wanted(REPOSITORY, TagPattern("api/v*")), (SECRET.encode(),), API),
+            Served("web", Wanted(REPOSITORY, TagPattern("web/v*")), (SECRET.encode(),), WEB),
+            Served("other", Wanted("else/where"), (OTHERS_SECRET.encode(),), OTHER),
+        )
+        yield Receiver(served, Intake(max_bytes=LIMIT, seconds=5, max_bodies=BODIES))
+
+    with TestClient(create_app(opener)) as client:
+        yield client
+
+
+def pushed(tag: str, repository: str = REPOSITORY) -> bytes:
+    return body_of(push_payload(repository=repository, tag=tag, commit=COMMIT))
+
+
+@pytest.mark.parametrize(("tag", "released"), [("api/v1.2.3", API), ("web/v1.2.3", WEB)])
+def test_a_tag_is_released_by_the_application_whose_prefix_it_has(
+    shared: TestClient, tag: str, released: FakeRuns
+) -> None:
+    answer = post(shared, pushed(tag))
+    assert (answer.status_code, answer.json()["status"]) == (202, "accepted")
+    assert [len(runs.runs) for runs in (API, WEB, OTHER)] == [int(runs is released) for runs in (API, WEB, OTHER)]
+    assert answer.json()["detail"].startswith(f"{tag} at")
+
+
+def test_a_tag_of_another_repository_is_released_by_its_application(shared: TestClient) -> None:
+    body = pushed("v1.2.3", "else/where")
+    answer = post(shared, body, X_Hub_Signature_256=sign(OTHERS_SECRET, body))
+    assert answer.json()["status"] == "accepted"
+    assert len(OTHER.runs) == 1
+
+
+def test_who_may_announce_one_applications_tags_may_not_announce_anothers(shared: TestClient) -> None:
+    answer = post(shared, pushed("v1.2.3", "else/where"))
+    assert answer.json()["status"] == "ignored"
+    body = pushed("api/v1.2.3")
+    answer = post(shared, body, X_Hub_Signature_256=sign(OTHERS_SECRET, body))
+    assert answer.json()["status"] == "ignored"
+    assert [len(runs.runs) for runs in (API, WEB, OTHER)] == [0, 0, 0]
+
+
+def test_a_tag_that_is_nobodys_is_ignored_and_told_by_each_of_its_repository(shared: TestClient) -> None:
+    answer = post(shared, pushed("v1.2.3"))
+    assert (answer.status_code, answer.json()["status"]) == (202, "ignored")
+    assert "api/v*" in answer.json()["detail"]
+    assert "web/v*" in answer.json()["detail"]
+
+
+def test_a_tag_that_fits_and_is_no_version_is_refused(shared: TestClient) -> None:
+    answer = post(shared, pushed("api/v1.2"))
+    assert (answer.status_code, answer.json()["status"]) == (422, "rejected")
+
+
+def test_a_run_that_was_not_created_is_what_is_answered(shared: TestClient) -> None:
+    API.failure = Transient("Prefect is down")
+    assert post(shared, pushed("api/v1.2.3")).status_code == 503
+    assert post(shared, pushed("web/v1.2.3")).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("given", "served"),
+    [("production", ("production",)), ("api-production, web-production", ("api-production", "web-production"))],
+)
+def test_a_receiver_serves_the_environments_that_are_named(given: str, served: tuple[str, ...]) -> None:
+    assert ReceiverSettings.model_validate({"POINTSMAN_ENVIRONMENT": given}).environments == served
+
+
+@pytest.mark.parametrize("given", ["", ",", "a,,b", "a b"])
+def test_a_list_with_a_hole_is_refused(given: str) -> None:
+    with pytest.raises(ValidationError):
+        ReceiverSettings.model_validate({"POINTSMAN_ENVIRONMENT": given})

@@ -75,10 +75,34 @@ run "new_groups_ask_the_path_that_is_given" {
   }
 }
 
-run "groups_in_use_keep_their_path" {
+run "the_host_header_is_handed_on_as_it_came_where_that_is_asked_for" {
+  command = plan
+
   variables {
-    health_check_path = "/livez"
-    health_check      = { interval = 20 }
+    preserve_host_header = true
+  }
+
+  assert {
+    condition     = aws_lb.main.preserve_host_header
+    error_message = "The load balancer must leave the Host header alone."
+  }
+}
+
+run "groups_in_use_keep_their_path" {
+  assert {
+    condition     = !aws_lb.main.preserve_host_header
+    error_message = "Environments of before must go on as they are."
+  }
+
+  variables {
+    health_check_path    = "/livez"
+    health_check_matcher = "204"
+    health_check         = { interval = 20 }
+  }
+
+  assert {
+    condition     = alltrue([for group in aws_lb_target_group.colour : group.health_check[0].matcher == "200"])
+    error_message = "Statuses that the live version may not answer must not be asked of it: each release sets its own."
   }
 
   assert {

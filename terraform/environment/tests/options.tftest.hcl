@@ -20,6 +20,19 @@ variables {
 
 # ---- Ways out ----
 
+run "new_groups_take_for_healthy_what_is_given" {
+  command = plan
+
+  variables {
+    health_check_matcher = "200-399"
+  }
+
+  assert {
+    condition     = alltrue([for group in aws_lb_target_group.colour : group.health_check[0].matcher == "200-399"])
+    error_message = "A new group must have the given matcher."
+  }
+}
+
 run "one_gateway_in_the_first_zone_unless_told_otherwise" {
   command = plan
 

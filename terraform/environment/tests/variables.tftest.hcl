@@ -448,6 +448,16 @@ run "health_check_path_without_slash" {
   expect_failures = [var.health_check_path]
 }
 
+run "health_check_matcher_of_server_errors" {
+  command = plan
+
+  variables {
+    health_check_matcher = "200-599"
+  }
+
+  expect_failures = [var.health_check_matcher]
+}
+
 run "health_check_interval_too_short" {
   command = plan
 
