@@ -8,11 +8,15 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.container import Container
 from core.errors import Refused
 from core.settings import EnvironmentSettings
 from core.version import Version
 
 __all__ = ["Configuration", "Release"]
+
+_FROM_THE_FIRST = {"container_port", "cpu", "memory", "variables", "secrets"}
+_NOT_OF_THE_TASKS = {"health_check_path"}
 
 
 class Configuration(BaseModel):
@@ -28,6 +32,8 @@ class Configuration(BaseModel):
     health_check_path: str | None = Field(
         default=None, description="What the load balancer asks this release; unknown in older records."
     )
+    container: Container = Field(default=Container(), description="How the application's container is run.")
+    ephemeral_storage: int | None = Field(default=None, description="GiB of disk a task; Fargate's own if unset.")
 
     @classmethod
     def of(cls, settings: EnvironmentSettings, secret_arns: Mapping[str, str]) -> Configuration:
@@ -51,12 +57,19 @@ class Configuration(BaseModel):
                 for name, reference in service.secrets.items()
             },
             health_check_path=service.health_check_path,
+            container=service.container,
+            ephemeral_storage=service.ephemeral_storage,
         )
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what the tasks are given; the health check is the load balancer's."""
-        return _sha256(self.model_dump(mode="json", exclude={"health_check_path"}))
+        """SHA-256 of what the tasks are given; the health check path is the load balancer's.
+
+        What was added later counts only where it is set: tasks that run by an older record answer with its revision.
+        """
+        first = self.model_dump(mode="json", include=_FROM_THE_FIRST)
+        later = self.model_dump(mode="json", exclude=_FROM_THE_FIRST | _NOT_OF_THE_TASKS, exclude_defaults=True)
+        return _sha256({**first, **later})
 
 
 class Release(BaseModel):

@@ -57,6 +57,8 @@ def slot_variables(
         "container_port": configuration.container_port,
         "cpu": configuration.cpu,
         "memory": configuration.memory,
+        "ephemeral_storage": configuration.ephemeral_storage,
+        "container": configuration.container.model_dump(mode="json"),
         "cluster_arn": infrastructure.cluster_arn,
         "subnet_ids": list(infrastructure.private_subnet_ids),
         "security_group_id": infrastructure.task_security_group_id,

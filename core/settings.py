@@ -10,7 +10,9 @@ from typing import Annotated, Literal, Self
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from core.colour import Colour
+from core.container import Container, Port
 from core.errors import Refused
+from core.fargate import fault_of_size
 from core.findings import Severity
 from core.source import user_info_in
 
@@ -173,12 +175,15 @@ class SecretReference(_Section):
     key: str = Field(min_length=1, description="The JSON key inside the secret.")
 
 
-class Service(_Section):
-    """The shape of one slot's tasks."""
+class Service(Container):
+    """The shape of one slot's tasks, and how the application's container is run in them."""
 
-    container_port: int = Field(default=8080, ge=1, le=65_535)
+    container_port: Port = 8080
     cpu: int = Field(default=256, ge=256, le=16_384, description="CPU units a task.")
     memory: int = Field(default=512, ge=512, le=122_880, description="MiB a task.")
+    ephemeral_storage: int | None = Field(
+        default=None, ge=21, le=200, description="GiB of disk a task, gone with it; Fargate's 20 if unset."
+    )
     desired_count: int = Field(default=2, ge=1, le=1_000, description="The number of tasks that run.")
     health_check_path: str = Field(
         default="/healthz",
@@ -189,8 +194,26 @@ class Service(_Section):
     grace_period: int = Field(
         default=60, ge=0, le=3_600, description="Seconds after its start in which a task may fail health checks."
     )
-    variables: dict[str, str] = {}
-    secrets: dict[str, SecretReference] = {}
+    variables: dict[str, str] = Field(default={})
+    secrets: dict[str, SecretReference] = Field(default={})
+
+    @model_validator(mode="after")
+    def _fargate_offers_the_size(self) -> Self:
+        fault = fault_of_size(self.cpu, self.memory)
+        if fault:
+            raise ValueError(fault)
+        return self
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Self:
+        if self.container_port in self.extra_ports:
+            raise ValueError(f"{self.container_port} is in both container_port and extra_ports")
+        return self
+
+    @property
+    def container(self) -> Container:
+        """How the application's container is run, without the rest of the service."""
+        return Container(**{name: getattr(self, name) for name in Container.model_fields})
 
     @model_validator(mode="after")
     def _names_stand_once(self) -> Self:
@@ -434,6 +457,19 @@ class EnvironmentSettings(_Section):
             raise ValueError(
                 f"timing.vacate ({self.timing.vacate:g} s) must be longer than "
                 f"provision.environment.deregistration_delay_seconds ({delay:g} s), or no slot ever drains in time"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_task_stops_in_time(self) -> Self:
+        patience = self.service.stop_timeout
+        delay = self.provision.environment.get("deregistration_delay_seconds")
+        delay = delay if isinstance(delay, int | float) else 0
+        if patience is not None and patience + delay >= self.timing.vacate:
+            raise ValueError(
+                f"timing.vacate ({self.timing.vacate:g} s) must be longer than service.stop_timeout and "
+                f"provision.environment.deregistration_delay_seconds together ({patience + delay:g} s), or no slot "
+                "ever drains in time"
             )
         return self
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.colour import Colour
+from core.container import Container, container_shape
 from core.infrastructure import arn, role_arn
 from core.record import Infrastructure
 from core.release import Release
@@ -103,6 +104,7 @@ class SlotPlan:
 
     def _definition(self, family: str, container: dict[str, Any]) -> dict[str, Any]:
         configuration = self.release.configuration
+        storage = configuration.ephemeral_storage
         return {
             "id": Computed(family),
             "family": family,
@@ -112,6 +114,7 @@ class SlotPlan:
             "container_definitions": JsonText([container]),
             "cpu": str(configuration.cpu),
             "memory": str(configuration.memory),
+            "ephemeral_storage": [{"size_in_gib": storage}] if storage else [],
             "network_mode": "awsvpc",
             "requires_compatibilities": ["FARGATE"],
             "runtime_platform": [{"operating_system_family": "LINUX", "cpu_architecture": "X86_64"}],
@@ -124,16 +127,19 @@ class SlotPlan:
         }
 
     def _service_container(self) -> dict[str, Any]:
-        port = self.release.configuration.container_port
+        configuration = self.release.configuration
+        ports = (configuration.container_port, *configuration.container.extra_ports)
         return {
             **self._container(self.colour.value),
-            "portMappings": [{"containerPort": port, "hostPort": port, "protocol": "tcp"}],
+            **container_shape(configuration.container),
+            "portMappings": [{"containerPort": port, "hostPort": port, "protocol": "tcp"} for port in ports],
         }
 
     def _migration_container(self) -> dict[str, Any]:
         migration = self.settings.migration
         return {
             **self._container(f"{self.colour}-migration"),
+            **container_shape(Container(user=self.release.configuration.container.user)),
             "command": migration.command,
             "entryPoint": migration.entry_point,
         }

@@ -19,22 +19,43 @@ locals {
     awslogs-region = var.region
   }
 
-  service_container = {
-    name        = var.name
-    image       = var.image
-    essential   = true
-    environment = local.environment
-    secrets     = local.service_secrets
-    portMappings = [{
-      containerPort = var.container_port
-      hostPort      = var.container_port
-      protocol      = "tcp"
-    }]
-    logConfiguration = {
-      logDriver = "awslogs"
-      options   = merge(local.log_options, { awslogs-stream-prefix = var.colour })
+  # What a container does not ask for is left out, as it was before it could be asked for: an added key, even an empty
+  # one, would make each release register what it has already.
+  process = { for key, value in {
+    command         = length(var.container.command) == 0 ? null : var.container.command
+    entryPoint      = length(var.container.entry_point) == 0 ? null : var.container.entry_point
+    user            = var.container.user
+    stopTimeout     = var.container.stop_timeout
+    linuxParameters = var.container.init_process ? { initProcessEnabled = true } : null
+    ulimits         = length(var.container.ulimits) == 0 ? null : [for name, limit in var.container.ulimits : { name = name, softLimit = limit.soft, hardLimit = limit.hard }]
+    healthCheck = var.container.health_check == null ? null : {
+      command     = var.container.health_check.command
+      interval    = var.container.health_check.interval
+      timeout     = var.container.health_check.timeout
+      retries     = var.container.health_check.retries
+      startPeriod = var.container.health_check.start_period
     }
-  }
+  } : key => value if value != null }
+
+  service_container = merge(
+    {
+      name        = var.name
+      image       = var.image
+      essential   = true
+      environment = local.environment
+      secrets     = local.service_secrets
+      portMappings = [for port in concat([var.container_port], var.container.extra_ports) : {
+        containerPort = port
+        hostPort      = port
+        protocol      = "tcp"
+      }]
+      logConfiguration = {
+        logDriver = "awslogs"
+        options   = merge(local.log_options, { awslogs-stream-prefix = var.colour })
+      }
+    },
+    local.process,
+  )
 
   migration_container = merge(
     {
@@ -50,6 +71,7 @@ locals {
       }
     },
     length(var.migration_entry_point) == 0 ? {} : { entryPoint = var.migration_entry_point },
+    var.container.user == null ? {} : { user = var.container.user },
   )
 }
 
@@ -71,6 +93,14 @@ resource "aws_ecs_task_definition" "service" {
     operating_system_family = "LINUX"
     cpu_architecture        = "X86_64"
   }
+
+  dynamic "ephemeral_storage" {
+    for_each = var.ephemeral_storage == null ? [] : [var.ephemeral_storage]
+
+    content {
+      size_in_gib = ephemeral_storage.value
+    }
+  }
 }
 
 resource "aws_ecs_task_definition" "migration" {
@@ -88,5 +118,13 @@ resource "aws_ecs_task_definition" "migration" {
   runtime_platform {
     operating_system_family = "LINUX"
     cpu_architecture        = "X86_64"
+  }
+
+  dynamic "ephemeral_storage" {
+    for_each = var.ephemeral_storage == null ? [] : [var.ephemeral_storage]
+
+    content {
+      size_in_gib = ephemeral_storage.value
+    }
   }
 }

@@ -1,0 +1,131 @@
+"""How a container of a slot's task is run: what the settings ask for, and what the release record keeps of it.
+
+The names are ours, the rules are those of ECS on Fargate:
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_definition_parameters.html
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from core.shape import OneOf
+
+__all__ = ["Container", "HealthCheck", "Port", "Ulimit", "container_shape"]
+
+Port = Annotated[int, Field(ge=1, le=65_535)]
+Word = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
+
+# https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Ulimit.html: of all limits Fargate sets only this one.
+_ULIMITS = ("nofile",)
+_MOST_FILES = 1_048_576
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Ulimit(_Part):
+    """One resource limit of a container's processes."""
+
+    soft: int = Field(ge=1, le=_MOST_FILES, description="What a process begins with.")
+    hard: int = Field(ge=1, le=_MOST_FILES, description="What a process may raise it to.")
+
+    @model_validator(mode="after")
+    def _soft_is_within_hard(self) -> Self:
+        if self.soft > self.hard:
+            raise ValueError(f"soft = {self.soft} is above hard = {self.hard}, which no kernel grants")
+        return self
+
+
+class HealthCheck(_Part):
+    """A command that ECS runs in the container; a task whose essential container fails it is replaced.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_HealthCheck.html
+    """
+
+    command: tuple[Word, ...] = Field(
+        min_length=2, description='`["CMD", "program", "argument"]`, or `["CMD-SHELL", "a line for the shell"]`.'
+    )
+    interval: int = Field(default=30, ge=5, le=300, description="Seconds between two checks.")
+    timeout: int = Field(default=5, ge=2, le=60, description="Seconds after which a check has failed.")
+    retries: int = Field(default=3, ge=1, le=10, description="Failures in a row that make it unhealthy.")
+    start_period: int = Field(default=0, ge=0, le=300, description="Seconds at its start in which no failure counts.")
+
+    @field_validator("command")
+    @classmethod
+    def _says_how_it_is_run(cls, command: tuple[str, ...]) -> tuple[str, ...]:
+        if command[0] not in ("CMD", "CMD-SHELL"):
+            raise ValueError(
+                f"begins with {command[0]!r}: ECS needs CMD (program and arguments) or CMD-SHELL (one line)"
+            )
+        if command[0] == "CMD-SHELL" and len(command) != 2:
+            raise ValueError("CMD-SHELL takes one line for the shell: join the words, or begin with CMD")
+        return command
+
+
+class Container(_Part):
+    """How a container is run; what is left out is as the image says."""
+
+    command: tuple[Word, ...] = Field(default=(), description="Instead of the image's CMD.")
+    entry_point: tuple[Word, ...] = Field(
+        default=(), description="Instead of the image's ENTRYPOINT; the image's CMD is then left out as well."
+    )
+    user: str | None = Field(
+        default=None,
+        pattern=r"^[^\s:]+(:[^\s:]+)?$",
+        max_length=255,
+        description="Who runs it instead of the image's USER: a name or number, with `:group` where needed.",
+    )
+    stop_timeout: int | None = Field(
+        default=None, ge=2, le=120, description="Seconds from SIGTERM to SIGKILL; ECS's 30 if unset."
+    )
+    init_process: bool = Field(default=False, description="Run an init as PID 1 that passes signals on and reaps.")
+    ulimits: dict[str, Ulimit] = Field(default={}, description="Fargate has `nofile`, the open files, and no other.")
+    health_check: HealthCheck | None = None
+    extra_ports: tuple[Port, ...] = Field(default=(), description="TCP ports that it listens on as well.")
+
+    @field_validator("ulimits")
+    @classmethod
+    def _fargate_has_them(cls, ulimits: dict[str, Ulimit]) -> dict[str, Ulimit]:
+        foreign = sorted(set(ulimits) - set(_ULIMITS))
+        if foreign:
+            raise ValueError(f"{', '.join(foreign)}: Fargate keeps the system's own limits for all but nofile")
+        return ulimits
+
+    @field_validator("extra_ports")
+    @classmethod
+    def _each_port_once(cls, ports: tuple[int, ...]) -> tuple[int, ...]:
+        twice = sorted(port for port, times in Counter(ports).items() if times > 1)
+        if twice:
+            raise ValueError(f"{', '.join(map(str, twice))} appears twice")
+        return ports
+
+
+def container_shape(container: Container) -> dict[str, Any]:
+    """Return what a container's definition must say of how it is run, in ECS's words; empty where it must say nothing.
+
+    Without its ports, which the slot's service and its target group decide on as well.
+    """
+    check = container.health_check
+    return {
+        "command": list(container.command),
+        "entryPoint": list(container.entry_point),
+        "user": container.user,
+        "stopTimeout": container.stop_timeout,
+        "linuxParameters": {"initProcessEnabled": True} if container.init_process else None,
+        "ulimits": [
+            {"name": name, "softLimit": limit.soft, "hardLimit": limit.hard}
+            for name, limit in sorted(container.ulimits.items())
+        ],
+        "healthCheck": check
+        and {
+            "command": list(check.command),
+            "interval": check.interval,
+            "timeout": check.timeout,
+            "retries": check.retries,
+            "startPeriod": check.start_period or OneOf(0, None),  # ECS may leave a 0 out
+        },
+    }

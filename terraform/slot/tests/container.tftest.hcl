@@ -1,0 +1,185 @@
+# How the containers are run: what is asked for reaches them, and what is not leaves no trace. Plans on a mocked provider.
+
+mock_provider "aws" {}
+
+variables {
+  region                = "ap-southeast-1"
+  aws_account_number    = "123456789012"
+  namespace             = "cursive-team"
+  name                  = "connections"
+  stage                 = "staging"
+  colour                = "green"
+  image                 = "123456789012.dkr.ecr.ap-southeast-1.amazonaws.com/cursive-team/connections@sha256:0000000000000000000000000000000000000000000000000000000000000001"
+  release_version       = "v1.4.0-rc.1+build.7"
+  release_revision      = "3f2a9c1"
+  cluster_arn           = "arn:aws:ecs:ap-southeast-1:123456789012:cluster/cursive-team-connections-staging"
+  subnet_ids            = ["subnet-0a", "subnet-0b", "subnet-0c"]
+  security_group_id     = "sg-0a"
+  target_group_arn      = "arn:aws:elasticloadbalancing:ap-southeast-1:123456789012:targetgroup/connections-staging-green/0a"
+  execution_role_arn    = "arn:aws:iam::123456789012:role/cursive-team-connections-staging-execution"
+  task_role_arn         = "arn:aws:iam::123456789012:role/cursive-team-connections-staging-task"
+  log_group_name        = "cursive-team-connections-staging"
+  environment_variables = { ZONE = "Asia/Singapore", LOG_LEVEL = "info" }
+  secrets               = { DATABASE_URL = "arn:aws:secretsmanager:ap-southeast-1:123456789012:secret:app-AbCdEf:SECRET_DATABASE_URL::" }
+  migration_command     = ["npx", "prisma", "migrate", "deploy"]
+
+}
+run "what_is_asked_for_reaches_the_application_s_container" {
+  command = plan
+
+  variables {
+    ephemeral_storage = 30
+    container = {
+      command      = ["node", "web.js"]
+      entry_point  = ["/bin/tini", "--"]
+      user         = "1000:1000"
+      stop_timeout = 90
+      init_process = true
+      ulimits      = { nofile = { soft = 4096, hard = 8192 } }
+      extra_ports  = [9090]
+      health_check = { command = ["CMD", "node", "check.js"], retries = 2 }
+    }
+  }
+
+  assert {
+    condition = {
+      for key, value in jsondecode(aws_ecs_task_definition.service.container_definitions)[0] : key => value
+      if !contains(["name", "image", "essential", "environment", "secrets", "logConfiguration"], key)
+      } == {
+      command         = ["node", "web.js"]
+      entryPoint      = ["/bin/tini", "--"]
+      user            = "1000:1000"
+      stopTimeout     = 90
+      linuxParameters = { initProcessEnabled = true }
+      ulimits         = [{ name = "nofile", softLimit = 4096, hardLimit = 8192 }]
+      healthCheck     = { command = ["CMD", "node", "check.js"], interval = 30, timeout = 5, retries = 2, startPeriod = 0 }
+      portMappings = [
+        { containerPort = 8080, hostPort = 8080, protocol = "tcp" },
+        { containerPort = 9090, hostPort = 9090, protocol = "tcp" },
+      ]
+    }
+    error_message = "Command, entry point, user, stop timeout, init, limits, health check and ports must be as asked."
+  }
+
+  assert {
+    condition     = one(aws_ecs_task_definition.service.ephemeral_storage).size_in_gib == 30 && one(aws_ecs_task_definition.migration.ephemeral_storage).size_in_gib == 30
+    error_message = "Both tasks must have the disk that was asked for."
+  }
+
+  assert {
+    condition = {
+      for key, value in jsondecode(aws_ecs_task_definition.migration.container_definitions)[0] : key => value
+      if contains(["command", "entryPoint", "user", "stopTimeout", "linuxParameters", "ulimits", "healthCheck", "portMappings"], key)
+    } == { command = ["npx", "prisma", "migrate", "deploy"], user = "1000:1000" }
+    error_message = "The migration must run its own command as the same user, and nothing else of the application's."
+  }
+}
+
+run "a_task_has_fargate_s_own_disk_by_default" {
+  command = plan
+
+  assert {
+    condition     = length(aws_ecs_task_definition.service.ephemeral_storage) == 0 && length(aws_ecs_task_definition.migration.ephemeral_storage) == 0
+    error_message = "Without ephemeral_storage neither task may ask for disk."
+  }
+}
+
+run "command_with_an_empty_word" {
+  command = plan
+
+  variables {
+    container = { command = ["node", ""] }
+  }
+
+  expect_failures = [var.container]
+}
+
+run "user_with_two_groups" {
+  command = plan
+
+  variables {
+    container = { user = "a:b:c" }
+  }
+
+  expect_failures = [var.container]
+}
+
+run "stop_timeout_beyond_fargate" {
+  command = plan
+
+  variables {
+    container = { stop_timeout = 121 }
+  }
+
+  expect_failures = [var.container]
+}
+
+run "ulimit_that_fargate_lacks" {
+  command = plan
+
+  variables {
+    container = { ulimits = { nproc = { soft = 1, hard = 1 } } }
+  }
+
+  expect_failures = [var.container]
+}
+
+run "ulimit_above_its_hard_one" {
+  command = plan
+
+  variables {
+    container = { ulimits = { nofile = { soft = 2, hard = 1 } } }
+  }
+
+  expect_failures = [var.container]
+}
+
+run "port_that_stands_twice" {
+  command = plan
+
+  variables {
+    container = { extra_ports = [8080] }
+  }
+
+  expect_failures = [var.container]
+}
+
+run "health_check_of_no_kind" {
+  command = plan
+
+  variables {
+    container = { health_check = { command = ["curl", "localhost"] } }
+  }
+
+  expect_failures = [var.container]
+}
+
+run "health_check_line_in_words" {
+  command = plan
+
+  variables {
+    container = { health_check = { command = ["CMD-SHELL", "curl", "localhost"] } }
+  }
+
+  expect_failures = [var.container]
+}
+
+run "health_check_too_often" {
+  command = plan
+
+  variables {
+    container = { health_check = { command = ["CMD", "true"], interval = 4 } }
+  }
+
+  expect_failures = [var.container]
+}
+
+run "disk_smaller_than_fargate_s_own" {
+  command = plan
+
+  variables {
+    ephemeral_storage = 20
+  }
+
+  expect_failures = [var.ephemeral_storage]
+}

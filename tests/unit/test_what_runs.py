@@ -1,0 +1,178 @@
+"""What runs in a slot: each setting reaches the slot's root and its plan, and a rollback keeps what the record says."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from core.colour import Colour
+from core.errors import Refused
+from core.fargate import fault_of_size
+from core.plan_guard import guard_slot_plan
+from core.release import Configuration, Release
+from core.root_variables import slot_variables
+from core.slot_shape import SlotPlan
+from tests.unit.facts import INFRASTRUCTURE, release, settings_with
+from tests.unit.test_plan_guard import MIGRATION, TASKS, attribute, container, load
+
+OLD = {"container_port": 8080, "cpu": 256, "memory": 512, "variables": {"A": "1"}, "secrets": {"KEY": "arn:key::"}}
+"""A configuration as records held it before any of these settings was there."""
+
+CHECK = ["CMD-SHELL", "curl -f http://localhost:8080/ || exit 1"]
+# The setting, the variable of the slot's root with its value, and what ECS is told in the application's container.
+SETTINGS: list[tuple[str, str, Any, dict[str, Any]]] = [
+    ('command = ["node", "web.js"]', "container.command", ["node", "web.js"], {"command": ["node", "web.js"]}),
+    ('entry_point = ["tini", "--"]', "container.entry_point", ["tini", "--"], {"entryPoint": ["tini", "--"]}),
+    ('user = "1000:1000"', "container.user", "1000:1000", {"user": "1000:1000"}),
+    ("stop_timeout = 90", "container.stop_timeout", 90, {"stopTimeout": 90}),
+    ("init_process = true", "container.init_process", True, {"linuxParameters": {"initProcessEnabled": True}}),
+    (
+        "ulimits.nofile = { soft = 4096, hard = 8192 }",
+        "container.ulimits",
+        {"nofile": {"soft": 4096, "hard": 8192}},
+        {"ulimits": [{"name": "nofile", "softLimit": 4096, "hardLimit": 8192}]},
+    ),
+    (
+        f"health_check = {{ command = {json.dumps(CHECK)}, retries = 5 }}",
+        "container.health_check",
+        {"command": CHECK, "interval": 30, "timeout": 5, "retries": 5, "start_period": 0},
+        {"healthCheck": {"command": CHECK, "interval": 30, "timeout": 5, "retries": 5, "startPeriod": 0}},
+    ),
+    (
+        "extra_ports = [9090, 9091]",
+        "container.extra_ports",
+        [9090, 9091],
+        {"portMappings": [{"containerPort": port, "hostPort": port, "protocol": "tcp"} for port in (8080, 9090, 9091)]},
+    ),
+    ("ephemeral_storage = 50", "ephemeral_storage", 50, {}),
+]
+each = pytest.mark.parametrize(("setting", "variable", "value", "told"), SETTINGS, ids=[row[1] for row in SETTINGS])
+
+
+def configured(setting: str) -> Configuration:
+    return Configuration.of(settings_with(desired_count=f"1\n{setting}", vacate="300"), {})
+
+
+def given(setting: str, to: Release) -> dict[str, Any]:
+    return slot_variables(settings_with(desired_count=f"1\n{setting}", vacate="300"), INFRASTRUCTURE, Colour.GREEN, to)
+
+
+def at(variables: dict[str, Any], variable: str) -> Any:
+    found: Any = variables
+    for name in variable.split("."):
+        found = found[name]
+    return found
+
+
+@each
+def test_the_slot_is_given_what_the_settings_say(setting: str, variable: str, value: Any, told: dict[str, Any]) -> None:
+    made = release("v1.0.0").model_copy(update={"configuration": configured(setting)})
+    assert at(given(setting, made), variable) == value
+
+
+@each
+def test_a_rollback_gives_what_the_record_says_and_not_the_settings(
+    setting: str, variable: str, value: Any, told: dict[str, Any]
+) -> None:
+    old = release("v1.0.0").model_copy(update={"configuration": Configuration.model_validate(OLD)})
+    unset = given("", old)
+    assert given(setting, old) == unset, "the settings are newer than the release"
+    recorded = Configuration.model_validate_json(configured(setting).model_dump_json())
+    kept = given("", old.model_copy(update={"configuration": recorded}))
+    assert at(kept, variable) == value
+    assert at(kept, variable) != at(unset, variable)
+
+
+@each
+def test_another_way_to_run_is_another_revision(setting: str, variable: str, value: Any, told: dict[str, Any]) -> None:
+    assert configured(setting).digest != configured("").digest
+
+
+@each
+def test_a_plan_without_it_is_refused_and_one_with_it_passes(
+    setting: str, variable: str, value: Any, told: dict[str, Any]
+) -> None:
+    plan, expected = load("update")
+    unset = expected.release.configuration
+    asked = configured(setting)
+    wanted = unset.model_copy(update={"container": asked.container, "ephemeral_storage": asked.ephemeral_storage})
+    made = expected.release.model_copy(update={"configuration": wanted})
+    # The plan is another release's: its revision is the one that a release with the setting has.
+    text = json.dumps(plan).replace(expected.release.revision, made.revision)
+    plan, asking = json.loads(text), SlotPlan(expected.settings, expected.infrastructure, expected.colour, made)
+    with pytest.raises(Refused) as refusal:
+        guard_slot_plan(plan, asking)
+    assert refusal.value.why.count(TASKS) == 1
+    for key, said in told.items():
+        container(key, said)(plan)
+    if asked.container.user:
+        container("user", asked.container.user, MIGRATION)(plan)
+    if asked.ephemeral_storage:
+        for address in (TASKS, MIGRATION):
+            attribute(address, "ephemeral_storage", [{"size_in_gib": asked.ephemeral_storage}])(plan)
+    guard_slot_plan(plan, asking)
+    with pytest.raises(Refused):
+        guard_slot_plan(plan, SlotPlan(expected.settings, expected.infrastructure, expected.colour, expected.release))
+
+
+def test_a_release_of_an_older_record_keeps_its_revision() -> None:
+    """Its tasks answer with the revision that they were given when it was computed without these settings."""
+    old = release("v1.0.0").model_copy(update={"configuration": Configuration.model_validate(OLD)})
+    assert old.revision == "9216566cc66b"
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ('command = ["node", ""]', r"service\.command\.1: .*at least 1 character"),
+        ('user = "a b"', r"service\.user"),
+        ("stop_timeout = 121", r"service\.stop_timeout: .*less than or equal to 120"),
+        ("ulimits.nproc = { soft = 1, hard = 1 }", "nproc: Fargate keeps the system's own limits for all but nofile"),
+        ("ulimits.nofile = { soft = 2, hard = 1 }", "soft = 2 is above hard = 1"),
+        ('health_check = { command = ["curl", "localhost"] }', "begins with 'curl': ECS needs CMD"),
+        ('health_check = { command = ["CMD-SHELL", "curl", "x"] }', "CMD-SHELL takes one line"),
+        ('health_check = { command = ["CMD", "true"], interval = 3 }', r"health_check\.interval"),
+        ("extra_ports = [9090, 9090]", "9090 appears twice"),
+        ("extra_ports = [8080]", "8080 is in both container_port and extra_ports"),
+        ("ephemeral_storage = 20", r"ephemeral_storage: .*greater than or equal to 21"),
+        ("ephemeral_storage = 201", r"ephemeral_storage: .*less than or equal to 200"),
+        ("cpu = 300", "cpu = 300 is not a size that Fargate offers: 256, 512, 1024, 2048, 4096, 8192, 16384"),
+        ("memory = 4096", "memory = 4096 does not go with cpu = 256 on Fargate, which offers 512, 1024 or 2048 MiB"),
+        ("cpu = 8192\nmemory = 20000", "offers 16384 to 61440 in steps of 4096 MiB"),
+    ],
+)
+def test_what_fargate_does_not_have_is_refused_with_the_reason(setting: str, reason: str) -> None:
+    with pytest.raises(Refused, match=reason):
+        settings_with(desired_count=f"1\n{setting}")
+
+
+def test_a_task_that_takes_longer_to_stop_than_a_slot_may_take_to_drain_is_refused() -> None:
+    slow = "\n[provision.environment]\nderegistration_delay_seconds = 200\n"
+    patient = settings_with(slow, desired_count="1\nstop_timeout = 90", vacate="300")
+    assert patient.service.stop_timeout == 90
+    with pytest.raises(Refused, match=r"timing.vacate \(300 s\) must be longer than .* together \(310 s\)"):
+        settings_with(slow, desired_count="1\nstop_timeout = 110", vacate="300")
+
+
+@pytest.mark.parametrize(
+    ("cpu", "memory", "offered"),
+    [
+        (256, 512, True),
+        (256, 1536, False),
+        (512, 512, False),
+        (512, 4096, True),
+        (1024, 2048, True),
+        (2048, 16384, True),
+        (2048, 17408, False),
+        (4096, 30720, True),
+        (8192, 16384, True),
+        (8192, 17408, False),
+        (16384, 122880, True),
+        (16384, 61440, False),
+        (32768, 122880, False),
+    ],
+)
+def test_sizes_are_those_of_fargate_s_table(cpu: int, memory: int, offered: bool) -> None:
+    assert (fault_of_size(cpu, memory) is None) is offered
