@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 __all__ = ["fault_of_size"]
 
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html: CPU units to MiB
-_MEMORY = {
+_MEMORY: dict[int, Sequence[int]] = {
     256: (512, 1024, 2048),
     512: range(1024, 4096 + 1, 1024),
     1024: range(2048, 8192 + 1, 1024),
@@ -26,7 +28,7 @@ def fault_of_size(cpu: int, memory: int) -> str | None:
     return f"memory = {memory} does not go with cpu = {cpu} on Fargate, which offers {_listed(offered)} MiB with it"
 
 
-def _listed(sizes: tuple[int, ...] | range) -> str:
-    if isinstance(sizes, tuple):
+def _listed(sizes: Sequence[int]) -> str:
+    if not isinstance(sizes, range):
         return f"{', '.join(map(str, sizes[:-1]))} or {sizes[-1]}"
     return f"{sizes[0]} to {sizes[-1]} in steps of {sizes.step}"
