@@ -10,13 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from core.container import Container
 from core.errors import Refused
+from core.secret import SecretReference
 from core.settings import EnvironmentSettings
 from core.version import Version
 
 __all__ = ["Configuration", "Release"]
 
 _FROM_THE_FIRST = {"container_port", "cpu", "memory", "variables", "secrets"}
-_NOT_OF_THE_TASKS = {"health_check_path"}
+_NOT_OF_THE_TASKS = {"health_check_path", "migration_secrets"}
 
 
 class Configuration(BaseModel):
@@ -28,7 +29,10 @@ class Configuration(BaseModel):
     cpu: int
     memory: int
     variables: dict[str, str] = {}
-    secrets: dict[str, str] = Field(default={}, description="Name to Secrets Manager reference.")
+    secrets: dict[str, str] = Field(default={}, description="Name to reference in Secrets Manager or SSM.")
+    migration_secrets: dict[str, str] | None = Field(
+        default=None, description="The same of the migration's task where it has some of its own; else the service's."
+    )
     health_check_path: str | None = Field(
         default=None, description="What the load balancer asks this release; unknown in older records."
     )
@@ -36,10 +40,10 @@ class Configuration(BaseModel):
     ephemeral_storage: int | None = Field(default=None, description="GiB of disk a task; Fargate's own if unset.")
 
     @classmethod
-    def of(cls, settings: EnvironmentSettings, secret_arns: Mapping[str, str]) -> Configuration:
-        """Return the configuration that `settings` ask for, with secrets' names resolved to ARNs."""
+    def of(cls, settings: EnvironmentSettings, arns: Mapping[str, str]) -> Configuration:
+        """Return the configuration that `settings` ask for; `arns` are those of secrets by their sources."""
         service = settings.service
-        missing = sorted({r.secret for r in service.secrets.values()} - secret_arns.keys())
+        missing = sorted({r.source for r in settings.secret_references} - arns.keys())
         if missing:
             raise Refused(
                 f"{settings.stage} was not provisioned with the secrets {', '.join(missing)}",
@@ -51,11 +55,8 @@ class Configuration(BaseModel):
             cpu=service.cpu,
             memory=service.memory,
             variables=service.variables,
-            # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/secrets-envvar-secrets-manager.html
-            secrets={
-                name: f"{secret_arns[reference.secret]}:{reference.key}::"
-                for name, reference in service.secrets.items()
-            },
+            secrets=_values_from(service.secrets, arns),
+            migration_secrets=_values_from(settings.migration_secrets, arns) if settings.migration.secrets else None,
             health_check_path=service.health_check_path,
             container=service.container,
             ephemeral_storage=service.ephemeral_storage,
@@ -63,7 +64,7 @@ class Configuration(BaseModel):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what the tasks are given; the health check path is the load balancer's.
+        """SHA-256 of what the service's tasks are given; the health check path is the load balancer's.
 
         What was added later counts only where it is set: tasks that run by an older record answer with its revision.
         """
@@ -104,6 +105,10 @@ class Release(BaseModel):
 
     def __str__(self) -> str:
         return f"{self.version} ({self.revision})"
+
+
+def _values_from(secrets: Mapping[str, SecretReference], arns: Mapping[str, str]) -> dict[str, str]:
+    return {name: reference.value_from(arns[reference.source]) for name, reference in secrets.items()}
 
 
 def _sha256(value: object) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from core.colour import Colour, Weights
 from core.record import EnvironmentRecord, Infrastructure
 from core.release import Release
+from core.secret import is_arn
 from core.settings import EnvironmentSettings
 
 __all__ = ["account_variables", "environment_variables", "initial_weights", "slot_variables"]
@@ -34,7 +35,7 @@ def environment_variables(
         "pipeline_role_name": pipeline and pipeline.rpartition("/")[2],
         "reconciler_role_name": reconciler and reconciler.rpartition("/")[2],
         "permissions_boundary_arn": account.get("task_permissions_boundary_arn"),
-        "secret_names": sorted({reference.secret for reference in settings.service.secrets.values()}),
+        **_secrets(settings),
         **settings.provision.environment,
     }
 
@@ -68,10 +69,22 @@ def slot_variables(
         "log_group_name": infrastructure.log_group_name,
         "environment_variables": configuration.variables,
         "secrets": configuration.secrets,
+        "migration_secrets": configuration.migration_secrets,
         "migration_command": settings.migration.command,
         "migration_entry_point": settings.migration.entry_point,
         "health_check_grace_period_seconds": settings.service.grace_period,
         "tags": settings.tags,
+    }
+
+
+def _secrets(settings: EnvironmentSettings) -> dict[str, Any]:
+    """Return what the root `environment` must know of the secrets: which of them the execution role may read."""
+    secrets = {r.secret for r in settings.secret_references if r.secret is not None}
+    return {
+        "secret_names": sorted(name for name in secrets if not is_arn(name)),
+        "secret_arns": sorted(filter(is_arn, secrets)),
+        "parameter_names": sorted({r.parameter for r in settings.secret_references if r.parameter is not None}),
+        "secret_key_arns": sorted(settings.service.secret_keys),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
@@ -14,6 +15,7 @@ from core.container import Container, Port
 from core.errors import Refused
 from core.fargate import fault_of_size
 from core.findings import Severity
+from core.secret import SecretReference
 from core.source import user_info_in
 
 __all__ = [
@@ -42,6 +44,7 @@ ACCOUNT = "account"
 """What all environments of an account share; no environment can have this name."""
 
 Branch = Annotated[str, Field(pattern=r"^(\*|\w[^\s:^~?*\[\\]*\*?)[^\s:^~?*\[\\]*$")]
+_KEY_ARN = r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+$"
 _STAGE = r"^[a-z][a-z0-9-]{1,20}$"
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -168,11 +171,17 @@ class Image(_Section):
         return arguments
 
 
-class SecretReference(_Section):
-    """One JSON key of one Secrets Manager secret."""
-
-    secret: str = Field(min_length=1, description="The secret's name.")
-    key: str = Field(min_length=1, description="The JSON key inside the secret.")
+def _refuse_names(variables: Mapping[str, str], secrets: Mapping[str, SecretReference]) -> None:
+    both = sorted(variables.keys() & secrets.keys())
+    if both:
+        raise ValueError(f"{', '.join(both)} is set in both variables and secrets")
+    ours = sorted(n for n in (*variables, *secrets) if n.startswith("POINTSMAN_"))
+    if ours:
+        raise ValueError(f"{', '.join(ours)}: names starting with POINTSMAN_ are reserved")
+    # What both a shell and ECS take; the slot's root says the same.
+    odd = sorted(n for n in (*variables, *secrets) if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", n))
+    if odd:
+        raise ValueError(f"{', '.join(odd)}: a name is letters, digits and underscores, and begins with no digit")
 
 
 class Service(Container):
@@ -215,14 +224,13 @@ class Service(Container):
         """How the application's container is run, without the rest of the service."""
         return Container(**{name: getattr(self, name) for name in Container.model_fields})
 
+    secret_keys: tuple[Annotated[str, Field(pattern=_KEY_ARN)], ...] = Field(
+        default=(), description="ARNs of KMS keys of your own that these secrets are encrypted with."
+    )
+
     @model_validator(mode="after")
     def _names_stand_once(self) -> Self:
-        both = sorted(self.variables.keys() & self.secrets.keys())
-        if both:
-            raise ValueError(f"{', '.join(both)} is set in both variables and secrets")
-        ours = sorted(n for n in (*self.variables, *self.secrets) if n.startswith("POINTSMAN_"))
-        if ours:
-            raise ValueError(f"{', '.join(ours)}: names starting with POINTSMAN_ are reserved")
+        _refuse_names(self.variables, self.secrets)
         return self
 
     @field_validator("variables")
@@ -248,6 +256,9 @@ class Migration(_Section):
         default=None, description="The same in the image, from its working directory; as in the repository if unset."
     )
     url_variable: str = Field(default="DATABASE_URL", description="The variable that holds the database's address.")
+    secrets: dict[str, SecretReference] = Field(
+        default={}, description="Secrets of the migration's task alone, beside the service's or in place of them."
+    )
     timeout_seconds: Seconds = 900
 
 
@@ -418,6 +429,21 @@ class EnvironmentSettings(_Section):
         return self
 
     @model_validator(mode="after")
+    def _secrets_of_the_migration_are_none_of_the_variables(self) -> Self:
+        _refuse_names(self.service.variables, self.migration.secrets)
+        return self
+
+    @model_validator(mode="after")
+    def _secrets_are_in_the_region(self) -> Self:
+        far = sorted(r.source for r in self.secret_references if r.region not in (None, self.region))
+        if far:
+            raise ValueError(
+                f"{', '.join(far)}: in another region than {self.region}, without which no task would start any more: "
+                "replicate it here"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _no_environment_is_the_account(self) -> Self:
         if self.stage == ACCOUNT:
             raise ValueError(f"the stage {ACCOUNT!r} is reserved: its record is for what all environments share")
@@ -483,6 +509,17 @@ class EnvironmentSettings(_Section):
     def cluster(self) -> str:
         """The ECS cluster's name."""
         return f"{self.namespace}-{self.name}-{self.stage}"
+
+    @property
+    def migration_secrets(self) -> dict[str, SecretReference]:
+        """The secrets of the migration's task: the service's, and its own in their place."""
+        return {**self.service.secrets, **self.migration.secrets}
+
+    @property
+    def secret_references(self) -> tuple[SecretReference, ...]:
+        """Every secret that a task of this environment is given, each once."""
+        every = (*self.service.secrets.values(), *self.migration.secrets.values())
+        return tuple(dict.fromkeys(every))
 
     def service_name(self, colour: Colour) -> str:
         """The ECS service's name of one colour."""

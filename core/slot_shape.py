@@ -139,6 +139,7 @@ class SlotPlan:
         migration = self.settings.migration
         return {
             **self._container(f"{self.colour}-migration"),
+            "secrets": Named("name", "valueFrom", self._migration_secrets),
             **container_shape(Container(user=self.release.configuration.container.user)),
             "command": migration.command,
             "entryPoint": migration.entry_point,
@@ -167,6 +168,12 @@ class SlotPlan:
                 },
             },
         }
+
+    @property
+    def _migration_secrets(self) -> dict[str, str]:
+        configuration = self.release.configuration
+        own = configuration.migration_secrets
+        return configuration.secrets if own is None else own
 
     @property
     def _family(self) -> str:

@@ -25,6 +25,7 @@ from emulator.faults import NO_CAPACITY
 from emulator.network import remember_groups
 from emulator.settings import Settings
 from emulator.targets import Health, Target, TargetRegistry
+from emulator.task_secrets import install_secrets
 from emulator.together import Together
 from emulator.upstream import concurrency, ecs, ecs_metadata, replace, responses
 
@@ -107,6 +108,7 @@ class EcsAdditions:
 
         replace(ecs, "_fail_task_start", fail_task_start)
         self._together.install()
+        install_secrets()
 
     def _run_task(self, data: dict[str, Any]) -> Answer:
         if self._halted.is_set():

@@ -159,7 +159,7 @@ class Operation:
             version=attempt.version,
             commit=attempt.commit,
             image=image,
-            configuration=Configuration.of(self.settings, self.infrastructure.secret_arns),
+            configuration=Configuration.of(self.settings, self.infrastructure.secret_sources),
         )
         self.journal.change(lambda a: a.pinned(release))
         return release

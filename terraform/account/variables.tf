@@ -204,6 +204,18 @@ variable "stage_repositories" {
   }
 }
 
+variable "secret_account_numbers" {
+  description = "Other accounts whose secrets and parameters tasks may be given. The boundary of the roles allows no other's."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for account in var.secret_account_numbers : can(regex("^[0-9]{12}$", account))])
+    error_message = "secret_account_numbers must be numbers of accounts, of exactly 12 digits."
+  }
+}
+
 variable "images_kept" {
   description = "How many images the repository keeps for each stage. The oldest are deleted first, and a deleted image can no longer be rolled back to."
   type        = number

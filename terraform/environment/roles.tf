@@ -6,7 +6,16 @@ data "aws_secretsmanager_secret" "task" {
 }
 
 locals {
-  secret_arns = { for name, secret in data.aws_secretsmanager_secret.task : name => secret.arn }
+  # Those of another account are known by their ARN: nothing here may ask that account for it.
+  secret_arns = merge(
+    { for name, secret in data.aws_secretsmanager_secret.task : name => secret.arn },
+    { for arn in var.secret_arns : arn => arn },
+  )
+
+  # No data source: it would read the value into the state.
+  parameter_arns = { for name in var.parameter_names : name =>
+    startswith(name, "arn:") ? name : "arn:${data.aws_partition.current.partition}:ssm:${local.arn_suffix}:parameter/${trimprefix(name, "/")}"
+  }
 
   # Against a confused deputy: ECS acts for this account's tasks only.
   tasks_trust = jsonencode({
@@ -67,6 +76,23 @@ resource "aws_iam_role_policy" "execution" {
           Effect   = "Allow"
           Action   = ["secretsmanager:GetSecretValue"]
           Resource = values(local.secret_arns)
+        },
+      ],
+      length(local.parameter_arns) == 0 ? [] : [
+        {
+          Sid      = "ReadParameters"
+          Effect   = "Allow"
+          Action   = ["ssm:GetParameters"]
+          Resource = values(local.parameter_arns)
+        },
+      ],
+      length(var.secret_key_arns) == 0 ? [] : [
+        {
+          Sid       = "DecryptSecrets"
+          Effect    = "Allow"
+          Action    = ["kms:Decrypt"]
+          Resource  = sort(var.secret_key_arns)
+          Condition = { StringEquals = { "kms:ViaService" = [for service in ["secretsmanager", "ssm"] : "${service}.${var.region}.amazonaws.com"] } }
         },
       ],
     )

@@ -276,3 +276,43 @@ def test_a_file_system_outlives_its_tasks(stack: Stack, image: str, run: Callabl
     read = node("process.exit(require('fs').existsSync('/files/kept') ? 0 : 9)", **mount)
     stopped = status(stack, run(register(stack.aws, image, read, volumes=[volume])), "STOPPED")
     assert container_of(stopped)["exitCode"] == 0
+
+
+# Secrets
+
+
+def test_secrets_come_whole_by_key_by_version_and_from_parameters(
+    stack: Stack, image: str, run: Callable[[str], str]
+) -> None:
+    manager, ssm = stack.aws.secretsmanager, stack.aws.ssm
+    first = manager.create_secret(Name=f"{stack.name}/it", SecretString='{"password": "old"}')
+    second = manager.put_secret_value(SecretId=first["ARN"], SecretString='{"password": "new"}')
+    managed = manager.create_secret(Name=f"rds!{stack.name}", SecretString='{"password": "of rds"}')
+    ssm.put_parameter(Name=f"/{stack.name}/url", Value="secure", Type="SecureString")
+    parameter = f"arn:aws:ssm:ap-southeast-1:000000000000:parameter/{stack.name}/url"
+    wanted = {
+        "WHOLE": (first["ARN"], '{"password": "new"}'),
+        "KEY": (f"{first['ARN']}:password::", "new"),
+        "PINNED": (f"{first['ARN']}:password::{first['VersionId']}", "old"),
+        "STAGED": (f"{first['ARN']}:password:AWSPREVIOUS:", "old"),
+        "MANAGED": (f"{managed['ARN']}:password::", "of rds"),
+        "PARAMETER": (parameter, "secure"),
+    }
+    assert second["VersionId"] != first["VersionId"]
+    tell = "require('http').createServer((q, r) => r.end(JSON.stringify(process.env))).listen(8080)"
+    secrets = [{"name": name, "valueFrom": value_from} for name, (value_from, _) in wanted.items()]
+    arn = run(register(stack.aws, image, node(tell, secrets=secrets)))
+    task = status(stack, arn, "RUNNING")
+    given = json.loads(str(wait_for(lambda: fetched(f"http://{address(task)}:8080"), "it answers")))
+    assert {name: given[name] for name in wanted} == {name: value for name, (_, value) in wanted.items()}
+    stack.aws.ecs.stop_task(cluster=stack.name, task=arn)
+
+
+@pytest.mark.parametrize("end", [":gone::", "::AWSPENDING:", ":::00000000-0000-0000-0000-000000000000"])
+def test_a_task_without_its_secret_does_not_start(
+    stack: Stack, image: str, run: Callable[[str], str], end: str
+) -> None:
+    made = stack.aws.secretsmanager.create_secret(Name=f"{stack.name}/it", SecretString="{}")
+    secret = {"name": "IT", "valueFrom": made["ARN"] + end}
+    stopped = status(stack, run(register(stack.aws, image, node(WAIT, secrets=[secret]))), "STOPPED")
+    assert stopped["stoppedReason"].startswith("ResourceInitializationError: unable to pull secrets or registry auth")

@@ -183,3 +183,30 @@ run "disk_smaller_than_fargate_s_own" {
 
   expect_failures = [var.ephemeral_storage]
 }
+
+run "secrets_may_be_whole_and_parameters" {
+  command = plan
+
+  variables {
+    secrets = {
+      WHOLE     = "arn:aws:secretsmanager:ap-southeast-1:123456789012:secret:app-AbCdEf"
+      PARAMETER = "arn:aws:ssm:ap-southeast-1:123456789012:parameter/connections/url"
+      RDS       = "arn:aws:secretsmanager:ap-southeast-1:123456789012:secret:rds!db-1f2e-AbCdEf:password::"
+    }
+  }
+
+  assert {
+    condition     = { for secret in jsondecode(aws_ecs_task_definition.service.container_definitions)[0].secrets : secret.name => secret.valueFrom } == var.secrets
+    error_message = "Each secret's address must reach the container as it is."
+  }
+}
+
+run "parameter_by_name" {
+  command = plan
+
+  variables {
+    secrets = { URL = "/connections/url" }
+  }
+
+  expect_failures = [var.secrets]
+}
