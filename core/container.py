@@ -6,14 +6,31 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_definition_para
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from typing import Annotated, Any, Self
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from core.secret import SecretReference
 from core.shape import OneOf
 
-__all__ = ["Container", "HealthCheck", "Port", "Ulimit", "container_shape"]
+__all__ = [
+    "Condition",
+    "Container",
+    "HealthCheck",
+    "PinnedSidecar",
+    "Port",
+    "Sidecar",
+    "Ulimit",
+    "container_shape",
+    "refuse_dependencies",
+    "repository_of",
+]
+
+Condition = Literal["START", "COMPLETE", "SUCCESS", "HEALTHY"]
+"""What a container waits for of another: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDependency.html"""
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
 Word = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
@@ -86,6 +103,9 @@ class Container(_Part):
     ulimits: dict[str, Ulimit] = Field(default={}, description="Fargate has `nofile`, the open files, and no other.")
     health_check: HealthCheck | None = None
     extra_ports: tuple[Port, ...] = Field(default=(), description="TCP ports that it listens on as well.")
+    depends_on: dict[str, Condition] = Field(
+        default={}, description="Containers of the same task, each with what it must be before this one starts."
+    )
 
     @field_validator("ulimits")
     @classmethod
@@ -104,6 +124,83 @@ class Container(_Part):
         return ports
 
 
+class _Beside(Container):
+    """What a container beside the application's is, in the settings as in the record."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,254}$")
+    image: str = Field(min_length=1, description="Its image, by a tag or by `@sha256:…`.")
+    essential: bool = Field(default=True, description="Whether its end is the end of the task.")
+    variables: dict[str, str] = Field(default={})
+
+    @field_validator("image")
+    @classmethod
+    def _names_one_image(cls, image: str) -> str:
+        if not _REFERENCE.fullmatch(image):
+            raise ValueError(f"{image!r} is not an image by tag or digest, such as public.ecr.aws/x/proxy:1.2")
+        return image
+
+
+# https://pkg.go.dev/github.com/distribution/reference: host and path in lower case, then a tag, a digest, or both
+_REFERENCE = re.compile(
+    r"(?:[A-Za-z0-9.-]+(?::\d+)?/)?[a-z0-9._/-]+(?=[:@])(?::[\w][\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
+)
+
+
+class Sidecar(_Beside):
+    """A container beside the application's, as the settings ask for it."""
+
+    secrets: dict[str, SecretReference] = Field(default={})
+
+
+class PinnedSidecar(_Beside):
+    """A container beside the application's, as a release has it: by the digest that its tag had then."""
+
+    secrets: dict[str, str] = Field(default={}, description="Name to reference in Secrets Manager or SSM.")
+    digest: str | None = Field(default=None, pattern=r"^sha256:[0-9a-f]{64}$", description="None before it is pinned.")
+
+    @property
+    def pinned_image(self) -> str:
+        """The image by the digest that it was pinned at."""
+        return f"{repository_of(self.image)}@{self.digest}" if self.digest else self.image
+
+
+def repository_of(image: str) -> str:
+    """Return an image's registry and path, without its tag and digest."""
+    named = image.partition("@")[0]
+    path, colon, tag = named.rpartition(":")
+    return path if colon and "/" not in tag else named
+
+
+def refuse_dependencies(application: str, container: Container, sidecars: Sequence[_Beside]) -> None:
+    """Raise `ValueError` for names and ports that meet, and for dependencies that ECS can't fulfil."""
+    named: dict[str, Container] = {application: container}
+    for sidecar in sidecars:
+        if sidecar.name in named:
+            raise ValueError(f"containers: {sidecar.name} is the name of two containers of a task")
+        named[sidecar.name] = sidecar
+    ends = {sidecar.name for sidecar in sidecars if not sidecar.essential}
+    for name, one in named.items():
+        for other, condition in one.depends_on.items():
+            if other not in named:
+                raise ValueError(f"depends_on: {name} waits for {other}, which is no container of its task")
+            if condition == "HEALTHY" and named[other].health_check is None:
+                raise ValueError(f"depends_on: {name} waits for {other} to be HEALTHY, which has no health_check")
+            if condition in ("COMPLETE", "SUCCESS") and other not in ends:
+                raise ValueError(f"depends_on: {name} waits for {other} to end, whose end is the task's: essential")
+    circle = _circle({name: one.depends_on for name, one in named.items()})
+    if circle:
+        raise ValueError(f"depends_on: {', '.join(circle)} wait for each other")
+
+
+def _circle(waits: Mapping[str, Mapping[str, object]]) -> list[str]:
+    """Return the names that can never start, as each waits for another of them."""
+    left = dict(waits)
+    while ready := [name for name, others in left.items() if not left.keys() & others.keys()]:
+        for name in ready:
+            del left[name]
+    return sorted(left)
+
+
 def container_shape(container: Container) -> dict[str, Any]:
     """Return what a container's definition must say of how it is run, in ECS's words; empty where it must say nothing.
 
@@ -114,6 +211,9 @@ def container_shape(container: Container) -> dict[str, Any]:
         "command": list(container.command),
         "entryPoint": list(container.entry_point),
         "user": container.user,
+        "dependsOn": [
+            {"containerName": name, "condition": condition} for name, condition in sorted(container.depends_on.items())
+        ],
         "stopTimeout": container.stop_timeout,
         "linuxParameters": {"initProcessEnabled": True} if container.init_process else None,
         "ulimits": [

@@ -5,19 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.container import Container
+from core.container import Container, PinnedSidecar, Sidecar
 from core.errors import Refused
 from core.secret import SecretReference
 from core.settings import EnvironmentSettings
 from core.version import Version
 
-__all__ = ["Configuration", "Release"]
+__all__ = ["Configuration", "Pins", "Release"]
 
 _FROM_THE_FIRST = {"container_port", "cpu", "memory", "variables", "secrets"}
 _NOT_OF_THE_TASKS = {"health_check_path", "migration_secrets"}
+
+
+@dataclass(frozen=True)
+class Pins:
+    """What was found when a release was pinned, of what others may change meanwhile."""
+
+    images: Mapping[str, str] = field(default_factory=dict)
+    """The digest of each sidecar's image, by the image as the settings name it."""
 
 
 class Configuration(BaseModel):
@@ -37,11 +46,16 @@ class Configuration(BaseModel):
         default=None, description="What the load balancer asks this release; unknown in older records."
     )
     container: Container = Field(default=Container(), description="How the application's container is run.")
+    containers: tuple[PinnedSidecar, ...] = Field(default=(), description="Containers beside the application's.")
     ephemeral_storage: int | None = Field(default=None, description="GiB of disk a task; Fargate's own if unset.")
 
     @classmethod
-    def of(cls, settings: EnvironmentSettings, arns: Mapping[str, str]) -> Configuration:
-        """Return the configuration that `settings` ask for; `arns` are those of secrets by their sources."""
+    def of(cls, settings: EnvironmentSettings, arns: Mapping[str, str], pins: Pins | None = None) -> Configuration:
+        """Return the configuration that `settings` ask for; `arns` are those of secrets by their sources.
+
+        Its digest does not depend on `pins`: a tag that moved, or a secret that was rotated, is no other configuration.
+        """
+        pins = pins or Pins()
         service = settings.service
         missing = sorted({r.source for r in settings.secret_references} - arns.keys())
         if missing:
@@ -59,6 +73,7 @@ class Configuration(BaseModel):
             migration_secrets=_values_from(settings.migration_secrets, arns) if settings.migration.secrets else None,
             health_check_path=service.health_check_path,
             container=service.container,
+            containers=tuple(_pinned(one, arns, pins) for one in service.containers),
             ephemeral_storage=service.ephemeral_storage,
         )
 
@@ -70,6 +85,8 @@ class Configuration(BaseModel):
         """
         first = self.model_dump(mode="json", include=_FROM_THE_FIRST)
         later = self.model_dump(mode="json", exclude=_FROM_THE_FIRST | _NOT_OF_THE_TASKS, exclude_defaults=True)
+        for one in later.get("containers", ()):
+            one.pop("digest", None)
         return _sha256({**first, **later})
 
 
@@ -105,6 +122,12 @@ class Release(BaseModel):
 
     def __str__(self) -> str:
         return f"{self.version} ({self.revision})"
+
+
+def _pinned(sidecar: Sidecar, arns: Mapping[str, str], pins: Pins) -> PinnedSidecar:
+    written = sidecar.image.partition("@")[2] or None
+    facts = {**dict(sidecar), "secrets": _values_from(sidecar.secrets, arns)}
+    return PinnedSidecar(**facts, digest=written or pins.images.get(sidecar.image))
 
 
 def _values_from(secrets: Mapping[str, SecretReference], arns: Mapping[str, str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.colour import Colour, Weights
+from core.container import repository_of
 from core.record import EnvironmentRecord, Infrastructure
 from core.release import Release
 from core.secret import is_arn
@@ -60,6 +61,10 @@ def slot_variables(
         "memory": configuration.memory,
         "ephemeral_storage": configuration.ephemeral_storage,
         "container": configuration.container.model_dump(mode="json"),
+        "sidecars": [
+            {**sidecar.model_dump(mode="json", exclude={"digest"}), "image": sidecar.pinned_image}
+            for sidecar in configuration.containers
+        ],
         "cluster_arn": infrastructure.cluster_arn,
         "subnet_ids": list(infrastructure.private_subnet_ids),
         "security_group_id": infrastructure.task_security_group_id,
@@ -84,6 +89,7 @@ def _secrets(settings: EnvironmentSettings) -> dict[str, Any]:
         "secret_names": sorted(name for name in secrets if not is_arn(name)),
         "secret_arns": sorted(filter(is_arn, secrets)),
         "parameter_names": sorted({r.parameter for r in settings.secret_references if r.parameter is not None}),
+        "sidecar_repositories": sorted({repository_of(one.image) for one in settings.service.containers}),
         "secret_key_arns": sorted(settings.service.secret_keys),
     }
 

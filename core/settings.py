@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from core.colour import Colour
-from core.container import Container, Port
+from core.container import Container, Port, Sidecar, refuse_dependencies
 from core.errors import Refused
 from core.fargate import fault_of_size
 from core.findings import Severity
@@ -217,6 +217,10 @@ class Service(Container):
     def _ports_differ(self) -> Self:
         if self.container_port in self.extra_ports:
             raise ValueError(f"{self.container_port} is in both container_port and extra_ports")
+        ports = [self.container_port, *self.extra_ports, *(port for one in self.containers for port in one.extra_ports)]
+        twice = sorted({port for port in ports if ports.count(port) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(map(str, twice))}: containers of a task share its network, so its ports too")
         return self
 
     @property
@@ -224,6 +228,7 @@ class Service(Container):
         """How the application's container is run, without the rest of the service."""
         return Container(**{name: getattr(self, name) for name in Container.model_fields})
 
+    containers: tuple[Sidecar, ...] = Field(default=(), description="Containers beside the application's.")
     secret_keys: tuple[Annotated[str, Field(pattern=_KEY_ARN)], ...] = Field(
         default=(), description="ARNs of KMS keys of your own that these secrets are encrypted with."
     )
@@ -231,18 +236,20 @@ class Service(Container):
     @model_validator(mode="after")
     def _names_stand_once(self) -> Self:
         _refuse_names(self.variables, self.secrets)
+        for one in self.containers:
+            _refuse_names(one.variables, one.secrets)
         return self
 
-    @field_validator("variables")
-    @classmethod
-    def _no_credentials_in_variables(cls, variables: dict[str, str]) -> dict[str, str]:
-        told = sorted(name for name, value in variables.items() if _CREDENTIALS.search(value))
+    @model_validator(mode="after")
+    def _no_credentials_in_variables(self) -> Self:
+        given = [*self.variables.items(), *(pair for one in self.containers for pair in one.variables.items())]
+        told = sorted(name for name, value in given if _CREDENTIALS.search(value))
         if told:
             raise ValueError(
-                f"{', '.join(told)}: a URL with credentials would stay readable in the state and the record; "
-                "name it in service.secrets"
+                f"variables: {', '.join(told)}: a URL with credentials would stay readable in the state and the "
+                "record; name it in service.secrets, or in the container's own secrets"
             )
-        return variables
+        return self
 
 
 class Migration(_Section):
@@ -434,6 +441,11 @@ class EnvironmentSettings(_Section):
         return self
 
     @model_validator(mode="after")
+    def _containers_can_start(self) -> Self:
+        refuse_dependencies(self.name, self.service, self.service.containers)
+        return self
+
+    @model_validator(mode="after")
     def _secrets_are_in_the_region(self) -> Self:
         far = sorted(r.source for r in self.secret_references if r.region not in (None, self.region))
         if far:
@@ -518,7 +530,8 @@ class EnvironmentSettings(_Section):
     @property
     def secret_references(self) -> tuple[SecretReference, ...]:
         """Every secret that a task of this environment is given, each once."""
-        every = (*self.service.secrets.values(), *self.migration.secrets.values())
+        beside = (reference for one in self.service.containers for reference in one.secrets.values())
+        every = (*self.service.secrets.values(), *self.migration.secrets.values(), *beside)
         return tuple(dict.fromkeys(every))
 
     def service_name(self, colour: Colour) -> str:

@@ -7,11 +7,12 @@ and that is checked against them first (`core/infrastructure.py`). Whatever the 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from core.colour import Colour
-from core.container import Container, container_shape
+from core.container import Container, PinnedSidecar, container_shape
 from core.infrastructure import arn, role_arn
 from core.record import Infrastructure
 from core.release import Release
@@ -50,8 +51,8 @@ class SlotPlan:
         tasks, migration = self._service_container(), self._migration_container()
         return {
             SERVICE: self._service(),
-            TASKS: self._definition(self._family, tasks),
-            MIGRATION: self._definition(f"{self._family}-migration", migration),
+            TASKS: self._definition(self._family, [tasks, *map(self._sidecar, self.release.configuration.containers)]),
+            MIGRATION: self._definition(f"{self._family}-migration", [migration]),
         }
 
     @property
@@ -102,7 +103,7 @@ class SlotPlan:
             "tags_all": self._tags,
         }
 
-    def _definition(self, family: str, container: dict[str, Any]) -> dict[str, Any]:
+    def _definition(self, family: str, containers: list[dict[str, Any]]) -> dict[str, Any]:
         configuration = self.release.configuration
         storage = configuration.ephemeral_storage
         return {
@@ -111,7 +112,7 @@ class SlotPlan:
             "arn": Computed(self._revision_of(family)),
             "arn_without_revision": Computed(arn(self.settings, "ecs", f"task-definition/{family}")),
             "revision": Computed(Whole()),
-            "container_definitions": JsonText([container]),
+            "container_definitions": JsonText(containers),
             "cpu": str(configuration.cpu),
             "memory": str(configuration.memory),
             "ephemeral_storage": [{"size_in_gib": storage}] if storage else [],
@@ -132,7 +133,20 @@ class SlotPlan:
         return {
             **self._container(self.colour.value),
             **container_shape(configuration.container),
-            "portMappings": [{"containerPort": port, "hostPort": port, "protocol": "tcp"} for port in ports],
+            "portMappings": _mappings(ports),
+        }
+
+    def _sidecar(self, sidecar: PinnedSidecar) -> dict[str, Any]:
+        return {
+            **container_shape(sidecar),
+            "name": sidecar.name,
+            "image": sidecar.pinned_image,
+            "essential": sidecar.essential,
+            "cpu": OneOf(0, None),
+            "environment": Named("name", "value", sidecar.variables),
+            "secrets": Named("name", "valueFrom", sidecar.secrets),
+            "portMappings": _mappings(sidecar.extra_ports),
+            "logConfiguration": self._log(self.colour.value),
         }
 
     def _migration_container(self) -> dict[str, Any]:
@@ -159,13 +173,16 @@ class SlotPlan:
             "cpu": OneOf(0, None),  # ECS answers 0 where nothing was asked for
             "environment": Named("name", "value", {**release.configuration.variables, **identity}),
             "secrets": Named("name", "valueFrom", release.configuration.secrets),
-            "logConfiguration": {
-                "logDriver": "awslogs",
-                "options": {
-                    "awslogs-group": self.settings.cluster,
-                    "awslogs-region": self.settings.region,
-                    "awslogs-stream-prefix": log_prefix,
-                },
+            "logConfiguration": self._log(log_prefix),
+        }
+
+    def _log(self, prefix: str) -> dict[str, Any]:
+        return {
+            "logDriver": "awslogs",
+            "options": {
+                "awslogs-group": self.settings.cluster,
+                "awslogs-region": self.settings.region,
+                "awslogs-stream-prefix": prefix,
             },
         }
 
@@ -200,3 +217,7 @@ class SlotPlan:
     def _revision_of(self, family: str) -> Text:
         start = arn(self.settings, "ecs", f"task-definition/{family}:")
         return Text(re.escape(start) + r"[1-9]\d*", f"{start}…")
+
+
+def _mappings(ports: Iterable[int]) -> list[dict[str, Any]]:
+    return [{"containerPort": port, "hostPort": port, "protocol": "tcp"} for port in ports]

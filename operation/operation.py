@@ -13,7 +13,7 @@ from core.errors import Permanent, Refused
 from core.history import State
 from core.infrastructure import refuse_foreign_infrastructure
 from core.record import EnvironmentRecord, Infrastructure, Owner
-from core.release import Configuration, Release
+from core.release import Configuration, Pins, Release
 from core.settings import ACCOUNT, EnvironmentSettings
 from core.slot import Slot, slot_of
 from operation.journal import Journal, Observer
@@ -150,8 +150,8 @@ class Operation:
             settings.timing.vacate,
         )
 
-    def pin_release(self, image: str) -> Release:
-        """Write which release this attempt is, now that its image is known; return it."""
+    def pin_release(self, image: str, pins: Pins | None = None) -> Release:
+        """Write which release this attempt is, now that its image and what `pins` found are known; return it."""
         attempt = self.journal.entry
         if attempt is None:
             raise Permanent("This run has no attempt", why="it is not a release")
@@ -159,7 +159,7 @@ class Operation:
             version=attempt.version,
             commit=attempt.commit,
             image=image,
-            configuration=Configuration.of(self.settings, self.infrastructure.secret_sources),
+            configuration=Configuration.of(self.settings, self.infrastructure.secret_sources, pins),
         )
         self.journal.change(lambda a: a.pinned(release))
         return release

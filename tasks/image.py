@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from core.dockerfile import base_images, refuse_unpinned
 from core.errors import Permanent, PointsmanError, Refused, UnknownOutcome
 from core.image import PLATFORM, ImageInputs, PushedImage, RegistryImage, is_ours, removable
+from core.release import Pins
 from core.words import counted
 from operation.lease import now
 from operation.operation import Operation
@@ -27,6 +28,7 @@ from systems.docker import Build, PushEnd
 from systems.log import run_logger
 from systems.processes import ATTEMPT_VARIABLE
 from tasks.checkout import Checkout
+from tasks.pins import pin_sidecars
 
 __all__ = ["BuiltImage", "build_image", "prune_worker", "push_image"]
 
@@ -76,6 +78,7 @@ def build_image(operation: Operation, checkout: Checkout) -> Done[BuiltImage]:
     known to be ours; `Refused` for a Dockerfile or context outside the checkout.
     """
     wanted = _wanted(operation, checkout)
+    pin_sidecars(operation)  # what can't be pinned is refused before anything is built
     found = _pushed_before(operation, wanted)
     if found:
         reason = f"{wanted.tag} was already built from commit {checkout.commit[:12]} with the same inputs"
@@ -89,7 +92,7 @@ def push_image(operation: Operation, image: BuiltImage) -> Done[str]:
     """Push what was built, and write which release this is; return its `repository@sha256:…`, as ECR holds it."""
     digest = image.digest or _push(operation, image.wanted, image.built)
     reference = f"{image.wanted.repository}@{digest}"
-    operation.pin_release(reference)
+    operation.pin_release(reference, Pins(images=pin_sidecars(operation)))
     return (skipped if image.digest else done)(f"ECR holds {digest}", reference)
 
 

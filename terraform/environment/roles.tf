@@ -17,6 +17,11 @@ locals {
     startswith(name, "arn:") ? name : "arn:${data.aws_partition.current.partition}:ssm:${local.arn_suffix}:parameter/${trimprefix(name, "/")}"
   }
 
+  # Those in a registry of ECR, in any account; public ones need no right.
+  sidecar_repository_arns = [for parts in flatten([for address in sort(var.sidecar_repositories) :
+    [for found in regexall("^([0-9]{12})[.]dkr[.]ecr[.]([a-z0-9-]+)[.]amazonaws[.]com(?:[.]cn)?/(.+)$", address) : { account = found[0], region = found[1], name = found[2] }]
+  ]) : "arn:${data.aws_partition.current.partition}:ecr:${parts.region}:${parts.account}:repository/${parts.name}"]
+
   # Against a confused deputy: ECS acts for this account's tasks only.
   tasks_trust = jsonencode({
     Version = "2012-10-17"
@@ -59,9 +64,12 @@ resource "aws_iam_role_policy" "execution" {
           Effect = "Allow"
           Action = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
           # The stage's own repository, and the one of before stages had their own: a rollback may go back to it.
-          Resource = [for repository in ["${var.namespace}/${var.name}", "${var.namespace}/${var.name}/${var.stage}"] :
-            "arn:${data.aws_partition.current.partition}:ecr:${local.arn_suffix}:repository/${repository}"
-          ]
+          Resource = concat(
+            [for repository in ["${var.namespace}/${var.name}", "${var.namespace}/${var.name}/${var.stage}"] :
+              "arn:${data.aws_partition.current.partition}:ecr:${local.arn_suffix}:repository/${repository}"
+            ],
+            local.sidecar_repository_arns,
+          )
         },
         {
           Sid      = "WriteLogs"

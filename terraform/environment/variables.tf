@@ -467,6 +467,18 @@ variable "parameter_names" {
   }
 }
 
+variable "sidecar_repositories" {
+  description = "Repositories of the images that run beside the application's, as an image's name has them without tag and digest. The execution role may pull from those that are in ECR."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for address in var.sidecar_repositories : can(regex("^[A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)*$", address))])
+    error_message = "sidecar_repositories must be repositories without tag and digest, such as public.ecr.aws/x/proxy."
+  }
+}
+
 variable "secret_key_arns" {
   description = "ARNs of KMS keys, other than AWS's own, that the secrets and parameters of tasks are encrypted with. The execution role may decrypt with them, for Secrets Manager and SSM alone."
   type        = set(string)

@@ -21,21 +21,24 @@ locals {
 
   # What a container does not ask for is left out, as it was before it could be asked for: an added key, even an empty
   # one, would make each release register what it has already.
-  process = { for key, value in {
-    command         = length(var.container.command) == 0 ? null : var.container.command
-    entryPoint      = length(var.container.entry_point) == 0 ? null : var.container.entry_point
-    user            = var.container.user
-    stopTimeout     = var.container.stop_timeout
-    linuxParameters = var.container.init_process ? { initProcessEnabled = true } : null
-    ulimits         = length(var.container.ulimits) == 0 ? null : [for name, limit in var.container.ulimits : { name = name, softLimit = limit.soft, hardLimit = limit.hard }]
-    healthCheck = var.container.health_check == null ? null : {
-      command     = var.container.health_check.command
-      interval    = var.container.health_check.interval
-      timeout     = var.container.health_check.timeout
-      retries     = var.container.health_check.retries
-      startPeriod = var.container.health_check.start_period
-    }
-  } : key => value if value != null }
+  processes = { for name, container in merge({ (var.name) = var.container }, { for sidecar in var.sidecars : sidecar.name => sidecar }) : name =>
+    { for key, value in {
+      command         = length(container.command) == 0 ? null : container.command
+      entryPoint      = length(container.entry_point) == 0 ? null : container.entry_point
+      user            = container.user
+      stopTimeout     = container.stop_timeout
+      linuxParameters = container.init_process ? { initProcessEnabled = true } : null
+      ulimits         = length(container.ulimits) == 0 ? null : [for limit, value in container.ulimits : { name = limit, softLimit = value.soft, hardLimit = value.hard }]
+      dependsOn       = length(container.depends_on) == 0 ? null : [for other, condition in container.depends_on : { containerName = other, condition = condition }]
+      healthCheck = container.health_check == null ? null : {
+        command     = container.health_check.command
+        interval    = container.health_check.interval
+        timeout     = container.health_check.timeout
+        retries     = container.health_check.retries
+        startPeriod = container.health_check.start_period
+      }
+    } : key => value if value != null }
+  }
 
   service_container = merge(
     {
@@ -54,8 +57,24 @@ locals {
         options   = merge(local.log_options, { awslogs-stream-prefix = var.colour })
       }
     },
-    local.process,
+    local.processes[var.name],
   )
+
+  sidecars = [for sidecar in var.sidecars : merge(
+    {
+      name         = sidecar.name
+      image        = sidecar.image
+      essential    = sidecar.essential
+      environment  = [for key, value in sidecar.variables : { name = key, value = value }]
+      secrets      = [for key, source in sidecar.secrets : { name = key, valueFrom = source }]
+      portMappings = [for port in sidecar.extra_ports : { containerPort = port, hostPort = port, protocol = "tcp" }]
+      logConfiguration = {
+        logDriver = "awslogs"
+        options   = merge(local.log_options, { awslogs-stream-prefix = var.colour })
+      }
+    },
+    local.processes[sidecar.name],
+  )]
 
   migration_container = merge(
     {
@@ -79,7 +98,7 @@ locals {
 
 resource "aws_ecs_task_definition" "service" {
   family                   = local.family
-  container_definitions    = jsonencode([local.service_container])
+  container_definitions    = jsonencode(concat([local.service_container], local.sidecars))
   cpu                      = var.cpu
   memory                   = var.memory
   network_mode             = "awsvpc"

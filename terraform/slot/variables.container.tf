@@ -10,6 +10,7 @@ variable "container" {
     init_process = optional(bool, false)
     ulimits      = optional(map(object({ soft = number, hard = number })), {})
     extra_ports  = optional(list(number), [])
+    depends_on   = optional(map(string), {})
     health_check = optional(object({
       command      = list(string)
       interval     = optional(number, 30)
@@ -78,5 +79,66 @@ variable "ephemeral_storage" {
   validation {
     condition     = var.ephemeral_storage == null ? true : var.ephemeral_storage >= 21 && var.ephemeral_storage <= 200 && floor(var.ephemeral_storage) == var.ephemeral_storage
     error_message = "ephemeral_storage must be a whole number from 21 to 200."
+  }
+}
+
+variable "sidecars" {
+  description = "Containers beside the application's, each by its image's digest and run as container says of the application's. They are part of a release too."
+  type = list(object({
+    name         = string
+    image        = string
+    essential    = optional(bool, true)
+    variables    = optional(map(string), {})
+    secrets      = optional(map(string), {})
+    command      = optional(list(string), [])
+    entry_point  = optional(list(string), [])
+    user         = optional(string)
+    stop_timeout = optional(number)
+    init_process = optional(bool, false)
+    ulimits      = optional(map(object({ soft = number, hard = number })), {})
+    extra_ports  = optional(list(number), [])
+    depends_on   = optional(map(string), {})
+    health_check = optional(object({
+      command      = list(string)
+      interval     = optional(number, 30)
+      timeout      = optional(number, 5)
+      retries      = optional(number, 3)
+      start_period = optional(number, 0)
+    }))
+  }))
+  default  = []
+  nullable = false
+
+  validation {
+    condition     = alltrue([for sidecar in var.sidecars : can(regex("^[^@[:space:]]+@sha256:[0-9a-f]{64}$", sidecar.image))])
+    error_message = "Each image in sidecars must be given by digest, as repository@sha256:<64 hexadecimal digits>."
+  }
+
+  validation {
+    condition     = length(distinct(concat([var.name], var.sidecars[*].name))) == length(var.sidecars) + 1
+    error_message = "Each name in sidecars must be given once, and be another than the application's."
+  }
+
+  validation {
+    condition     = length(distinct(flatten([var.container_port, var.container.extra_ports, var.sidecars[*].extra_ports]))) == length(flatten([var.container_port, var.container.extra_ports, var.sidecars[*].extra_ports]))
+    error_message = "Containers of a task share its network: no two of them may listen on one port."
+  }
+
+  # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDependency.html
+  validation {
+    condition = alltrue(flatten([for container in concat([var.container.depends_on], var.sidecars[*].depends_on) : [for other, condition in container :
+      contains(concat([var.name], var.sidecars[*].name), other) && contains(["START", "COMPLETE", "SUCCESS", "HEALTHY"], condition)
+    ]]))
+    error_message = "depends_on must name containers of the task, each with START, COMPLETE, SUCCESS or HEALTHY."
+  }
+
+  validation {
+    condition     = alltrue([for source in flatten([for sidecar in var.sidecars : values(sidecar.secrets)]) : can(regex("^arn:[a-z-]+:(secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[^:]+(:[^:]*:[^:]*:[^:]*)?|ssm:[a-z0-9-]+:[0-9]{12}:parameter/[A-Za-z0-9_./-]+)$", source))])
+    error_message = "Each value in the secrets of sidecars must be the ARN of a secret or of a parameter. A secret's value never goes here."
+  }
+
+  validation {
+    condition     = alltrue([for sidecar in var.sidecars : sidecar.stop_timeout == null ? true : sidecar.stop_timeout >= 2 && sidecar.stop_timeout <= 120])
+    error_message = "stop_timeout of sidecars must be from 2 to 120 seconds."
   }
 }

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import pytest
 
 from core.colour import Colour
+from core.container import repository_of
 from core.errors import Refused
 from core.fargate import fault_of_size
 from core.plan_guard import guard_slot_plan
-from core.release import Configuration, Release
+from core.release import Configuration, Pins, Release
 from core.root_variables import slot_variables
 from core.slot_shape import SlotPlan
 from tests.unit.facts import INFRASTRUCTURE, release, settings_with
-from tests.unit.test_plan_guard import MIGRATION, TASKS, attribute, container, load
+from tests.unit.test_plan_guard import MIGRATION, TASKS, after, attribute, container, containers, load
 
 OLD = {"container_port": 8080, "cpu": 256, "memory": 512, "variables": {"A": "1"}, "secrets": {"KEY": "arn:key::"}}
 """A configuration as records held it before any of these settings was there."""
@@ -51,8 +54,23 @@ SETTINGS: list[tuple[str, str, Any, dict[str, Any]]] = [
 each = pytest.mark.parametrize(("setting", "variable", "value", "told"), SETTINGS, ids=[row[1] for row in SETTINGS])
 
 
+PROXY = "sha256:" + "cd" * 32
+BESIDE = """
+depends_on = { proxy = "HEALTHY" }
+[[service.containers]]
+name = "proxy"
+image = "public.ecr.aws/x/proxy:1.2"
+essential = false
+command = ["serve"]
+variables = { LEVEL = "info" }
+extra_ports = [9000]
+health_check = { command = ["CMD", "ok"] }
+"""
+
+
 def configured(setting: str) -> Configuration:
-    return Configuration.of(settings_with(desired_count=f"1\n{setting}", vacate="300"), {})
+    settings = settings_with(desired_count=f"1\n{setting}", vacate="300")
+    return Configuration.of(settings, {}, Pins(images={"public.ecr.aws/x/proxy:1.2": PROXY}))
 
 
 def given(setting: str, to: Release) -> dict[str, Any]:
@@ -115,6 +133,110 @@ def test_a_plan_without_it_is_refused_and_one_with_it_passes(
     guard_slot_plan(plan, asking)
     with pytest.raises(Refused):
         guard_slot_plan(plan, SlotPlan(expected.settings, expected.infrastructure, expected.colour, expected.release))
+
+
+# ---- Containers beside the application's
+
+
+def test_a_container_beside_the_application_s_reaches_the_slot_by_its_digest() -> None:
+    made = release("v1.0.0").model_copy(update={"configuration": configured(BESIDE)})
+    variables = given(BESIDE, made)
+    [sidecar] = variables["sidecars"]
+    assert sidecar["image"] == f"public.ecr.aws/x/proxy@{PROXY}"
+    assert (sidecar["name"], sidecar["essential"], sidecar["command"]) == ("proxy", False, ["serve"])
+    assert variables["container"]["depends_on"] == {"proxy": "HEALTHY"}
+
+
+def test_a_rollback_runs_the_containers_of_the_record_by_their_digests() -> None:
+    old = release("v1.0.0").model_copy(update={"configuration": Configuration.model_validate(OLD)})
+    assert given(BESIDE, old)["sidecars"] == []
+    recorded = Configuration.model_validate_json(configured(BESIDE).model_dump_json())
+    [kept] = given("", old.model_copy(update={"configuration": recorded}))["sidecars"]
+    assert kept["image"] == f"public.ecr.aws/x/proxy@{PROXY}"
+
+
+def test_a_tag_that_moved_is_no_other_configuration_and_another_tag_is() -> None:
+    unpinned = Configuration.of(settings_with(desired_count=f"1\n{BESIDE}"), {})
+    assert unpinned.digest == configured(BESIDE).digest
+    assert configured(BESIDE.replace(":1.2", ":1.3")).digest != unpinned.digest
+    assert configured("").digest != unpinned.digest
+
+
+def test_the_guard_takes_the_containers_of_the_release_and_no_other() -> None:
+    plan, expected = load("update")
+    asked = configured(BESIDE)
+    wanted = expected.release.configuration.model_copy(
+        update={"container": asked.container, "containers": asked.containers}
+    )
+    made = expected.release.model_copy(update={"configuration": wanted})
+    plan = json.loads(json.dumps(plan).replace(expected.release.revision, made.revision))
+    asking = SlotPlan(expected.settings, expected.infrastructure, expected.colour, made)
+    with pytest.raises(Refused, match="with 1 entries instead of 2"):
+        guard_slot_plan(plan, asking)
+    log = json.loads(after(plan, TASKS)["container_definitions"])[0]["logConfiguration"]
+    beside = {
+        "name": "proxy",
+        "image": f"public.ecr.aws/x/proxy@{PROXY}",
+        "essential": False,
+        "command": ["serve"],
+        "environment": [{"name": "LEVEL", "value": "info"}],
+        "secrets": [],
+        "portMappings": [{"containerPort": 9000, "hostPort": 9000, "protocol": "tcp"}],
+        "healthCheck": {"command": ["CMD", "ok"], "interval": 30, "timeout": 5, "retries": 3, "startPeriod": 0},
+        "logConfiguration": log,
+    }
+    container("dependsOn", [{"containerName": "proxy", "condition": "HEALTHY"}])(plan)
+    containers(TASKS, lambda found: found.append(beside))(plan)
+    guard_slot_plan(plan, asking)
+    for key, value in (("image", "public.ecr.aws/x/proxy:1.2"), ("privileged", True), ("essential", True)):
+        worse = deepcopy(plan)
+        containers(TASKS, partial(lambda found, key, value: found[1].update({key: value}), key=key, value=value))(worse)
+        with pytest.raises(Refused, match=rf"container_definitions\[1\]\.{key}"):
+            guard_slot_plan(worse, asking)
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ('containers = [{ name = "shop", image = "x:1" }]', "shop is the name of two containers"),
+        ('containers = [{ name = "a", image = "x:1" }, { name = "a", image = "x:1" }]', "a is the name of two"),
+        ('containers = [{ name = "a", image = "nginx" }]', "'nginx' is not an image by tag or digest"),
+        ('containers = [{ name = "a", image = "x:1", extra_ports = [8080] }]', "8080: containers of a task share"),
+        ('containers = [{ name = "a", image = "x:1", variables = { "A-B" = "1" } }]', "A-B: a name is letters"),
+        (
+            'containers = [{ name = "a", image = "x:1", variables = { U = "http://u:p@h/" } }]',
+            "U: a URL with credentials",
+        ),
+        ('depends_on = { gone = "START" }', "shop waits for gone, which is no container of its task"),
+        ('containers = [{ name = "a", image = "x:1" }]\ndepends_on = { a = "HEALTHY" }', "which has no health_check"),
+        ('containers = [{ name = "a", image = "x:1" }]\ndepends_on = { a = "SUCCESS" }', "whose end is the task's"),
+        ('depends_on = { shop = "START" }', "depends_on: shop wait for each other"),
+        (
+            'depends_on.a = "START"\ncontainers = [{ name = "a", image = "x:1", depends_on = { shop = "START" } }]',
+            "a, shop wait for each other",
+        ),
+        ('depends_on = { a = "READY" }', "service.depends_on.a"),
+    ],
+)
+def test_containers_that_could_not_start_are_refused_with_the_reason(setting: str, reason: str) -> None:
+    with pytest.raises(Refused, match=reason):
+        settings_with(desired_count=f"1\n{setting}")
+
+
+@pytest.mark.parametrize(
+    ("image", "repository"),
+    [
+        ("nginx:1.27", "nginx"),
+        ("localhost:5000/a/b:1", "localhost:5000/a/b"),
+        ("localhost:5000/a/b@sha256:" + "a" * 64, "localhost:5000/a/b"),
+        ("a/b:1@sha256:" + "a" * 64, "a/b"),
+    ],
+)
+def test_a_repository_is_an_image_s_name_without_tag_and_digest(image: str, repository: str) -> None:
+    assert repository_of(image) == repository
+
+
+# ---- Older records
 
 
 def test_a_release_of_an_older_record_keeps_its_revision() -> None:

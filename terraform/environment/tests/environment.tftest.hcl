@@ -270,3 +270,20 @@ run "secrets_that_rds_keeps_have_names_of_their_own" {
     error_message = "RDS's own secrets must be taken by their name."
   }
 }
+
+run "execution_role_pulls_the_images_beside_the_application_s" {
+  command = plan
+
+  variables {
+    sidecar_repositories = ["999999999999.dkr.ecr.eu-west-1.amazonaws.com/team/proxy", "public.ecr.aws/x/agent", "nginx"]
+  }
+
+  assert {
+    condition = [for statement in jsondecode(aws_iam_role_policy.execution.policy).Statement : statement.Resource if statement.Sid == "PullImage"] == [[
+      "arn:aws:ecr:ap-southeast-1:123456789012:repository/cursive-team/connections",
+      "arn:aws:ecr:ap-southeast-1:123456789012:repository/cursive-team/connections/staging",
+      "arn:aws:ecr:eu-west-1:999999999999:repository/team/proxy",
+    ]]
+    error_message = "The execution role must pull from the named repositories of ECR beside its own."
+  }
+}

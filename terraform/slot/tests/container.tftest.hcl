@@ -210,3 +210,83 @@ run "parameter_by_name" {
 
   expect_failures = [var.secrets]
 }
+
+run "containers_beside_the_application_s_are_of_the_task" {
+  command = plan
+
+  variables {
+    container = { depends_on = { proxy = "HEALTHY" } }
+    sidecars = [{
+      name         = "proxy"
+      image        = "public.ecr.aws/x/proxy@sha256:0000000000000000000000000000000000000000000000000000000000000002"
+      essential    = false
+      command      = ["serve"]
+      variables    = { LEVEL = "info" }
+      secrets      = { KEY = "arn:aws:ssm:ap-southeast-1:123456789012:parameter/key" }
+      extra_ports  = [9000]
+      health_check = { command = ["CMD", "ok"] }
+    }]
+  }
+
+  assert {
+    condition = jsondecode(aws_ecs_task_definition.service.container_definitions)[1] == {
+      name         = "proxy"
+      image        = var.sidecars[0].image
+      essential    = false
+      command      = ["serve"]
+      environment  = [{ name = "LEVEL", value = "info" }]
+      secrets      = [{ name = "KEY", valueFrom = "arn:aws:ssm:ap-southeast-1:123456789012:parameter/key" }]
+      portMappings = [{ containerPort = 9000, hostPort = 9000, protocol = "tcp" }]
+      healthCheck  = { command = ["CMD", "ok"], interval = 30, timeout = 5, retries = 3, startPeriod = 0 }
+      logConfiguration = {
+        logDriver = "awslogs"
+        options = {
+          awslogs-group         = "cursive-team-connections-staging"
+          awslogs-region        = "ap-southeast-1"
+          awslogs-stream-prefix = "green"
+        }
+      }
+    }
+    error_message = "The container beside the application's must be as asked."
+  }
+
+  assert {
+    condition     = jsondecode(aws_ecs_task_definition.service.container_definitions)[0].dependsOn == [{ containerName = "proxy", condition = "HEALTHY" }]
+    error_message = "The application must wait for what it depends on."
+  }
+
+  assert {
+    condition     = length(jsondecode(aws_ecs_task_definition.migration.container_definitions)) == 1
+    error_message = "The migration's task has one container."
+  }
+}
+
+run "sidecar_by_tag" {
+  command = plan
+
+  variables {
+    sidecars = [{ name = "proxy", image = "public.ecr.aws/x/proxy:1.2" }]
+  }
+
+  expect_failures = [var.sidecars]
+}
+
+run "sidecar_named_as_the_application" {
+  command = plan
+
+  variables {
+    sidecars = [{ name = "connections", image = "x@sha256:0000000000000000000000000000000000000000000000000000000000000002" }]
+  }
+
+  expect_failures = [var.sidecars]
+}
+
+run "dependency_on_no_container" {
+  command = plan
+
+  variables {
+    container = { depends_on = { gone = "START" } }
+  }
+
+  expect_failures = [var.sidecars]
+}
