@@ -20,10 +20,12 @@ __all__ = [
     "Condition",
     "Container",
     "HealthCheck",
+    "Mount",
     "PinnedSidecar",
     "Port",
     "Sidecar",
     "Ulimit",
+    "Volume",
     "container_shape",
     "refuse_dependencies",
     "repository_of",
@@ -83,6 +85,31 @@ class HealthCheck(_Part):
         return command
 
 
+class Mount(_Part):
+    """Where a container sees a file system."""
+
+    path: str = Field(pattern=r"^/[^\s:]+$", max_length=255)
+    read_only: bool = False
+
+
+class Volume(_Part):
+    """A file system of EFS that a task mounts; always in transit by TLS.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_EFSVolumeConfiguration.html
+    """
+
+    file_system: str = Field(pattern=r"^fs-[0-9a-f]{8,40}$", description="The file system's id.")
+    root_directory: str = Field(default="/", pattern=r"^/\S*$", description="What of it is mounted.")
+    access_point: str | None = Field(default=None, pattern=r"^fsap-[0-9a-f]{8,40}$")
+    iam: bool = Field(default=False, description="Whether the task's role is asked for, as the file system's policy.")
+
+    @model_validator(mode="after")
+    def _an_access_point_has_its_own_root(self) -> Self:
+        if self.access_point is not None and self.root_directory != "/":
+            raise ValueError("root_directory goes without access_point, which has a root of its own")
+        return self
+
+
 class Container(_Part):
     """How a container is run; what is left out is as the image says."""
 
@@ -106,6 +133,8 @@ class Container(_Part):
     depends_on: dict[str, Condition] = Field(
         default={}, description="Containers of the same task, each with what it must be before this one starts."
     )
+
+    mounts: dict[str, Mount] = Field(default={}, description="Volumes of the task by their names.")
 
     @field_validator("ulimits")
     @classmethod
@@ -211,6 +240,14 @@ def container_shape(container: Container) -> dict[str, Any]:
         "command": list(container.command),
         "entryPoint": list(container.entry_point),
         "user": container.user,
+        "mountPoints": [
+            {
+                "sourceVolume": name,
+                "containerPath": mount.path,
+                "readOnly": mount.read_only,
+            }
+            for name, mount in sorted(container.mounts.items())
+        ],
         "dependsOn": [
             {"containerName": name, "condition": condition} for name, condition in sorted(container.depends_on.items())
         ],

@@ -23,6 +23,7 @@ SET_BY_US: Mapping[str, Mapping[str, str]] = {
         "secret_names": "[service.secrets]",
         "secret_arns": "[service.secrets]",
         "parameter_names": "[service.secrets]",
+        "task_policy_arns": "[service] task_policies",
         "sidecar_repositories": "[[service.containers]]",
         "secret_key_arns": "[service] secret_keys",
         "pipeline_role_name": "the root account",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.container import Container, PinnedSidecar, Sidecar
+from core.container import Container, PinnedSidecar, Sidecar, Volume
 from core.errors import Refused
 from core.secret import SecretReference
 from core.settings import EnvironmentSettings
@@ -47,6 +47,7 @@ class Configuration(BaseModel):
     )
     container: Container = Field(default=Container(), description="How the application's container is run.")
     containers: tuple[PinnedSidecar, ...] = Field(default=(), description="Containers beside the application's.")
+    volumes: dict[str, Volume] = Field(default={}, description="File systems of EFS that the tasks mount.")
     ephemeral_storage: int | None = Field(default=None, description="GiB of disk a task; Fargate's own if unset.")
 
     @classmethod
@@ -74,6 +75,7 @@ class Configuration(BaseModel):
             health_check_path=service.health_check_path,
             container=service.container,
             containers=tuple(_pinned(one, arns, pins) for one in service.containers),
+            volumes=service.volumes,
             ephemeral_storage=service.ephemeral_storage,
         )
 

@@ -36,7 +36,7 @@ def environment_variables(
         "pipeline_role_name": pipeline and pipeline.rpartition("/")[2],
         "reconciler_role_name": reconciler and reconciler.rpartition("/")[2],
         "permissions_boundary_arn": account.get("task_permissions_boundary_arn"),
-        **_secrets(settings),
+        **_rights_of_tasks(settings),
         **settings.provision.environment,
     }
 
@@ -61,6 +61,7 @@ def slot_variables(
         "memory": configuration.memory,
         "ephemeral_storage": configuration.ephemeral_storage,
         "container": configuration.container.model_dump(mode="json"),
+        "volumes": {name: volume.model_dump(mode="json") for name, volume in configuration.volumes.items()},
         "sidecars": [
             {**sidecar.model_dump(mode="json", exclude={"digest"}), "image": sidecar.pinned_image}
             for sidecar in configuration.containers
@@ -82,13 +83,14 @@ def slot_variables(
     }
 
 
-def _secrets(settings: EnvironmentSettings) -> dict[str, Any]:
-    """Return what the root `environment` must know of the secrets: which of them the execution role may read."""
+def _rights_of_tasks(settings: EnvironmentSettings) -> dict[str, Any]:
+    """Return what the root `environment` must know of what tasks read and pull, to give their roles exactly that."""
     secrets = {r.secret for r in settings.secret_references if r.secret is not None}
     return {
         "secret_names": sorted(name for name in secrets if not is_arn(name)),
         "secret_arns": sorted(filter(is_arn, secrets)),
         "parameter_names": sorted({r.parameter for r in settings.secret_references if r.parameter is not None}),
+        "task_policy_arns": sorted(settings.service.task_policies),
         "sidecar_repositories": sorted({repository_of(one.image) for one in settings.service.containers}),
         "secret_key_arns": sorted(settings.service.secret_keys),
     }

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from core.colour import Colour
-from core.container import Container, Port, Sidecar, refuse_dependencies
+from core.container import Container, Port, Sidecar, Volume, refuse_dependencies
 from core.errors import Refused
 from core.fargate import fault_of_size
 from core.findings import Severity
@@ -229,6 +229,12 @@ class Service(Container):
         return Container(**{name: getattr(self, name) for name in Container.model_fields})
 
     containers: tuple[Sidecar, ...] = Field(default=(), description="Containers beside the application's.")
+    volumes: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,254}$")], Volume] = Field(
+        default={}, description="File systems of EFS by a name, which the containers' mounts say."
+    )
+    task_policies: tuple[Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::(\d{12}|aws):policy/\S+$")], ...] = Field(
+        default=(), description="ARNs of managed policies that the task's role has.", max_length=10
+    )
     secret_keys: tuple[Annotated[str, Field(pattern=_KEY_ARN)], ...] = Field(
         default=(), description="ARNs of KMS keys of your own that these secrets are encrypted with."
     )
@@ -238,6 +244,16 @@ class Service(Container):
         _refuse_names(self.variables, self.secrets)
         for one in self.containers:
             _refuse_names(one.variables, one.secrets)
+        return self
+
+    @model_validator(mode="after")
+    def _mounts_have_a_volume(self) -> Self:
+        mounted = {*self.mounts, *(name for one in self.containers for name in one.mounts)}
+        unknown, unused = sorted(mounted - self.volumes.keys()), sorted(self.volumes.keys() - mounted)
+        if unknown:
+            raise ValueError(f"mounts: {', '.join(unknown)} is no volume of service.volumes")
+        if unused:
+            raise ValueError(f"volumes: {', '.join(unused)} is mounted by no container")
         return self
 
     @model_validator(mode="after")

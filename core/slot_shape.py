@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.colour import Colour
-from core.container import Container, PinnedSidecar, container_shape
+from core.container import Container, PinnedSidecar, Volume, container_shape
 from core.infrastructure import arn, role_arn
 from core.record import Infrastructure
 from core.release import Release
@@ -51,7 +51,11 @@ class SlotPlan:
         tasks, migration = self._service_container(), self._migration_container()
         return {
             SERVICE: self._service(),
-            TASKS: self._definition(self._family, [tasks, *map(self._sidecar, self.release.configuration.containers)]),
+            TASKS: self._definition(
+                self._family,
+                [tasks, *map(self._sidecar, self.release.configuration.containers)],
+                volumes=[_volume(name, one) for name, one in sorted(self.release.configuration.volumes.items())],
+            ),
             MIGRATION: self._definition(f"{self._family}-migration", [migration]),
         }
 
@@ -103,7 +107,7 @@ class SlotPlan:
             "tags_all": self._tags,
         }
 
-    def _definition(self, family: str, containers: list[dict[str, Any]]) -> dict[str, Any]:
+    def _definition(self, family: str, containers: list[dict[str, Any]], volumes: Any = None) -> dict[str, Any]:
         configuration = self.release.configuration
         storage = configuration.ephemeral_storage
         return {
@@ -116,6 +120,7 @@ class SlotPlan:
             "cpu": str(configuration.cpu),
             "memory": str(configuration.memory),
             "ephemeral_storage": [{"size_in_gib": storage}] if storage else [],
+            "volume": volumes,
             "network_mode": "awsvpc",
             "requires_compatibilities": ["FARGATE"],
             "runtime_platform": [{"operating_system_family": "LINUX", "cpu_architecture": "X86_64"}],
@@ -217,6 +222,28 @@ class SlotPlan:
     def _revision_of(self, family: str) -> Text:
         start = arn(self.settings, "ecs", f"task-definition/{family}:")
         return Text(re.escape(start) + r"[1-9]\d*", f"{start}…")
+
+
+def _volume(name: str, volume: Volume) -> dict[str, Any]:
+    return {
+        "name": name,
+        "efs_volume_configuration": [
+            {
+                "file_system_id": volume.file_system,
+                "root_directory": volume.root_directory,
+                "transit_encryption": "ENABLED",
+                "transit_encryption_port": OneOf(0, None),
+                "authorization_config": [
+                    {
+                        "access_point_id": volume.access_point,
+                        "iam": "ENABLED" if volume.iam else OneOf("DISABLED", None),
+                    }
+                ]
+                if volume.iam or volume.access_point
+                else [],
+            }
+        ],
+    }
 
 
 def _mappings(ports: Iterable[int]) -> list[dict[str, Any]]:

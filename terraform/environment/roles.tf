@@ -115,3 +115,10 @@ resource "aws_iam_role" "task" {
   assume_role_policy   = local.tasks_trust
   permissions_boundary = var.permissions_boundary_arn
 }
+
+resource "aws_iam_role_policy_attachment" "task" {
+  for_each = var.task_policy_arns
+
+  role       = aws_iam_role.task.name
+  policy_arn = each.value
+}

@@ -467,6 +467,18 @@ variable "parameter_names" {
   }
 }
 
+variable "task_policy_arns" {
+  description = "ARNs of managed policies that the application's role has. The boundary of the roles must allow what they do."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = length(var.task_policy_arns) <= 10 && alltrue([for arn in var.task_policy_arns : can(regex("^arn:[a-z-]+:iam::([0-9]{12}|aws):policy/[^[:space:]]+$", arn))])
+    error_message = "task_policy_arns must be ARNs of at most ten managed policies."
+  }
+}
+
 variable "sidecar_repositories" {
   description = "Repositories of the images that run beside the application's, as an image's name has them without tag and digest. The execution role may pull from those that are in ECR."
   type        = set(string)

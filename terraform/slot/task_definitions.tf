@@ -26,6 +26,7 @@ locals {
       command         = length(container.command) == 0 ? null : container.command
       entryPoint      = length(container.entry_point) == 0 ? null : container.entry_point
       user            = container.user
+      mountPoints     = length(container.mounts) == 0 ? null : [for volume, mount in container.mounts : { sourceVolume = volume, containerPath = mount.path, readOnly = mount.read_only }]
       stopTimeout     = container.stop_timeout
       linuxParameters = container.init_process ? { initProcessEnabled = true } : null
       ulimits         = length(container.ulimits) == 0 ? null : [for limit, value in container.ulimits : { name = limit, softLimit = value.soft, hardLimit = value.hard }]
@@ -111,6 +112,29 @@ resource "aws_ecs_task_definition" "service" {
   runtime_platform {
     operating_system_family = "LINUX"
     cpu_architecture        = "X86_64"
+  }
+
+  dynamic "volume" {
+    for_each = var.volumes
+
+    content {
+      name = volume.key
+
+      efs_volume_configuration {
+        file_system_id     = volume.value.file_system
+        root_directory     = volume.value.root_directory
+        transit_encryption = "ENABLED"
+
+        dynamic "authorization_config" {
+          for_each = volume.value.access_point != null || volume.value.iam ? [volume.value] : []
+
+          content {
+            access_point_id = authorization_config.value.access_point
+            iam             = authorization_config.value.iam ? "ENABLED" : "DISABLED"
+          }
+        }
+      }
+    }
   }
 
   dynamic "ephemeral_storage" {

@@ -11,6 +11,7 @@ variable "container" {
     ulimits      = optional(map(object({ soft = number, hard = number })), {})
     extra_ports  = optional(list(number), [])
     depends_on   = optional(map(string), {})
+    mounts       = optional(map(object({ path = string, read_only = optional(bool, false) })), {})
     health_check = optional(object({
       command      = list(string)
       interval     = optional(number, 30)
@@ -98,6 +99,7 @@ variable "sidecars" {
     ulimits      = optional(map(object({ soft = number, hard = number })), {})
     extra_ports  = optional(list(number), [])
     depends_on   = optional(map(string), {})
+    mounts       = optional(map(object({ path = string, read_only = optional(bool, false) })), {})
     health_check = optional(object({
       command      = list(string)
       interval     = optional(number, 30)
@@ -140,5 +142,32 @@ variable "sidecars" {
   validation {
     condition     = alltrue([for sidecar in var.sidecars : sidecar.stop_timeout == null ? true : sidecar.stop_timeout >= 2 && sidecar.stop_timeout <= 120])
     error_message = "stop_timeout of sidecars must be from 2 to 120 seconds."
+  }
+}
+
+variable "volumes" {
+  description = "File systems of EFS that the tasks mount, by the names that the containers' mounts say. Traffic to them is always encrypted."
+  type = map(object({
+    file_system    = string
+    root_directory = optional(string, "/")
+    access_point   = optional(string)
+    iam            = optional(bool, false)
+  }))
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = alltrue([for volume in values(var.volumes) : can(regex("^fs-[0-9a-f]{8,40}$", volume.file_system)) && (volume.access_point == null || can(regex("^fsap-[0-9a-f]{8,40}$", volume.access_point)))])
+    error_message = "Each file_system in volumes must be the id of an EFS file system, fs-…, and each access_point that of an access point, fsap-…."
+  }
+
+  validation {
+    condition     = alltrue([for volume in values(var.volumes) : volume.access_point == null || volume.root_directory == "/"])
+    error_message = "root_directory in volumes goes without access_point, which has a root of its own."
+  }
+
+  validation {
+    condition     = length(setsubtract(flatten([keys(var.container.mounts), [for sidecar in var.sidecars : keys(sidecar.mounts)]]), keys(var.volumes))) == 0
+    error_message = "Each name in mounts must be one of volumes."
   }
 }

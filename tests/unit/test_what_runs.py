@@ -14,8 +14,9 @@ from core.container import repository_of
 from core.errors import Refused
 from core.fargate import fault_of_size
 from core.plan_guard import guard_slot_plan
+from core.record import EnvironmentRecord
 from core.release import Configuration, Pins, Release
-from core.root_variables import slot_variables
+from core.root_variables import environment_variables, slot_variables
 from core.slot_shape import SlotPlan
 from tests.unit.facts import INFRASTRUCTURE, release, settings_with
 from tests.unit.test_plan_guard import MIGRATION, TASKS, after, attribute, container, containers, load
@@ -133,6 +134,79 @@ def test_a_plan_without_it_is_refused_and_one_with_it_passes(
     guard_slot_plan(plan, asking)
     with pytest.raises(Refused):
         guard_slot_plan(plan, SlotPlan(expected.settings, expected.infrastructure, expected.colour, expected.release))
+
+
+# ---- File systems
+
+
+FILES = """
+mounts.files = { path = "/files" }
+volumes.files = { file_system = "fs-0a1b2c3d", access_point = "fsap-0a1b2c3d", iam = true }
+"""
+MOUNTED = [{"sourceVolume": "files", "containerPath": "/files", "readOnly": False}]
+
+
+def test_a_file_system_reaches_the_slot_and_stays_with_a_rollback() -> None:
+    made = release("v1.0.0").model_copy(update={"configuration": configured(FILES)})
+    old = release("v1.0.0").model_copy(update={"configuration": Configuration.model_validate(OLD)})
+    assert given("", made)["volumes"]["files"]["file_system"] == "fs-0a1b2c3d"
+    assert given("", made)["container"]["mounts"] == {"files": {"path": "/files", "read_only": False}}
+    assert given(FILES, old) == given("", old)
+    assert configured(FILES).digest != configured("").digest
+
+
+def test_the_guard_takes_the_file_system_of_the_release_and_no_other() -> None:
+    plan, expected = load("update")
+    asked = configured(FILES)
+    wanted = expected.release.configuration.model_copy(update={"container": asked.container, "volumes": asked.volumes})
+    made = expected.release.model_copy(update={"configuration": wanted})
+    plan = json.loads(json.dumps(plan).replace(expected.release.revision, made.revision))
+    asking = SlotPlan(expected.settings, expected.infrastructure, expected.colour, made)
+    container("mountPoints", MOUNTED)(plan)
+    with pytest.raises(Refused, match=r"service\.volume would become"):
+        guard_slot_plan(plan, asking)
+    efs = {
+        "file_system_id": "fs-0a1b2c3d",
+        "root_directory": "/",
+        "transit_encryption": "ENABLED",
+        "transit_encryption_port": None,
+        "authorization_config": [{"access_point_id": "fsap-0a1b2c3d", "iam": "ENABLED"}],
+    }
+    volume = {"name": "files", "host_path": "", "configure_at_launch": None, "efs_volume_configuration": [efs]}
+    attribute(TASKS, "volume", [volume])(plan)
+    guard_slot_plan(plan, asking)
+    for name, value in (("file_system_id", "fs-ffffffff"), ("transit_encryption", "DISABLED")):
+        worse = deepcopy(plan)
+        attribute(TASKS, f"volume.0.efs_volume_configuration.0.{name}", value)(worse)
+        with pytest.raises(Refused, match=name):
+            guard_slot_plan(worse, asking)
+
+
+def test_policies_of_the_tasks_are_given_to_the_environment_and_to_no_release() -> None:
+    policy = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"
+    settings = settings_with(desired_count=f'1\ntask_policies = ["{policy}"]')
+    given = environment_variables(settings, EnvironmentRecord(environment="test"), {})
+    assert given["task_policy_arns"] == [policy]
+    assert Configuration.of(settings, {}) == configured("")
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ('mounts.files = { path = "/files" }', "files is no volume of service.volumes"),
+        ('volumes.files = { file_system = "fs-0a1b2c3d" }', "files is mounted by no container"),
+        ('volumes.files = { file_system = "files" }', "service.volumes.files.file_system"),
+        ('mounts.files = { path = "files" }', "service.mounts.files.path"),
+        (
+            'volumes.files = { file_system = "fs-0a1b2c3d", access_point = "fsap-0a1b2c3d", root_directory = "/x" }',
+            "root_directory goes without access_point",
+        ),
+        ('task_policies = ["AmazonS3ReadOnlyAccess"]', "service.task_policies"),
+    ],
+)
+def test_file_systems_and_policies_that_can_t_be_are_refused(setting: str, reason: str) -> None:
+    with pytest.raises(Refused, match=reason):
+        settings_with(desired_count=f"1\n{setting}")
 
 
 # ---- Containers beside the application's

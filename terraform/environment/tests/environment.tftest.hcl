@@ -287,3 +287,16 @@ run "execution_role_pulls_the_images_beside_the_application_s" {
     error_message = "The execution role must pull from the named repositories of ECR beside its own."
   }
 }
+
+run "the_application_s_role_has_the_policies_that_it_is_given" {
+  command = plan
+
+  variables {
+    task_policy_arns = ["arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"]
+  }
+
+  assert {
+    condition     = [for attachment in aws_iam_role_policy_attachment.task : [attachment.role, attachment.policy_arn]] == [["cursive-team-connections-staging-task", "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"]]
+    error_message = "The task's role must have exactly the named policies."
+  }
+}

@@ -654,3 +654,23 @@ run "key_by_alias" {
 
   expect_failures = [var.secret_key_arns]
 }
+
+run "policy_by_name" {
+  command = plan
+
+  variables {
+    task_policy_arns = ["AmazonS3ReadOnlyAccess"]
+  }
+
+  expect_failures = [var.task_policy_arns]
+}
+
+run "image_with_its_tag" {
+  command = plan
+
+  variables {
+    sidecar_repositories = ["nginx:1.27@sha256:0a"]
+  }
+
+  expect_failures = [var.sidecar_repositories]
+}

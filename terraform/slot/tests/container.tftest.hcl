@@ -290,3 +290,59 @@ run "dependency_on_no_container" {
 
   expect_failures = [var.sidecars]
 }
+
+run "file_systems_are_mounted_by_the_application_alone" {
+  command = plan
+
+  variables {
+    container = { mounts = { files = { path = "/files", read_only = true } } }
+    volumes   = { files = { file_system = "fs-0a1b2c3d", access_point = "fsap-0a1b2c3d", iam = true } }
+  }
+
+  assert {
+    condition     = jsondecode(aws_ecs_task_definition.service.container_definitions)[0].mountPoints == [{ sourceVolume = "files", containerPath = "/files", readOnly = true }]
+    error_message = "The application must see the file system where it was asked for."
+  }
+
+  assert {
+    condition = [for volume in aws_ecs_task_definition.service.volume : [volume.name, volume.efs_volume_configuration[0].file_system_id, volume.efs_volume_configuration[0].transit_encryption, volume.efs_volume_configuration[0].authorization_config[0].access_point_id, volume.efs_volume_configuration[0].authorization_config[0].iam]] == [
+      ["files", "fs-0a1b2c3d", "ENABLED", "fsap-0a1b2c3d", "ENABLED"],
+    ]
+    error_message = "The volume must be the file system, encrypted on its way, by its access point and the task's role."
+  }
+
+  assert {
+    condition     = length(aws_ecs_task_definition.migration.volume) == 0
+    error_message = "The migration's task mounts nothing."
+  }
+}
+
+run "file_system_by_name" {
+  command = plan
+
+  variables {
+    volumes = { files = { file_system = "files" } }
+  }
+
+  expect_failures = [var.volumes]
+}
+
+run "access_point_with_a_directory" {
+  command = plan
+
+  variables {
+    volumes = { files = { file_system = "fs-0a1b2c3d", access_point = "fsap-0a1b2c3d", root_directory = "/x" } }
+  }
+
+  expect_failures = [var.volumes]
+}
+
+run "mount_of_no_volume" {
+  command = plan
+
+  variables {
+    container = { mounts = { files = { path = "/files" } } }
+  }
+
+  expect_failures = [var.volumes]
+}
