@@ -18,7 +18,7 @@ from core.version import Version
 __all__ = ["Configuration", "Pins", "Release"]
 
 _FROM_THE_FIRST = {"container_port", "cpu", "memory", "variables", "secrets"}
-_NOT_OF_THE_TASKS = {"health_check_path", "migration_secrets"}
+_NOT_OF_THE_TASKS = {"health_check_path", "migration_secrets", "secret_versions"}
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Pins:
 
     images: Mapping[str, str] = field(default_factory=dict)
     """The digest of each sidecar's image, by the image as the settings name it."""
+    secret_versions: Mapping[str, str] = field(default_factory=dict)
+    """The id of each secret's current version, by the secret's name or ARN; without those that may not be seen."""
 
 
 class Configuration(BaseModel):
@@ -41,6 +43,9 @@ class Configuration(BaseModel):
     secrets: dict[str, str] = Field(default={}, description="Name to reference in Secrets Manager or SSM.")
     migration_secrets: dict[str, str] | None = Field(
         default=None, description="The same of the migration's task where it has some of its own; else the service's."
+    )
+    secret_versions: dict[str, str] = Field(
+        default={}, description="Each secret's current version when this was released, by the secret's name or ARN."
     )
     health_check_path: str | None = Field(
         default=None, description="What the load balancer asks this release; unknown in older records."
@@ -72,6 +77,7 @@ class Configuration(BaseModel):
             variables=service.variables,
             secrets=_values_from(service.secrets, arns),
             migration_secrets=_values_from(settings.migration_secrets, arns) if settings.migration.secrets else None,
+            secret_versions=dict(pins.secret_versions),
             health_check_path=service.health_check_path,
             container=service.container,
             containers=tuple(_pinned(one, arns, pins) for one in service.containers),

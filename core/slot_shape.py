@@ -53,7 +53,10 @@ class SlotPlan:
             SERVICE: self._service(),
             TASKS: self._definition(
                 self._family,
-                [tasks, *map(self._sidecar, self.release.configuration.containers)],
+                # The provider puts containers in the order of their names, whatever order they are given in.
+                sorted(
+                    [tasks, *map(self._sidecar, self.release.configuration.containers)], key=lambda one: one["name"]
+                ),
                 volumes=[_volume(name, one) for name, one in sorted(self.release.configuration.volumes.items())],
             ),
             MIGRATION: self._definition(f"{self._family}-migration", [migration]),
@@ -227,6 +230,7 @@ class SlotPlan:
 def _volume(name: str, volume: Volume) -> dict[str, Any]:
     return {
         "name": name,
+        "configure_at_launch": Computed(OneOf(False, None)),
         "efs_volume_configuration": [
             {
                 "file_system_id": volume.file_system,

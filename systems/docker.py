@@ -259,19 +259,15 @@ def digest_of(host: DockerHost, image: str, login: Login | None = None) -> str |
     https://docs.docker.com/reference/api/engine/ (DistributionInspect): of an index it is the index's own digest.
     """
     credentials = {"username": login.username, "password": login.password} if login else None
-    client = None
     try:
-        client = host.get_client()
-        found = client.api.inspect_distribution(image, auth_config=credentials)
+        with host.get_client() as client:
+            found = client.api.inspect_distribution(image, auth_config=credentials)
     except docker.errors.APIError as error:
         if error.is_client_error() or "denied" in str(error.explanation) or "unknown" in str(error.explanation):
             return None
         raise Transient(f"The registry of {image} did not answer", why=str(error.explanation)) from error
     except _BROKEN as error:
         raise Transient(f"Docker could not ask the registry for {image}", why=str(error)) from error
-    finally:
-        if client is not None:
-            client.close()
     return str(found["Descriptor"]["digest"])
 
 

@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 from core.dockerfile import base_images, refuse_unpinned
 from core.errors import Permanent, PointsmanError, Refused, UnknownOutcome
 from core.image import PLATFORM, ImageInputs, PushedImage, RegistryImage, is_ours, removable
-from core.release import Pins
 from core.words import counted
 from operation.lease import now
 from operation.operation import Operation
@@ -28,7 +27,7 @@ from systems.docker import Build, PushEnd
 from systems.log import run_logger
 from systems.processes import ATTEMPT_VARIABLE
 from tasks.checkout import Checkout
-from tasks.pins import pin_sidecars
+from tasks.pins import find_pins, pin_sidecars
 
 __all__ = ["BuiltImage", "build_image", "prune_worker", "push_image"]
 
@@ -92,7 +91,7 @@ def push_image(operation: Operation, image: BuiltImage) -> Done[str]:
     """Push what was built, and write which release this is; return its `repository@sha256:…`, as ECR holds it."""
     digest = image.digest or _push(operation, image.wanted, image.built)
     reference = f"{image.wanted.repository}@{digest}"
-    operation.pin_release(reference, Pins(images=pin_sidecars(operation)))
+    operation.pin_release(reference, find_pins(operation))
     return (skipped if image.digest else done)(f"ECR holds {digest}", reference)
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import docker.errors
 import pytest
 import requests
+from botocore.exceptions import ClientError
 
 from core.errors import Refused, Transient
+from core.release import Configuration, Pins
 from operation.operation import Operation
 from systems.ecs import read_names, stop_reason
-from tasks.pins import pin_sidecars
-from tests.unit.facts import settings_with
+from tasks.pins import note_secret_versions, pin_sidecars
+from tests.unit.facts import INFRASTRUCTURE, settings_with
 
 DIGEST = "sha256:" + "cd" * 32
 
@@ -25,11 +28,9 @@ class FakeEngine:
         self.known, self.error, self.asked = known, error, dict[str, Any]()
         self.api = self
 
-    def get_client(self) -> FakeEngine:
-        return self
-
-    def close(self) -> None:
-        return
+    @contextmanager
+    def get_client(self) -> Iterator[FakeEngine]:
+        yield self
 
     def inspect_distribution(self, image: str, auth_config: Any = None) -> dict[str, Any]:
         self.asked[image] = auth_config
@@ -80,6 +81,46 @@ def test_a_registry_that_does_not_answer_is_asked_again(
 ) -> None:
     with pytest.raises(Transient):
         pinning(FakeEngine(error=error), "a:1")
+
+
+# ---- Secrets' versions
+
+
+class FakeSecrets:
+    """Secrets Manager that tells of versions, and refuses what is another account's."""
+
+    def describe_secret(self, SecretId: str) -> dict[str, Any]:  # noqa: N803
+        if ":999999999999:" in SecretId:
+            raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "DescribeSecret")
+        if SecretId.endswith("empty"):
+            return {"ARN": SecretId}
+        return {"VersionIdsToStages": {"v-1": ["AWSPREVIOUS"], "v-2": ["AWSCURRENT"], "v-3": ["AWSPENDING"]}}
+
+
+def test_the_current_version_of_each_secret_is_noted_and_what_may_not_be_seen_stops_nothing(
+    operation: Operation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = "arn:aws:secretsmanager:eu-west-1:999999999999:secret:shared-AbCdEf"
+    named = (
+        '[service.secrets.A]\nsecret = "team/shop"\nkey = "A"\n[service.secrets.B]\nsecret = "team/shop"\n'
+        f'[service.secrets.C]\nsecret = "{theirs}"\n[service.secrets.D]\nparameter = "/shop"\n'
+        '[migration.secrets.E]\nsecret = "team/empty"\n'
+    )
+    arns = {"team/shop": "arn:shop", theirs: theirs, "team/empty": "arn:empty"}
+    monkeypatch.setattr(type(operation), "settings", settings_with(named))
+    monkeypatch.setattr(type(operation), "infrastructure", INFRASTRUCTURE.model_copy(update={"secret_arns": arns}))
+    monkeypatch.setattr(operation.aws, "secretsmanager", FakeSecrets(), raising=False)
+    assert note_secret_versions(operation) == {"team/shop": "v-2"}
+
+
+def test_a_rotated_secret_is_recorded_and_is_no_other_configuration() -> None:
+    settings = settings_with('[service.secrets.A]\nsecret = "team/shop"\n')
+    arns = {"team/shop": "arn:shop"}
+    before, after = (
+        Configuration.of(settings, arns, Pins(secret_versions={"team/shop": version})) for version in ("v-1", "v-2")
+    )
+    assert (before.secret_versions, after.secret_versions) == ({"team/shop": "v-1"}, {"team/shop": "v-2"})
+    assert before.digest == after.digest
 
 
 class FakeDefinitions:

@@ -260,7 +260,7 @@ def test_the_guard_takes_the_containers_of_the_release_and_no_other() -> None:
         "logConfiguration": log,
     }
     container("dependsOn", [{"containerName": "proxy", "condition": "HEALTHY"}])(plan)
-    containers(TASKS, lambda found: found.append(beside))(plan)
+    containers(TASKS, lambda found: found.append(beside))(plan)  # `connections` comes before `proxy`
     guard_slot_plan(plan, asking)
     for key, value in (("image", "public.ecr.aws/x/proxy:1.2"), ("privileged", True), ("essential", True)):
         worse = deepcopy(plan)

@@ -196,7 +196,7 @@ run "secrets_may_be_whole_and_parameters" {
   }
 
   assert {
-    condition     = { for secret in jsondecode(aws_ecs_task_definition.service.container_definitions)[0].secrets : secret.name => secret.valueFrom } == var.secrets
+    condition     = tomap({ for secret in jsondecode(aws_ecs_task_definition.service.container_definitions)[0].secrets : secret.name => secret.valueFrom }) == var.secrets
     error_message = "Each secret's address must reach the container as it is."
   }
 }
