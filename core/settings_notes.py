@@ -62,7 +62,7 @@ _CONTAINER: dict[str, Note] = {
     "ulimits.<NAME>.hard": Note("What a process may raise it to.", 65536, unit="files"),
     "health_check.command": Note(
         "What ECS runs in the container: `CMD` and words, or `CMD-SHELL` and one line.",
-        ["CMD-SHELL", "wget -q -O- http://localhost:8080/healthz || exit 1"],
+        ["CMD", "wget", "-q", "-O-", "http://localhost:8080/healthz"],
         breaks="Its program must be in the image. A service replaces a task whose essential container fails it.",
     ),
     "health_check.interval": Note("Between two checks.", 10, unit="seconds"),
