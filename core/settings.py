@@ -464,6 +464,7 @@ class EnvironmentSettings(_Section):
     @model_validator(mode="after")
     def _secrets_are_in_the_region(self) -> Self:
         far = sorted(r.source for r in self.secret_references if r.region not in (None, self.region))
+        far += sorted(key for key in self.service.secret_keys if key.split(":")[3] != self.region)
         if far:
             raise ValueError(
                 f"{', '.join(far)}: in another region than {self.region}, without which no task would start any more: "

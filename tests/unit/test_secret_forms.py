@@ -129,6 +129,10 @@ def test_a_record_that_leads_to_another_secret_is_refused(recorded: dict[str, An
         ('parameter = "/a//b"', "neither a parameter's name"),
         (f'secret = "{THEIRS.replace("eu-west-1", "us-east-1")}"', "in another region than eu-west-1"),
         ('secret = "a"\n[service]\nsecret_keys = ["alias/mine"]', "secret_keys"),
+        (
+            'secret = "a"\n[service]\nsecret_keys = ["arn:aws:kms:us-east-1:123456789012:key/0a"]',
+            "key/0a: in another region than eu-west-1",
+        ),
     ],
 )
 def test_what_can_t_work_is_refused_with_the_reason(form: str, reason: str) -> None:
