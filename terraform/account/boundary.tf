@@ -80,13 +80,6 @@ resource "aws_iam_policy" "boundary" {
           Resource = [for account in local.secret_accounts : "arn:${local.partition}:ssm:${var.region}:${account}:parameter/*"]
         },
         {
-          Sid       = "DecryptSecretsOfTasks"
-          Effect    = "Allow"
-          Action    = ["kms:Decrypt"]
-          Resource  = [for account in local.secret_accounts : "arn:${local.partition}:kms:${var.region}:${account}:key/*"]
-          Condition = { StringEquals = { "kms:ViaService" = [for service in ["secretsmanager", "ssm"] : "${service}.${var.region}.amazonaws.com"] } }
-        },
-        {
           Sid    = "PassTaskRoles"
           Effect = "Allow"
           Action = ["iam:PassRole"]
@@ -120,6 +113,15 @@ resource "aws_iam_policy" "boundary" {
             "ssm:GetParameter",
           ]
           Resource = ["*"]
+        },
+      ],
+      length(var.secret_key_arns) == 0 ? [] : [
+        {
+          Sid       = "DecryptSecretsOfTasks"
+          Effect    = "Allow"
+          Action    = ["kms:Decrypt"]
+          Resource  = sort(var.secret_key_arns)
+          Condition = { StringEquals = { "kms:ViaService" = [for service in ["secretsmanager", "ssm"] : "${service}.${var.region}.amazonaws.com"] } }
         },
       ],
       length(coalesce(var.application_actions, [])) == 0 ? [] : [

@@ -216,6 +216,18 @@ variable "secret_account_numbers" {
   }
 }
 
+variable "secret_key_arns" {
+  description = "Keys of KMS, other than AWS's own, that secrets and parameters of tasks are encrypted with. The boundary of the roles allows to decrypt with no other, and for Secrets Manager and SSM alone."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for arn in var.secret_key_arns : can(regex("^arn:[a-z-]+:kms:${var.region}:[0-9]{12}:key/[A-Za-z0-9-]+$", arn))])
+    error_message = "secret_key_arns must be ARNs of KMS keys in this region; an alias names no key that a policy can hold."
+  }
+}
+
 variable "images_kept" {
   description = "How many images the repository keeps for each stage. The oldest are deleted first, and a deleted image can no longer be rolled back to."
   type        = number
