@@ -221,12 +221,12 @@ class ByHand:
     def _make_secret(self) -> None:
         url = urlunsplit(urlsplit(self._variable("CONTAINER_DATABASE_URL"))._replace(path=f"/{_STAGE}"))
         references = self._settings.service.secrets.values()
-        content = json.dumps({reference.key: url for reference in references})
+        content = json.dumps({str(reference.key): url for reference in references})
         try:
             made = self._secrets.create_secret(Name=self._secret_name, SecretString=content)
         except ClientError:
             made = self._secrets.put_secret_value(SecretId=self._secret_name, SecretString=content)
-        self._secret_arns = {reference.secret: made["ARN"] for reference in references}
+        self._secret_arns = {reference.source: made["ARN"] for reference in references}
 
     def _variable(self, name: str) -> str:
         return self._ground.sandbox.environment()[f"POINTSMAN_SANDBOX_{name}"]

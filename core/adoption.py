@@ -63,11 +63,18 @@ class FoundBalancer:
 
 @dataclass(frozen=True)
 class FoundSecret:
-    """A secret that a container gets: the variable, and where its value lies. The key is empty for a whole secret."""
+    """A secret that a container gets: the variable, and where its value lies. The key is empty for all of it."""
 
     variable: str
     secret: str
     key: str
+    parameter: bool = False
+    """Whether it is a parameter of SSM."""
+
+    @property
+    def place(self) -> str:
+        """What of it the container is given."""
+        return f"its key {self.key}" if self.key else "all of it"
 
 
 @dataclass(frozen=True)
@@ -180,13 +187,13 @@ class Adoption:
 
 
 def secret_named_by(variable: str, value_from: str) -> FoundSecret:
-    """Return which secret a container's `valueFrom` names.
+    """Return which secret or parameter a container's `valueFrom` names.
 
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/secrets-envvar-secrets-manager.html
     """
     parts = value_from.split(":")
     if parts[2:3] != ["secretsmanager"] or len(parts) < 7:
-        return FoundSecret(variable, value_from, "")
+        return FoundSecret(variable, value_from, "", parameter=True)
     name = re.sub(r"-[0-9A-Za-z]{6}$", "", parts[6])
     return FoundSecret(variable, name, parts[7] if len(parts) > 7 else "")
 
@@ -271,9 +278,7 @@ def _service_rows(service: FoundService) -> list[Row]:
         for one in service.balancers
     ]
     rows += [
-        Row("secret", one.secret, Fate.USED, f"read by name: {one.variable} from its key {one.key}")
-        if one.key
-        else Row("secret", one.secret, Fate.IN_THE_WAY, f"{one.variable}: only a JSON key of a secret can be named")
+        Row("secret", one.secret, Fate.USED, f"read by name: {one.variable} from {one.place}")
         for one in service.secrets
     ]
     return rows
@@ -340,9 +345,9 @@ def _service_settings(service: FoundService) -> list[str]:
         lines += ["", "[service.variables]"]
         lines += [f"# {name}: as in {service.task_definition}, unless it is a secret" for name in service.variables]
     for one in service.secrets:
-        if one.key:
-            lines += ["", f"[service.secrets.{one.variable}]", f"secret = {json.dumps(one.secret)}"]
-            lines.append(f"key = {json.dumps(one.key)}")
+        kind = "parameter" if one.parameter else "secret"
+        lines += ["", f"[service.secrets.{one.variable}]", f"{kind} = {json.dumps(one.secret)}"]
+        lines += [f"key = {json.dumps(one.key)}"] if one.key else []
     return lines
 
 

@@ -9,7 +9,7 @@ __all__ = ["what_stays"]
 
 def what_stays(settings: EnvironmentSettings) -> tuple[str, ...]:
     """Return what `destroy` keeps, each with what it costs."""
-    secrets = sorted({reference.secret for reference in settings.service.secrets.values()})
+    secrets = sorted({reference.source for reference in settings.secret_references})
     kept = [
         f"the images in {settings.repository} (ECR storage, by GB and month)",
         f"states and records in the bucket {settings.state_bucket} (S3 storage, cents a month)",
@@ -18,5 +18,7 @@ def what_stays(settings: EnvironmentSettings) -> tuple[str, ...]:
         "roles and repository of the account (free)",
     ]
     if secrets:
-        kept.append(f"the secrets {', '.join(secrets)} (Secrets Manager, by secret and month)")
+        kept.append(
+            f"the secrets {', '.join(secrets)} (Secrets Manager by secret and month, parameters of SSM mostly free)"
+        )
     return tuple(kept)

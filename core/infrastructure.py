@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from core.errors import Refused
 from core.record import Infrastructure
+from core.secret import is_arn
 from core.settings import EnvironmentSettings
 from core.shape import Text, differences
 
@@ -69,7 +70,11 @@ def _expected(infrastructure: Infrastructure, settings: EnvironmentSettings) -> 
     yield "task_role_arn", infrastructure.task_role_arn, role_arn(settings, "task")
     yield "log_group_name", infrastructure.log_group_name, settings.cluster
     for secret, value in infrastructure.secret_arns.items():
-        yield f"secret_arns.{secret}", value, _arns(settings, "secretsmanager", f"secret:{secret}-", "[0-9A-Za-z]{6}")
+        own = _arns(settings, "secretsmanager", f"secret:{secret}-", "[0-9A-Za-z]{6}")
+        yield f"secret_arns.{secret}", value, secret if is_arn(secret) else own
+    for name, value in infrastructure.parameter_arns.items():
+        named = arn(settings, "ssm", f"parameter/{name.removeprefix('/')}")
+        yield f"parameter_arns.{name}", value, name if is_arn(name) else named
 
 
 def _partition(settings: EnvironmentSettings) -> str:

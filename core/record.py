@@ -206,7 +206,13 @@ class Infrastructure(Stored):
     execution_role_arn: str
     task_role_arn: str
     log_group_name: str
-    secret_arns: dict[str, str] = Field(default={}, description="ARN of each secret by its name.")
+    secret_arns: dict[str, str] = Field(default={}, description="ARN of each secret by its name, or by its ARN.")
+    parameter_arns: dict[str, str] = Field(default={}, description="ARN of each parameter of SSM, by what names it.")
+
+    @property
+    def secret_sources(self) -> dict[str, str]:
+        """The ARN of all that tasks may read, by the references' sources."""
+        return {**self.secret_arns, **{f"parameter {name}": arn for name, arn in self.parameter_arns.items()}}
 
     @property
     def repository(self) -> str:

@@ -5,19 +5,38 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.container import Container, PinnedSidecar, Sidecar, Volume
 from core.errors import Refused
 from core.health_check import HealthCheck
+from core.secret import SecretReference
 from core.settings import EnvironmentSettings
 from core.version import Version
 
-__all__ = ["Configuration", "Release"]
+__all__ = ["Configuration", "Pins", "Release"]
+
+_FROM_THE_FIRST = {"container_port", "cpu", "memory", "variables", "secrets"}
+_NOT_OF_THE_TASKS = {
+    "health_check_path",
+    "health_check_matcher",
+    "version_path",
+    "migration_secrets",
+    "secret_versions",
+}
+"""What of a configuration no task of the service is given: what it is asked, and how it is recognised."""
 
 
-_OF_THE_BALANCER = {"health_check_path", "health_check_matcher", "version_path"}
-"""What of a configuration no task is given: what it is asked, and how it is recognised."""
+@dataclass(frozen=True)
+class Pins:
+    """What was found when a release was pinned, of what others may change meanwhile."""
+
+    images: Mapping[str, str] = field(default_factory=dict)
+    """The digest of each sidecar's image, by the image as the settings name it."""
+    secret_versions: Mapping[str, str] = field(default_factory=dict)
+    """The id of each secret's current version, by the secret's name or ARN; without those that may not be seen."""
 
 
 class Configuration(BaseModel):
@@ -29,7 +48,13 @@ class Configuration(BaseModel):
     cpu: int
     memory: int
     variables: dict[str, str] = {}
-    secrets: dict[str, str] = Field(default={}, description="Name to Secrets Manager reference.")
+    secrets: dict[str, str] = Field(default={}, description="Name to reference in Secrets Manager or SSM.")
+    migration_secrets: dict[str, str] | None = Field(
+        default=None, description="The same of the migration's task where it has some of its own; else the service's."
+    )
+    secret_versions: dict[str, str] = Field(
+        default={}, description="Each secret's current version when this was released, by the secret's name or ARN."
+    )
     health_check_path: str | None = Field(
         default=None, description="What the load balancer asks this release; unknown in older records."
     )
@@ -37,12 +62,20 @@ class Configuration(BaseModel):
     version_path: str | None = Field(
         default=None, description="Where this release names itself; empty if nowhere, unknown in older records."
     )
+    container: Container = Field(default=Container(), description="How the application's container is run.")
+    containers: tuple[PinnedSidecar, ...] = Field(default=(), description="Containers beside the application's.")
+    volumes: dict[str, Volume] = Field(default={}, description="File systems of EFS that the tasks mount.")
+    ephemeral_storage: int | None = Field(default=None, description="GiB of disk a task; Fargate's own if unset.")
 
     @classmethod
-    def of(cls, settings: EnvironmentSettings, secret_arns: Mapping[str, str]) -> Configuration:
-        """Return the configuration that `settings` ask for, with secrets' names resolved to ARNs."""
+    def of(cls, settings: EnvironmentSettings, arns: Mapping[str, str], pins: Pins | None = None) -> Configuration:
+        """Return the configuration that `settings` ask for; `arns` are those of secrets by their sources.
+
+        Its digest does not depend on `pins`: a tag that moved, or a secret that was rotated, is no other configuration.
+        """
+        pins = pins or Pins()
         service = settings.service
-        missing = sorted({r.secret for r in service.secrets.values()} - secret_arns.keys())
+        missing = sorted({r.source for r in settings.secret_references} - arns.keys())
         if missing:
             raise Refused(
                 f"{settings.stage} was not provisioned with the secrets {', '.join(missing)}",
@@ -54,14 +87,16 @@ class Configuration(BaseModel):
             cpu=service.cpu,
             memory=service.memory,
             variables=service.variables,
-            # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/secrets-envvar-secrets-manager.html
-            secrets={
-                name: f"{secret_arns[reference.secret]}:{reference.key}::"
-                for name, reference in service.secrets.items()
-            },
+            secrets=_values_from(service.secrets, arns),
+            migration_secrets=_values_from(settings.migration_secrets, arns) if settings.migration.secrets else None,
+            secret_versions=dict(pins.secret_versions),
             health_check_path=service.health_check_path,
             health_check_matcher=service.health_check_matcher,
             version_path=settings.traffic.version_path or "",
+            container=service.container,
+            containers=tuple(_pinned(one, arns, pins) for one in service.containers),
+            volumes=service.volumes,
+            ephemeral_storage=service.ephemeral_storage,
         )
 
     def health_check(self, path_if_unknown: str) -> HealthCheck:
@@ -70,8 +105,15 @@ class Configuration(BaseModel):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what the tasks are given, and of nothing else."""
-        return _sha256(self.model_dump(mode="json", exclude=_OF_THE_BALANCER))
+        """SHA-256 of what the service's tasks are given; what the load balancer asks them is its own.
+
+        What was added later counts only where it is set: tasks that run by an older record answer with its revision.
+        """
+        first = self.model_dump(mode="json", include=_FROM_THE_FIRST)
+        later = self.model_dump(mode="json", exclude=_FROM_THE_FIRST | _NOT_OF_THE_TASKS, exclude_defaults=True)
+        for one in later.get("containers", ()):
+            one.pop("digest", None)
+        return _sha256({**first, **later})
 
 
 class Release(BaseModel):
@@ -106,6 +148,16 @@ class Release(BaseModel):
 
     def __str__(self) -> str:
         return f"{self.version} ({self.revision})"
+
+
+def _pinned(sidecar: Sidecar, arns: Mapping[str, str], pins: Pins) -> PinnedSidecar:
+    written = sidecar.image.partition("@")[2] or None
+    facts = {**dict(sidecar), "secrets": _values_from(sidecar.secrets, arns)}
+    return PinnedSidecar(**facts, digest=written or pins.images.get(sidecar.image))
+
+
+def _values_from(secrets: Mapping[str, SecretReference], arns: Mapping[str, str]) -> dict[str, str]:
+    return {name: reference.value_from(arns[reference.source]) for name, reference in secrets.items()}
 
 
 def _sha256(value: object) -> str:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.colour import Colour, Weights
+from core.container import repository_of
 from core.record import EnvironmentRecord, Infrastructure
 from core.release import Release
+from core.secret import is_arn
 from core.settings import EnvironmentSettings
 
 __all__ = ["account_variables", "environment_variables", "initial_weights", "slot_variables"]
@@ -35,7 +37,7 @@ def environment_variables(
         "pipeline_role_name": pipeline and pipeline.rpartition("/")[2],
         "reconciler_role_name": reconciler and reconciler.rpartition("/")[2],
         "permissions_boundary_arn": account.get("task_permissions_boundary_arn"),
-        "secret_names": sorted({reference.secret for reference in settings.service.secrets.values()}),
+        **_rights_of_tasks(settings),
         **settings.provision.environment,
     }
 
@@ -58,6 +60,13 @@ def slot_variables(
         "container_port": configuration.container_port,
         "cpu": configuration.cpu,
         "memory": configuration.memory,
+        "ephemeral_storage": configuration.ephemeral_storage,
+        "container": configuration.container.model_dump(mode="json"),
+        "volumes": {name: volume.model_dump(mode="json") for name, volume in configuration.volumes.items()},
+        "sidecars": [
+            {**sidecar.model_dump(mode="json", exclude={"digest"}), "image": sidecar.pinned_image}
+            for sidecar in configuration.containers
+        ],
         "cluster_arn": infrastructure.cluster_arn,
         "subnet_ids": list(infrastructure.private_subnet_ids),
         "security_group_id": infrastructure.task_security_group_id,
@@ -67,10 +76,24 @@ def slot_variables(
         "log_group_name": infrastructure.log_group_name,
         "environment_variables": configuration.variables,
         "secrets": configuration.secrets,
+        "migration_secrets": configuration.migration_secrets,
         "migration_command": settings.migration.command,
         "migration_entry_point": settings.migration.entry_point,
         "health_check_grace_period_seconds": settings.service.grace_period,
         "tags": settings.tags,
+    }
+
+
+def _rights_of_tasks(settings: EnvironmentSettings) -> dict[str, Any]:
+    """Return what the root `environment` must know of what tasks read and pull, to give their roles exactly that."""
+    secrets = {r.secret for r in settings.secret_references if r.secret is not None}
+    return {
+        "secret_names": sorted(name for name in secrets if not is_arn(name)),
+        "secret_arns": sorted(filter(is_arn, secrets)),
+        "parameter_names": sorted({r.parameter for r in settings.secret_references if r.parameter is not None}),
+        "task_policy_arns": sorted(settings.service.task_policies),
+        "sidecar_repositories": sorted({repository_of(one.image) for one in settings.service.containers}),
+        "secret_key_arns": sorted(settings.service.secret_keys),
     }
 
 

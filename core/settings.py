@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from core.colour import Colour
+from core.container import Container, Port, Sidecar, Volume, refuse_dependencies
 from core.errors import Refused
+from core.fargate import fault_of_size
 from core.findings import Severity
 from core.health_check import fault_of_matcher
+from core.secret import SecretReference
 from core.source import user_info_in
 from core.tag_pattern import TagPattern, fault_of_pattern
 
@@ -43,6 +47,7 @@ ACCOUNT = "account"
 
 Branch = Annotated[str, Field(pattern=r"^(\*|\w[^\s:^~?*\[\\]*\*?)[^\s:^~?*\[\\]*$")]
 CheckName = Annotated[str, Field(min_length=1, max_length=256)]
+_KEY_ARN = r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+$"
 _STAGE = r"^[a-z][a-z0-9-]{1,20}$"
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -192,19 +197,28 @@ class Image(_Section):
         return arguments
 
 
-class SecretReference(_Section):
-    """One JSON key of one Secrets Manager secret."""
+def _refuse_names(variables: Mapping[str, str], secrets: Mapping[str, SecretReference]) -> None:
+    both = sorted(variables.keys() & secrets.keys())
+    if both:
+        raise ValueError(f"{', '.join(both)} is set in both variables and secrets")
+    ours = sorted(n for n in (*variables, *secrets) if n.startswith("POINTSMAN_"))
+    if ours:
+        raise ValueError(f"{', '.join(ours)}: names starting with POINTSMAN_ are reserved")
+    # What both a shell and ECS take; the slot's root says the same.
+    odd = sorted(n for n in (*variables, *secrets) if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", n))
+    if odd:
+        raise ValueError(f"{', '.join(odd)}: a name is letters, digits and underscores, and begins with no digit")
 
-    secret: str = Field(min_length=1, description="The secret's name.")
-    key: str = Field(min_length=1, description="The JSON key inside the secret.")
 
+class Service(Container):
+    """The shape of one slot's tasks, and how the application's container is run in them."""
 
-class Service(_Section):
-    """The shape of one slot's tasks."""
-
-    container_port: int = Field(default=8080, ge=1, le=65_535)
+    container_port: Port = 8080
     cpu: int = Field(default=256, ge=256, le=16_384, description="CPU units a task.")
     memory: int = Field(default=512, ge=512, le=122_880, description="MiB a task.")
+    ephemeral_storage: int | None = Field(
+        default=None, ge=21, le=200, description="GiB of disk a task, gone with it; Fargate's 20 if unset."
+    )
     desired_count: int = Field(default=2, ge=1, le=1_000, description="The number of tasks that run.")
     health_check_path: str = Field(
         default="/healthz",
@@ -218,8 +232,40 @@ class Service(_Section):
     grace_period: int = Field(
         default=60, ge=0, le=3_600, description="Seconds after its start in which a task may fail health checks."
     )
-    variables: dict[str, str] = {}
-    secrets: dict[str, SecretReference] = {}
+    variables: dict[str, str] = Field(default={})
+    secrets: dict[str, SecretReference] = Field(default={})
+    containers: tuple[Sidecar, ...] = Field(default=(), description="Containers beside the application's.")
+    volumes: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,254}$")], Volume] = Field(
+        default={}, description="File systems of EFS by a name, which the containers' mounts say."
+    )
+    task_policies: tuple[Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::(\d{12}|aws):policy/\S+$")], ...] = Field(
+        default=(), description="ARNs of managed policies that the task's role has.", max_length=10
+    )
+    secret_keys: tuple[Annotated[str, Field(pattern=_KEY_ARN)], ...] = Field(
+        default=(), description="ARNs of KMS keys of your own that these secrets are encrypted with."
+    )
+
+    @model_validator(mode="after")
+    def _fargate_offers_the_size(self) -> Self:
+        fault = fault_of_size(self.cpu, self.memory)
+        if fault:
+            raise ValueError(fault)
+        return self
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Self:
+        if self.container_port in self.extra_ports:
+            raise ValueError(f"{self.container_port} is in both container_port and extra_ports")
+        ports = [self.container_port, *self.extra_ports, *(port for one in self.containers for port in one.extra_ports)]
+        twice = sorted({port for port in ports if ports.count(port) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(map(str, twice))}: containers of a task share its network, so its ports too")
+        return self
+
+    @property
+    def container(self) -> Container:
+        """How the application's container is run, without the rest of the service."""
+        return Container(**{name: getattr(self, name) for name in Container.model_fields})
 
     @field_validator("health_check_matcher")
     @classmethod
@@ -230,24 +276,31 @@ class Service(_Section):
 
     @model_validator(mode="after")
     def _names_stand_once(self) -> Self:
-        both = sorted(self.variables.keys() & self.secrets.keys())
-        if both:
-            raise ValueError(f"{', '.join(both)} is set in both variables and secrets")
-        ours = sorted(n for n in (*self.variables, *self.secrets) if n.startswith("POINTSMAN_"))
-        if ours:
-            raise ValueError(f"{', '.join(ours)}: names starting with POINTSMAN_ are reserved")
+        _refuse_names(self.variables, self.secrets)
+        for one in self.containers:
+            _refuse_names(one.variables, one.secrets)
         return self
 
-    @field_validator("variables")
-    @classmethod
-    def _no_credentials_in_variables(cls, variables: dict[str, str]) -> dict[str, str]:
-        told = sorted(name for name, value in variables.items() if _CREDENTIALS.search(value))
+    @model_validator(mode="after")
+    def _mounts_have_a_volume(self) -> Self:
+        mounted = {*self.mounts, *(name for one in self.containers for name in one.mounts)}
+        unknown, unused = sorted(mounted - self.volumes.keys()), sorted(self.volumes.keys() - mounted)
+        if unknown:
+            raise ValueError(f"mounts: {', '.join(unknown)} is no volume of service.volumes")
+        if unused:
+            raise ValueError(f"volumes: {', '.join(unused)} is mounted by no container")
+        return self
+
+    @model_validator(mode="after")
+    def _no_credentials_in_variables(self) -> Self:
+        given = [*self.variables.items(), *(pair for one in self.containers for pair in one.variables.items())]
+        told = sorted(name for name, value in given if _CREDENTIALS.search(value))
         if told:
             raise ValueError(
-                f"{', '.join(told)}: a URL with credentials would stay readable in the state and the record; "
-                "name it in service.secrets"
+                f"variables: {', '.join(told)}: a URL with credentials would stay readable in the state and the "
+                "record; name it in service.secrets, or in the container's own secrets"
             )
-        return variables
+        return self
 
 
 class Migration(_Section):
@@ -261,6 +314,9 @@ class Migration(_Section):
         default=None, description="The same in the image, from its working directory; as in the repository if unset."
     )
     url_variable: str = Field(default="DATABASE_URL", description="The variable that holds the database's address.")
+    secrets: dict[str, SecretReference] = Field(
+        default={}, description="Secrets of the migration's task alone, beside the service's or in place of them."
+    )
     timeout_seconds: Seconds = 900
 
 
@@ -502,6 +558,27 @@ class EnvironmentSettings(_Section):
         return self
 
     @model_validator(mode="after")
+    def _secrets_of_the_migration_are_none_of_the_variables(self) -> Self:
+        _refuse_names(self.service.variables, self.migration.secrets)
+        return self
+
+    @model_validator(mode="after")
+    def _containers_can_start(self) -> Self:
+        refuse_dependencies(self.name, self.service, self.service.containers)
+        return self
+
+    @model_validator(mode="after")
+    def _secrets_are_in_the_region(self) -> Self:
+        far = sorted(r.source for r in self.secret_references if r.region not in (None, self.region))
+        far += sorted(key for key in self.service.secret_keys if key.split(":")[3] != self.region)
+        if far:
+            raise ValueError(
+                f"{', '.join(far)}: in another region than {self.region}, without which no task would start any more: "
+                "replicate it here"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _no_environment_is_the_account(self) -> Self:
         if self.stage == ACCOUNT:
             raise ValueError(f"the stage {ACCOUNT!r} is reserved: its record is for what all environments share")
@@ -553,6 +630,19 @@ class EnvironmentSettings(_Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _a_task_stops_in_time(self) -> Self:
+        patience = self.service.stop_timeout
+        delay = self.provision.environment.get("deregistration_delay_seconds")
+        delay = delay if isinstance(delay, int | float) else 0
+        if patience is not None and patience + delay >= self.timing.vacate:
+            raise ValueError(
+                f"timing.vacate ({self.timing.vacate:g} s) must be longer than service.stop_timeout and "
+                f"provision.environment.deregistration_delay_seconds together ({patience + delay:g} s), or no slot "
+                "ever drains in time"
+            )
+        return self
+
     @property
     def tags(self) -> dict[str, str]:
         """What the environment's resources are tagged with beside our own tags; a release's tasks are as well."""
@@ -563,6 +653,18 @@ class EnvironmentSettings(_Section):
     def cluster(self) -> str:
         """The ECS cluster's name."""
         return f"{self.namespace}-{self.name}-{self.stage}"
+
+    @property
+    def migration_secrets(self) -> dict[str, SecretReference]:
+        """The secrets of the migration's task: the service's, and its own in their place."""
+        return {**self.service.secrets, **self.migration.secrets}
+
+    @property
+    def secret_references(self) -> tuple[SecretReference, ...]:
+        """Every secret that a task of this environment is given, each once."""
+        beside = (reference for one in self.service.containers for reference in one.secrets.values())
+        every = (*self.service.secrets.values(), *self.migration.secrets.values(), *beside)
+        return tuple(dict.fromkeys(every))
 
     def service_name(self, colour: Colour) -> str:
         """The ECS service's name of one colour."""

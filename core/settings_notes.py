@@ -22,6 +22,70 @@ class Note:
     breaks: str = ""
 
 
+# How a container is run: the application's, and each beside it.
+_CONTAINER: dict[str, Note] = {
+    "command": Note(
+        "Instead of the image's `CMD`, word by word.",
+        ["node", "web.js"],
+        breaks="No shell expands variables in it.",
+    ),
+    "entry_point": Note(
+        "Instead of the image's `ENTRYPOINT`.",
+        ["/usr/bin/tini", "--"],
+        breaks="The image's `CMD` is left out as well: set `command` too.",
+    ),
+    "user": Note(
+        "Who runs it instead of the image's `USER`, with `:group` where needed.",
+        "1000:1000",
+        breaks="A name must exist in the image. The migration's task has the application's user too.",
+    ),
+    "stop_timeout": Note(
+        "From SIGTERM to SIGKILL; ECS's 30 if unset.",
+        90,
+        unit="seconds",
+        breaks="With the deregistration delay it must stay under `timing.vacate`.",
+    ),
+    "init_process": Note("Run an init as PID 1 that passes signals on and reaps.", True),
+    "extra_ports": Note(
+        "TCP ports that it listens on beside the application's.",
+        [9090],
+        breaks="The load balancer sends nothing there. Containers of a task share its network, so its ports too.",
+    ),
+    "depends_on": Note(
+        "Containers of the task, each with what it must be before this one starts. Stopping goes the other way.",
+        {"proxy": "HEALTHY"},
+        breaks="A condition that is never met: the task does not start.",
+    ),
+    "ulimits.<NAME>.soft": Note(
+        "What a process begins with. Fargate sets `nofile`, the open files, and no other.", 4096, unit="files"
+    ),
+    "ulimits.<NAME>.hard": Note("What a process may raise it to.", 65536, unit="files"),
+    "health_check.command": Note(
+        "What ECS runs in the container: `CMD` and words, or `CMD-SHELL` and one line.",
+        ["CMD", "wget", "-q", "-O-", "http://localhost:8080/healthz"],
+        breaks="Its program must be in the image. A service replaces a task whose essential container fails it.",
+    ),
+    "health_check.interval": Note("Between two checks.", 10, unit="seconds"),
+    "health_check.timeout": Note("After which a check has failed.", 10, unit="seconds"),
+    "health_check.retries": Note("Failures in a row that make it unhealthy.", 5, unit="checks"),
+    "health_check.start_period": Note("At the start, in which no failure counts.", 60, unit="seconds"),
+    "mounts.<NAME>.path": Note("Where the container sees the volume `<NAME>`.", "/files"),
+    "mounts.<NAME>.read_only": Note("Whether it may only read there.", True),
+}
+_SECRET: dict[str, Note] = {
+    "secret": Note(
+        "The secret's name in Secrets Manager, also one of RDS's own, or another account's by its ARN.",
+        "connections/production",
+        breaks="A secret that does not exist is refused before the build; after naming another one, `provision` first.",
+    ),
+    "key": Note("The JSON key in it; all of it if unset.", "DATABASE_URL", breaks="Without that key no task starts."),
+    "parameter": Note(
+        "Instead of a secret, a parameter of SSM by its name or ARN.",
+        "/shop/production/url",
+        breaks='With `nat = "none"` it needs the endpoint `ssm`.',
+    ),
+}
+
 NOTES: dict[str, Note] = {
     # ---- the top of the file
     "region": Note(
@@ -196,7 +260,7 @@ NOTES: dict[str, Note] = {
         "CPU of a task.",
         512,
         unit="CPU units, 1024 a vCPU",
-        breaks="Fargate has certain pairs of CPU and memory only.",
+        breaks="Fargate has certain pairs of CPU and memory only; others are refused.",
     ),
     "service.memory": Note(
         "Memory of a task.", 1024, unit="MiB", breaks="A task that needs more is killed by the kernel."
@@ -229,14 +293,43 @@ NOTES: dict[str, Note] = {
         {"LOG_LEVEL": "info"},
         breaks="They are readable in the task definition, the state and the record: no secrets.",
     ),
-    "service.secrets.<NAME>.secret": Note(
-        "The secret's name in Secrets Manager: the variable is called `<NAME>`.",
-        "connections/production",
-        breaks="A secret that does not exist is refused before the build.",
+    "service.ephemeral_storage": Note(
+        "Disk of a task, gone with it; Fargate's 20 if unset.", 50, unit="GiB", breaks="Billed above 20."
     ),
-    "service.secrets.<NAME>.key": Note(
-        "The JSON key in it.", "DATABASE_URL", breaks="Without that key no task starts."
+    "service.task_policies": Note(
+        "ARNs of managed policies of the application's role, at most 10.",
+        ["arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"],
+        breaks="`provision` attaches them for both colours at once. Under a boundary, `application_actions` must allow "
+        "them too.",
     ),
+    "service.secret_keys": Note(
+        "ARNs of KMS keys of your own that secrets and parameters are encrypted with.",
+        ["arn:aws:kms:ap-southeast-1:123456789012:key/0a"],
+        breaks="Without its key no task starts.",
+    ),
+    "service.containers.name": Note("What the container is called.", "proxy"),
+    "service.containers.image": Note(
+        "Its image by a tag or digest. A tag is pinned to its digest when a version is released.",
+        "public.ecr.aws/x/proxy:1.2",
+        breaks="What the worker can't see in its registry is refused. Of private registries, ECR alone.",
+    ),
+    "service.containers.essential": Note("Whether its end is the end of the task.", False),
+    "service.containers.variables": Note("Its plain variables; it has none of the application's.", {"LEVEL": "info"}),
+    "service.volumes.<NAME>.file_system": Note(
+        "The id of a file system of EFS.",
+        "fs-0a1b2c3d",
+        breaks="Without a mount target in each zone that admits the tasks on port 2049, none starts.",
+    ),
+    "service.volumes.<NAME>.root_directory": Note("What of it is mounted.", "/uploads"),
+    "service.volumes.<NAME>.access_point": Note("By which of its access points.", "fsap-0a1b2c3d"),
+    "service.volumes.<NAME>.iam": Note(
+        "Whether the task's role decides.", True, breaks="The role needs `elasticfilesystem:ClientMount`."
+    ),
+    **{f"service.{name}": note for name, note in _CONTAINER.items()},
+    **{f"service.containers.{name}": note for name, note in _CONTAINER.items()},
+    **{f"service.secrets.<NAME>.{name}": note for name, note in _SECRET.items()},
+    **{f"service.containers.secrets.<NAME>.{name}": note for name, note in _SECRET.items()},
+    **{f"migration.secrets.<NAME>.{name}": note for name, note in _SECRET.items()},
     # ---- [migration]
     "migration.enabled": Note(
         "Whether the database is migrated by releases at all.",

@@ -7,10 +7,12 @@ and that is checked against them first (`core/infrastructure.py`). Whatever the 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from core.colour import Colour
+from core.container import Container, PinnedSidecar, Volume, container_shape
 from core.infrastructure import arn, role_arn
 from core.record import Infrastructure
 from core.release import Release
@@ -49,8 +51,15 @@ class SlotPlan:
         tasks, migration = self._service_container(), self._migration_container()
         return {
             SERVICE: self._service(),
-            TASKS: self._definition(self._family, tasks),
-            MIGRATION: self._definition(f"{self._family}-migration", migration),
+            TASKS: self._definition(
+                self._family,
+                # The provider puts containers in the order of their names, whatever order they are given in.
+                sorted(
+                    [tasks, *map(self._sidecar, self.release.configuration.containers)], key=lambda one: one["name"]
+                ),
+                volumes=[_volume(name, one) for name, one in sorted(self.release.configuration.volumes.items())],
+            ),
+            MIGRATION: self._definition(f"{self._family}-migration", [migration]),
         }
 
     @property
@@ -101,17 +110,20 @@ class SlotPlan:
             "tags_all": self._tags,
         }
 
-    def _definition(self, family: str, container: dict[str, Any]) -> dict[str, Any]:
+    def _definition(self, family: str, containers: list[dict[str, Any]], volumes: Any = None) -> dict[str, Any]:
         configuration = self.release.configuration
+        storage = configuration.ephemeral_storage
         return {
             "id": Computed(family),
             "family": family,
             "arn": Computed(self._revision_of(family)),
             "arn_without_revision": Computed(arn(self.settings, "ecs", f"task-definition/{family}")),
             "revision": Computed(Whole()),
-            "container_definitions": JsonText([container]),
+            "container_definitions": JsonText(containers),
             "cpu": str(configuration.cpu),
             "memory": str(configuration.memory),
+            "ephemeral_storage": [{"size_in_gib": storage}] if storage else [],
+            "volume": volumes,
             "network_mode": "awsvpc",
             "requires_compatibilities": ["FARGATE"],
             "runtime_platform": [{"operating_system_family": "LINUX", "cpu_architecture": "X86_64"}],
@@ -124,16 +136,33 @@ class SlotPlan:
         }
 
     def _service_container(self) -> dict[str, Any]:
-        port = self.release.configuration.container_port
+        configuration = self.release.configuration
+        ports = (configuration.container_port, *configuration.container.extra_ports)
         return {
             **self._container(self.colour.value),
-            "portMappings": [{"containerPort": port, "hostPort": port, "protocol": "tcp"}],
+            **container_shape(configuration.container),
+            "portMappings": _mappings(ports),
+        }
+
+    def _sidecar(self, sidecar: PinnedSidecar) -> dict[str, Any]:
+        return {
+            **container_shape(sidecar),
+            "name": sidecar.name,
+            "image": sidecar.pinned_image,
+            "essential": sidecar.essential,
+            "cpu": OneOf(0, None),
+            "environment": Named("name", "value", sidecar.variables),
+            "secrets": Named("name", "valueFrom", sidecar.secrets),
+            "portMappings": _mappings(sidecar.extra_ports),
+            "logConfiguration": self._log(self.colour.value),
         }
 
     def _migration_container(self) -> dict[str, Any]:
         migration = self.settings.migration
         return {
             **self._container(f"{self.colour}-migration"),
+            "secrets": Named("name", "valueFrom", self._migration_secrets),
+            **container_shape(Container(user=self.release.configuration.container.user)),
             "command": migration.command,
             "entryPoint": migration.entry_point,
         }
@@ -152,15 +181,24 @@ class SlotPlan:
             "cpu": OneOf(0, None),  # ECS answers 0 where nothing was asked for
             "environment": Named("name", "value", {**release.configuration.variables, **identity}),
             "secrets": Named("name", "valueFrom", release.configuration.secrets),
-            "logConfiguration": {
-                "logDriver": "awslogs",
-                "options": {
-                    "awslogs-group": self.settings.cluster,
-                    "awslogs-region": self.settings.region,
-                    "awslogs-stream-prefix": log_prefix,
-                },
+            "logConfiguration": self._log(log_prefix),
+        }
+
+    def _log(self, prefix: str) -> dict[str, Any]:
+        return {
+            "logDriver": "awslogs",
+            "options": {
+                "awslogs-group": self.settings.cluster,
+                "awslogs-region": self.settings.region,
+                "awslogs-stream-prefix": prefix,
             },
         }
+
+    @property
+    def _migration_secrets(self) -> dict[str, str]:
+        configuration = self.release.configuration
+        own = configuration.migration_secrets
+        return configuration.secrets if own is None else own
 
     @property
     def _family(self) -> str:
@@ -187,3 +225,30 @@ class SlotPlan:
     def _revision_of(self, family: str) -> Text:
         start = arn(self.settings, "ecs", f"task-definition/{family}:")
         return Text(re.escape(start) + r"[1-9]\d*", f"{start}…")
+
+
+def _volume(name: str, volume: Volume) -> dict[str, Any]:
+    return {
+        "name": name,
+        "configure_at_launch": Computed(OneOf(False, None)),
+        "efs_volume_configuration": [
+            {
+                "file_system_id": volume.file_system,
+                "root_directory": volume.root_directory,
+                "transit_encryption": "ENABLED",
+                "transit_encryption_port": OneOf(0, None),
+                "authorization_config": [
+                    {
+                        "access_point_id": volume.access_point,
+                        "iam": "ENABLED" if volume.iam else OneOf("DISABLED", None),
+                    }
+                ]
+                if volume.iam or volume.access_point
+                else [],
+            }
+        ],
+    }
+
+
+def _mappings(ports: Iterable[int]) -> list[dict[str, Any]]:
+    return [{"containerPort": port, "hostPort": port, "protocol": "tcp"} for port in ports]

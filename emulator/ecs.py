@@ -19,10 +19,14 @@ import docker
 from docker.errors import APIError, DockerException, NotFound
 
 from emulator import scheduler
+from emulator.containers import container_options, health_of
+from emulator.definitions import fault_of_definition
 from emulator.faults import NO_CAPACITY
 from emulator.network import remember_groups
 from emulator.settings import Settings
 from emulator.targets import Health, Target, TargetRegistry
+from emulator.task_secrets import install_secrets
+from emulator.together import Together
 from emulator.upstream import concurrency, ecs, ecs_metadata, replace, responses
 
 __all__ = ["EcsAdditions"]
@@ -39,6 +43,7 @@ _FREE_FAILURES = 3
 _PLACEMENT_PAUSE = 2.0
 _FOREVER = 10**6
 _LONGEST_THROTTLE = 10.0
+_HEALTH_POLL = 0.3
 
 
 class EcsAdditions:
@@ -55,6 +60,7 @@ class EcsAdditions:
         self._starting: dict[str, threading.Event] = {}
         self._logs: dict[str, threading.Thread] = {}
         self._failures: dict[str, int] = {}
+        self._together = Together()
 
     def halt(self) -> None:
         """Start no container any more: the emulator is going down."""
@@ -84,7 +90,9 @@ class EcsAdditions:
 
         @functools.wraps(build)
         def build_run_kwargs(cdef: dict[str, Any], td: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
-            return {**build(cdef, td, *args, **kwargs), **_container_options(cdef, td)}
+            options = build(cdef, td, *args, **kwargs)
+            joined = self._together.options(options["labels"]["com.amazonaws.ecs.task-arn"])
+            return {**options, **container_options(cdef, td), **joined}
 
         replace(ecs, "_build_run_kwargs", build_run_kwargs)
         replace(ecs, "_start_awslogs_forwarder", self._start_logs)
@@ -99,6 +107,8 @@ class EcsAdditions:
             fail(task, client, reason)
 
         replace(ecs, "_fail_task_start", fail_task_start)
+        self._together.install()
+        install_secrets()
 
     def _run_task(self, data: dict[str, Any]) -> Answer:
         if self._halted.is_set():
@@ -273,15 +283,20 @@ class EcsAdditions:
             ecs_metadata.unregister_token(token)
         if extra is not None and extra.id not in ids:
             ids.append(extra.id)
-        for container_id in ids:
+        client = client or ecs._get_docker()
+
+        def end(container_id: str) -> None:
             try:
                 self._end_container(task, client.containers.get(container_id))
             except NotFound:
-                continue
+                return
             except DockerException as error:
                 if isinstance(error, APIError) and error.status_code == HTTPStatus.CONFLICT:
-                    continue  # Its removal is under way already.
+                    return  # Its removal is under way already.
                 logger.exception("container %s could not be stopped and removed", container_id[:12])
+
+        self._together.stop(task, end, ids)
+        self._together.release_network(task, client)
 
     def _end_container(self, task: Task, container: Any) -> None:
         name = container.labels.get("com.amazonaws.ecs.container-name", "")
@@ -312,6 +327,14 @@ class EcsAdditions:
                 region,
                 thread_name=f"watch-{container_id[:8]}",
             )
+        if _checked(task):
+            concurrency.spawn_background(
+                self._watch_health,
+                task,
+                account,
+                region,
+                thread_name=f"health-{task['taskArn'].rsplit('/', 1)[-1][:8]}",
+            )
         group, cluster = task.get("group", ""), ecs._cluster_name_from_arn(task.get("clusterArn", ""))
         if cluster and group.startswith("service:"):
             ecs._schedule_service_deployment_completion(
@@ -336,6 +359,46 @@ class EcsAdditions:
         self._await_logs(container_id)
         with responses.request_scope(account, region):
             self._observe_exit(task, ecs._get_docker())
+
+    def _watch_health(self, task: Task, account: str, region: str) -> None:
+        """Keep the task's health as its containers' own checks see it, and let its service heed it."""
+        client, began = docker.from_env(timeout=_FOREVER), time.monotonic()
+        try:
+            while ecs._task_is_active(task["taskArn"], task) and not self._halted.wait(_HEALTH_POLL):
+                before = task.get("healthStatus")
+                self._see_health(task, client)
+                if task["healthStatus"] == before:
+                    continue
+                with responses.request_scope(account, region):
+                    service = _service_of(task)
+                    if service is not None and task["healthStatus"] == "HEALTHY":
+                        self._advance(task, service)
+                    elif service is not None and task["healthStatus"] == "UNHEALTHY":
+                        _wait_out_grace(service, began)
+                        self._see_health(task, client)
+                        if task["healthStatus"] == "UNHEALTHY":
+                            self._replace(task, service, "Task failed container health checks")
+        except NotFound:
+            return
+        finally:
+            client.close()
+
+    def _see_health(self, task: Task, client: Any) -> None:
+        """https://docs.aws.amazon.com/AmazonECS/latest/developerguide/healthcheck.html: essential containers decide."""
+        definitions = {cdef["name"]: cdef for cdef in _checked(task)}
+        for container_id in list(task.get("_docker_ids") or []):
+            container = client.containers.get(container_id)
+            name = container.labels.get("com.amazonaws.ecs.container-name", "")
+            for described in task.get("containers", []):
+                if described["name"] == name and name in definitions:
+                    described["healthStatus"] = health_of(container.attrs["State"])
+        deciding = {
+            described["healthStatus"]
+            for described in task.get("containers", [])
+            if definitions.get(described["name"], {}).get("essential", False)
+        }
+        worst = next((health for health in ("UNHEALTHY", "UNKNOWN", "HEALTHY") if health in deciding), "UNKNOWN")
+        task["healthStatus"] = worst
 
     # Deployments
 
@@ -390,7 +453,9 @@ class EcsAdditions:
         self._original_failure(task, *args, **kwargs)
 
     def _count_healthy(self, service_key: str, task: Task) -> None:
-        """A task behind a load balancer is healthy when its target is, not when its container runs."""
+        """A task is healthy when its target and its own check are, not when its container runs."""
+        if _waits_for_health(task):
+            return
         if all(target.health in (Health.HEALTHY, Health.UNUSED) for target in self._targets_of(task)):
             self._failures.pop(f"{task.get('clusterArn')}/{task.get('group')}", None)
             self._original_healthy(service_key, task)
@@ -424,15 +489,14 @@ class EcsAdditions:
 
     def _replace_unhealthy(self, task: Task, service: dict[str, Any], target: Target) -> None:
         """Let the scheduler replace a task whose target is unhealthy, once the service's grace period is over."""
-        grace = float(service.get("healthCheckGracePeriodSeconds") or 0)
-        age = time.monotonic() - target.registered_at
-        if age < grace:
-            time.sleep(grace - age)
-        if target.health is not Health.UNHEALTHY or not self._registry.holds(target):
-            return
+        _wait_out_grace(service, target.registered_at)
+        if target.health is Health.UNHEALTHY and self._registry.holds(target):
+            self._replace(task, service, f"Task failed ELB health checks in (target-group {target.group})")
+
+    def _replace(self, task: Task, service: dict[str, Any], why: str) -> None:
         if task.get("_sick") or not ecs._task_is_active(task["taskArn"], task):
             return
-        task["_sick"] = f"Task failed ELB health checks in (target-group {target.group})"
+        task["_sick"] = why
         logger.warning("%s: %s", service["serviceName"], task["_sick"])
         self._count_failure(task)
         cluster = ecs._cluster_name_from_arn(task["clusterArn"])
@@ -475,6 +539,13 @@ class EcsAdditions:
             return delete(data)
 
         replace(ecs, "_delete_cluster", delete_cluster)
+        register: Callable[[dict[str, Any]], Answer] = ecs._register_task_definition
+
+        def register_task_definition(data: dict[str, Any]) -> Answer:
+            fault = fault_of_definition(data)
+            return _refused("ClientException", fault) if fault else register(data)
+
+        replace(ecs, "_register_task_definition", register_task_definition)
 
 
 def _service_of(task: Task) -> dict[str, Any] | None:
@@ -501,23 +572,20 @@ def _drop_replaced_failures(cluster: str, group: str) -> None:
     ]
 
 
-def _container_options(cdef: dict[str, Any], td: dict[str, Any]) -> dict[str, Any]:
-    """Docker options for members of a container definition that MiniStack leaves out."""
-    options: dict[str, Any] = {}
-    if cdef.get("entryPoint"):
-        options["entrypoint"] = cdef["entryPoint"]
-    if cdef.get("user"):
-        options["user"] = cdef["user"]
-    if cdef.get("workingDirectory"):
-        options["working_dir"] = cdef["workingDirectory"]
-    if cdef.get("readonlyRootFilesystem"):
-        options["read_only"] = True
-    if (cdef.get("linuxParameters") or {}).get("initProcessEnabled"):
-        options["init"] = True
-    memory = cdef.get("memory") or td.get("memory")
-    if memory:
-        options["mem_limit"] = f"{int(memory)}m"
-    return options
+def _checked(task: Task) -> list[dict[str, Any]]:
+    """The definitions of a task's containers that have a health check."""
+    definition = ecs._task_defs.get(ecs._resolve_td_key(task["taskDefinitionArn"])) or {}
+    return [cdef for cdef in definition.get("containerDefinitions", []) if cdef.get("healthCheck")]
+
+
+def _waits_for_health(task: Task) -> bool:
+    return any(cdef.get("essential", True) for cdef in _checked(task)) and task.get("healthStatus") != "HEALTHY"
+
+
+def _wait_out_grace(service: dict[str, Any], since: float) -> None:
+    """Sleep until the service's grace period, which began at `since` on the monotonic clock, is over."""
+    grace = float(service.get("healthCheckGracePeriodSeconds") or 0)
+    time.sleep(max(0.0, grace - (time.monotonic() - since)))
 
 
 def _stop_timeout(task: Task, container_name: str) -> int:

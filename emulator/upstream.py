@@ -19,6 +19,7 @@ __all__ = [
     "cloudwatch",
     "cloudwatch_logs",
     "concurrency",
+    "container_reaper",
     "ec2",
     "ecr",
     "ecs",
@@ -31,6 +32,8 @@ __all__ = [
     "responses",
     "route53",
     "router",
+    "secretsmanager",
+    "ssm",
     "sts",
     "tls",
 ]
@@ -61,6 +64,7 @@ prepare_environment()
 
 import ministack.app as _app  # noqa: E402
 import ministack.core.concurrency as _concurrency  # noqa: E402
+import ministack.core.container_reaper as _container_reaper  # noqa: E402
 import ministack.core.iam_actions as _iam_actions  # noqa: E402
 import ministack.core.iam_evaluator as _iam_evaluator  # noqa: E402
 import ministack.core.responses as _responses  # noqa: E402
@@ -77,6 +81,8 @@ import ministack.services.ecs_metadata as _ecs_metadata  # noqa: E402
 import ministack.services.iam as _iam  # noqa: E402
 import ministack.services.rds as _rds  # noqa: E402
 import ministack.services.route53 as _route53  # noqa: E402
+import ministack.services.secretsmanager as _secretsmanager  # noqa: E402
+import ministack.services.ssm as _ssm  # noqa: E402
 import ministack.services.sts as _sts  # noqa: E402
 
 alb: Any = _alb
@@ -85,6 +91,7 @@ cloudtrail: Any = _cloudtrail
 cloudwatch: Any = _cloudwatch
 cloudwatch_logs: Any = _cloudwatch_logs
 concurrency: Any = _concurrency
+container_reaper: Any = _container_reaper
 ec2: Any = _ec2
 ecr: Any = _ecr
 ecs: Any = _ecs
@@ -96,6 +103,8 @@ responses: Any = _responses
 route53: Any = _route53
 router: Any = _router
 rds: Any = _rds
+secretsmanager: Any = _secretsmanager
+ssm: Any = _ssm
 sts: Any = _sts
 tls: Any = _tls
 

@@ -80,7 +80,7 @@ class ReleaseRequest:
         return Ended(f"{self.version} is already live in {self.operation.environment}; nothing was changed.")
 
     def _wanted(self, record: EnvironmentRecord) -> WantedRelease:
-        arns = record.infrastructure.secret_arns if record.infrastructure else {}
+        arns = record.infrastructure.secret_sources if record.infrastructure else {}
         digest = Configuration.of(self.operation.settings, arns).digest if record.infrastructure else ""
         return WantedRelease(
             self.source.version,

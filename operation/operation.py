@@ -13,7 +13,7 @@ from core.errors import Permanent, Refused
 from core.history import State
 from core.infrastructure import refuse_foreign_infrastructure
 from core.record import EnvironmentRecord, Infrastructure, NamedRelease, Owner
-from core.release import Configuration, Release
+from core.release import Configuration, Pins, Release
 from core.serving import Deployed, Serving
 from core.settings import ACCOUNT, EnvironmentSettings
 from core.slot import Slot, slot_of
@@ -183,8 +183,8 @@ class Operation:
             settings.timing.vacate,
         )
 
-    def pin_release(self, image: str) -> Release:
-        """Write which release this attempt is, now that its image is known; return it."""
+    def pin_release(self, image: str, pins: Pins | None = None) -> Release:
+        """Write which release this attempt is, now that its image and what `pins` found are known; return it."""
         attempt = self.journal.entry
         if attempt is None:
             raise Permanent("This run has no attempt", why="it is not a release")
@@ -192,7 +192,7 @@ class Operation:
             version=attempt.version,
             commit=attempt.commit,
             image=image,
-            configuration=Configuration.of(self.settings, self.infrastructure.secret_arns),
+            configuration=Configuration.of(self.settings, self.infrastructure.secret_sources, pins),
         )
         self.journal.change(lambda a: a.pinned(release))
         return release

@@ -32,6 +32,7 @@ __all__ = [
     "child_environment",
     "current_driver",
     "describe_engine",
+    "digest_of",
     "failing_lines",
     "find_builder",
     "list_images",
@@ -250,6 +251,24 @@ def _engine(host: DockerHost, failure: str) -> Iterator[Any]:
 def _told(error: Exception, failure: str) -> PointsmanError:
     refused = isinstance(error, docker.errors.APIError) and error.is_client_error()
     return (Permanent if refused else Transient)(failure, why=str(error), do="Check the worker's Docker engine.")
+
+
+def digest_of(host: DockerHost, image: str, login: Login | None = None) -> str | None:
+    """Return the digest that an image's tag has in its registry; None where that knows no such image, or not for us.
+
+    https://docs.docker.com/reference/api/engine/ (DistributionInspect): of an index it is the index's own digest.
+    """
+    credentials = {"username": login.username, "password": login.password} if login else None
+    try:
+        with host.get_client() as client:
+            found = client.api.inspect_distribution(image, auth_config=credentials)
+    except docker.errors.APIError as error:
+        if error.is_client_error() or "denied" in str(error.explanation) or "unknown" in str(error.explanation):
+            return None
+        raise Transient(f"The registry of {image} did not answer", why=str(error.explanation)) from error
+    except _BROKEN as error:
+        raise Transient(f"Docker could not ask the registry for {image}", why=str(error)) from error
+    return str(found["Descriptor"]["digest"])
 
 
 @lru_cache(maxsize=8)

@@ -111,8 +111,11 @@ def read_names(aws: AwsClients, task_definition: str) -> NamedRelease:
     """Return which release a task definition names."""
     with aws_errors(f"reading the task definition {task_definition}"):
         found = aws("ecs").describe_task_definition(taskDefinition=task_definition)
-    container = found["taskDefinition"]["containerDefinitions"][0]
-    named = {v["name"]: v["value"] for v in container.get("environment", [])}
+    containers = found["taskDefinition"]["containerDefinitions"]
+    variables = [{v["name"]: v["value"] for v in one.get("environment", [])} for one in containers]
+    # The application's container bears the release's name; those beside it do not, and may come in any order.
+    place = next((at for at, given in enumerate(variables) if "POINTSMAN_VERSION" in given), 0)
+    container, named = containers[place], variables[place]
     return NamedRelease(
         image=container["image"],
         version=named.get("POINTSMAN_VERSION", ""),
@@ -162,12 +165,14 @@ def _addresses(described: dict[str, Any]) -> Iterator[str]:
 
 def stop_reason(described: dict[str, Any]) -> str:
     """Return why a task stopped, in words."""
-    container = (described.get("containers") or [{}])[0]
+    containers = described.get("containers") or []
     parts = [described.get("stoppedReason") or "no reason given"]
-    if container.get("exitCode") is not None:
-        parts.append(f"exit code {container['exitCode']}")
-    if container.get("reason"):
-        parts.append(container["reason"])
+    for container in containers:
+        of = f"{container.get('name')}: " if len(containers) > 1 else ""
+        if container.get("exitCode") is not None:
+            parts.append(f"{of}exit code {container['exitCode']}")
+        if container.get("reason"):
+            parts.append(f"{of}{container['reason']}")
     return ", ".join(parts)
 
 

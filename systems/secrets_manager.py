@@ -8,7 +8,7 @@ from core.errors import Permanent
 from core.preflight.secret import SecretSeen
 from systems.aws import aws_errors, has_code
 
-__all__ = ["describe_secret", "read_value"]
+__all__ = ["current_version", "describe_secret", "read_value"]
 
 
 def describe_secret(secrets: Any, name: str) -> SecretSeen:
@@ -24,6 +24,16 @@ def describe_secret(secrets: Any, name: str) -> SecretSeen:
             return SecretSeen(name, None)
         raise
     return SecretSeen(name, str(found["ARN"]), deleted=found.get("DeletedDate") is not None)
+
+
+def current_version(secrets: Any, arn: str) -> str | None:
+    """Return the id of the version that tasks are given now, without reading it; None where it has none.
+
+    https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_DescribeSecret.html (VersionIdsToStages)
+    """
+    with aws_errors(f"looking at the versions of {arn}"):
+        found = secrets.describe_secret(SecretId=arn).get("VersionIdsToStages") or {}
+    return next((str(version) for version, stages in found.items() if "AWSCURRENT" in stages), None)
 
 
 def read_value(secrets: Any, name: str) -> str:

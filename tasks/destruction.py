@@ -79,7 +79,7 @@ def _slot_variables(operation: Operation, colour: Colour) -> dict[str, Any]:
         version="v0.0.0",
         commit="0" * 40,
         image=f"{infrastructure.ecr_repository_url}@sha256:{'0' * 64}",
-        configuration=Configuration.of(operation.settings, infrastructure.secret_arns),
+        configuration=Configuration.of(operation.settings, infrastructure.secret_sources),
     )
     return slot_variables(operation.settings, infrastructure, colour, nothing)
 

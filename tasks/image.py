@@ -27,6 +27,7 @@ from systems.docker import Build, PushEnd
 from systems.log import run_logger
 from systems.processes import ATTEMPT_VARIABLE
 from tasks.checkout import Checkout
+from tasks.pins import find_pins, pin_sidecars
 
 __all__ = ["BuiltImage", "build_image", "prune_worker", "push_image"]
 
@@ -76,6 +77,7 @@ def build_image(operation: Operation, checkout: Checkout) -> Done[BuiltImage]:
     known to be ours; `Refused` for a Dockerfile or context outside the checkout.
     """
     wanted = _wanted(operation, checkout)
+    pin_sidecars(operation)  # what can't be pinned is refused before anything is built
     found = _pushed_before(operation, wanted)
     if found:
         reason = f"{wanted.tag} was already built from commit {checkout.commit[:12]} with the same inputs"
@@ -89,7 +91,7 @@ def push_image(operation: Operation, image: BuiltImage) -> Done[str]:
     """Push what was built, and write which release this is; return its `repository@sha256:…`, as ECR holds it."""
     digest = image.digest or _push(operation, image.wanted, image.built)
     reference = f"{image.wanted.repository}@{digest}"
-    operation.pin_release(reference)
+    operation.pin_release(reference, find_pins(operation))
     return (skipped if image.digest else done)(f"ECR holds {digest}", reference)
 
 

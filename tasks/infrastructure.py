@@ -159,7 +159,7 @@ def record_infrastructure(operation: Operation, outputs: dict[str, Any]) -> Done
     """Write what releases need to know into the environment's record."""
     own = outputs.get("ecr_repository_urls", {}).get(operation.environment)
     known = outputs | ({"ecr_repository_url": own} if own else {})
-    found = Infrastructure.model_validate({name: known.get(name) for name in Infrastructure.model_fields})
+    found = Infrastructure.model_validate({name: known[name] for name in Infrastructure.model_fields if name in known})
     operation.records.change_environment(lambda r: r.provisioned(found, initial_weights(r)))
     return done(f"cluster {found.cluster_arn.rsplit('/', 1)[-1]}, load balancer {found.alb_dns_name}")
 

@@ -145,6 +145,8 @@ def execution_needs(settings: EnvironmentSettings, infrastructure: Infrastructur
     yield Asked(["logs:CreateLogStream", "logs:PutLogEvents"], group)
     for secret in infrastructure.secret_arns.values():
         yield Asked(["secretsmanager:GetSecretValue"], secret)
+    for parameter in infrastructure.parameter_arns.values():
+        yield Asked(["ssm:GetParameters"], parameter)
 
 
 def judge_allowed(role: str, decisions: Mapping[tuple[str, str], str]) -> Judgement:

@@ -80,8 +80,12 @@ def _faults_behind_user(rest: str) -> list[str]:
     return faults
 
 
-def faults_of_secret(content: str, key: str, *, is_address: bool) -> list[str]:
-    """Return what is wrong with a secret's content, in words without the content."""
+def faults_of_secret(content: str, key: str | None, *, is_address: bool) -> list[str]:
+    """Return what is wrong with a secret's content, in words without the content; without a key all of it is meant."""
+    if key is None:
+        if not content:
+            return ["it is empty, or not a text"]
+        return [ADDRESS_FAULTS[fault] for fault in faults_of_address(content)] if is_address else []
     try:
         found = json.loads(content)
     except ValueError:
@@ -96,8 +100,10 @@ def faults_of_secret(content: str, key: str, *, is_address: bool) -> list[str]:
     return [f"{key}: {ADDRESS_FAULTS[fault]}" for fault in faults]
 
 
-def address_in(content: str, key: str) -> str | None:
-    """Return the address that a secret's content has under a key; None where there is none."""
+def address_in(content: str, key: str | None) -> str | None:
+    """Return the address that a secret's content has under a key, or is; None where there is none."""
+    if key is None:
+        return content
     try:
         found = json.loads(content)
     except ValueError:
@@ -120,7 +126,7 @@ def judge_forms(faults: Mapping[str, Sequence[str]], by: str) -> Judgement:
 
 @dataclass(frozen=True)
 class SecretSeen:
-    """What Secrets Manager says of a secret without its value; `arn` is None where there is none."""
+    """What AWS says of a secret or parameter without its value; `arn` is None where there is none."""
 
     name: str
     arn: str | None

@@ -32,12 +32,13 @@ from core.preflight.secret import (
     requires_tls,
 )
 from core.record import EnvironmentRecord
+from core.secret import SecretReference
 from core.slot import slot_of
 from operation.operation import Operation
 from systems import rds
 from systems.one_off import OneOffs, OneOffTask
 from systems.preflight_task import PreflightScript
-from systems.secrets_manager import describe_secret, read_value
+from systems.secret_sources import describe_source, read_source
 from systems.security_groups import inbound_rules
 from tasks.preflight.ground import Ground, Look
 
@@ -50,27 +51,37 @@ _NO_RELEASE = Judgement(Verdict.NOT_YET, "release first: no task definition is r
 
 
 def _secrets(ground: Ground) -> Judgement:
-    references = ground.settings.service.secrets.values()
+    references = sorted(ground.settings.secret_references, key=lambda reference: reference.source)
     if not references:
         return unknown("service.secrets names none")
-    secrets = ground.reader("secretsmanager")
-    seen = [describe_secret(secrets, name) for name in sorted({reference.secret for reference in references})]
+    seen = {reference.source: describe_source(ground.reader, reference) for reference in references}
     infrastructure = ground.infrastructure()
-    return judge_secrets(seen, infrastructure.secret_arns if infrastructure else None)
+    return judge_secrets(tuple(seen.values()), infrastructure.secret_sources if infrastructure else None)
 
 
 def _form(ground: Ground) -> Judgement:
-    if not ground.settings.service.secrets:
+    if not ground.settings.secret_references:
         return unknown("service.secrets names none")
     try:
         contents = _contents(ground)
     except PointsmanError as error:
         return _form_by_task(ground, str(error))
-    faults = {}
-    for variable, reference in ground.settings.service.secrets.items():
+    faults: dict[str, list[str]] = {}
+    for variable, reference in (*_services_own(ground), *ground.settings.migration_secrets.items()):
         is_address = variable == ground.settings.migration.url_variable
-        faults[variable] = faults_of_secret(contents[reference.secret], reference.key, is_address=is_address)
+        found = faults_of_secret(contents[reference.source], reference.key, is_address=is_address)
+        faults[variable] = [*faults.get(variable, []), *found]
     return judge_forms(faults, "who reads here")
+
+
+def _services_own(ground: Ground) -> list[tuple[str, SecretReference]]:
+    """Return the secrets that the service has by a reference which the migration's task does not share."""
+    settings = ground.settings
+    return [
+        (variable, reference)
+        for variable, reference in settings.service.secrets.items()
+        if settings.migration_secrets[variable] != reference
+    ]
 
 
 def _form_by_task(ground: Ground, denied: str) -> Judgement:
@@ -85,8 +96,7 @@ def _contents(ground: Ground) -> dict[str, str]:
     """Return the secrets' contents, which stay in this process and reach no message."""
 
     def read() -> dict[str, str]:
-        names = {reference.secret for reference in ground.settings.service.secrets.values()}
-        return {name: read_value(ground.reader("secretsmanager"), name) for name in sorted(names)}
+        return {one.source: read_source(ground.reader, one) for one in ground.settings.secret_references}
 
     return ground.once("contents", read)
 
@@ -140,11 +150,11 @@ def _forced(ground: Ground, instance: Instance) -> bool | None:
 
 
 def _asked_for(ground: Ground) -> bool | None:
-    reference = ground.settings.service.secrets.get(ground.settings.migration.url_variable)
+    reference = ground.settings.migration_secrets.get(ground.settings.migration.url_variable)
     if reference is None:
         return None
     try:
-        address = address_in(_contents(ground)[reference.secret], reference.key)
+        address = address_in(_contents(ground)[reference.source], reference.key)
         return requires_tls(address) if address is not None else None
     except PointsmanError:
         task = _task(ground)
@@ -191,7 +201,7 @@ def _run(operation: Operation, record: EnvironmentRecord) -> TaskSeen | None:
     if found is None:
         return None
     colour, definition = found
-    script = PreflightScript(settings.migration, sorted(settings.service.secrets))
+    script = PreflightScript(settings.migration, sorted(settings.migration_secrets))
     task = OneOffTask(
         of=slot_of(settings, operation.infrastructure, colour).migration,
         task_definition=definition,

@@ -4,6 +4,7 @@
 locals {
   own_boundary      = var.permissions_boundary_arn == null
   boundary_arn      = local.own_boundary ? aws_iam_policy.boundary[0].arn : var.permissions_boundary_arn
+  secret_accounts   = concat([var.aws_account_number], sort(setsubtract(var.secret_account_numbers, [var.aws_account_number])))
   task_boundary_arn = local.own_boundary && var.application_actions == null ? null : local.boundary_arn
 }
 
@@ -70,7 +71,13 @@ resource "aws_iam_policy" "boundary" {
           Sid      = "ReadSecretsOfTasks"
           Effect   = "Allow"
           Action   = ["secretsmanager:GetSecretValue"]
-          Resource = ["arn:${local.partition}:secretsmanager:${local.scope}:secret:*"]
+          Resource = [for account in local.secret_accounts : "arn:${local.partition}:secretsmanager:${var.region}:${account}:secret:*"]
+        },
+        {
+          Sid      = "ReadParametersOfTasks"
+          Effect   = "Allow"
+          Action   = ["ssm:GetParameters"]
+          Resource = [for account in local.secret_accounts : "arn:${local.partition}:ssm:${var.region}:${account}:parameter/*"]
         },
         {
           Sid    = "PassTaskRoles"
@@ -106,6 +113,15 @@ resource "aws_iam_policy" "boundary" {
             "ssm:GetParameter",
           ]
           Resource = ["*"]
+        },
+      ],
+      length(var.secret_key_arns) == 0 ? [] : [
+        {
+          Sid       = "DecryptSecretsOfTasks"
+          Effect    = "Allow"
+          Action    = ["kms:Decrypt"]
+          Resource  = sort(var.secret_key_arns)
+          Condition = { StringEquals = { "kms:ViaService" = [for service in ["secretsmanager", "ssm"] : "${service}.${var.region}.amazonaws.com"] } }
         },
       ],
       length(coalesce(var.application_actions, [])) == 0 ? [] : [

@@ -204,6 +204,30 @@ variable "stage_repositories" {
   }
 }
 
+variable "secret_account_numbers" {
+  description = "Other accounts whose secrets and parameters tasks may be given. The boundary of the roles allows no other's."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for account in var.secret_account_numbers : can(regex("^[0-9]{12}$", account))])
+    error_message = "secret_account_numbers must be numbers of accounts, of exactly 12 digits."
+  }
+}
+
+variable "secret_key_arns" {
+  description = "Keys of KMS, other than AWS's own, that secrets and parameters of tasks are encrypted with. The boundary of the roles allows to decrypt with no other, and for Secrets Manager and SSM alone."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for arn in var.secret_key_arns : can(regex("^arn:[a-z-]+:kms:${var.region}:[0-9]{12}:key/[A-Za-z0-9-]+$", arn))])
+    error_message = "secret_key_arns must be ARNs of KMS keys in this region; an alias names no key that a policy can hold."
+  }
+}
+
 variable "images_kept" {
   description = "How many images the repository keeps for each stage. The oldest are deleted first, and a deleted image can no longer be rolled back to."
   type        = number

@@ -119,7 +119,12 @@ output "flow_log_group_name" {
   value       = one(aws_cloudwatch_log_group.flow[*].name)
 }
 
+output "parameter_arns" {
+  description = "ARN of each parameter of SSM that the tasks may read, by what names it."
+  value       = local.parameter_arns
+}
+
 output "secret_arns" {
-  description = "ARN of each secret that the tasks may read, by name."
+  description = "ARN of each secret that the tasks may read, by name, or by ARN where it is another account's."
   value       = local.secret_arns
 }

@@ -1,5 +1,5 @@
 # What the stage's pipeline and reconciler roles may do with this very network and these listeners. The roles and all their
-# rights are account's; only here are the subnets and listeners known. Each statement refuses: a call that lacks a key is not meant.
+# rights are account's; only here are the subnets and listeners known. Each statement of `place` refuses: a call that lacks a key is not meant.
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerservice.html
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html
 
@@ -66,6 +66,23 @@ resource "aws_iam_role_policy" "place" {
   name   = "place"
   role   = each.value
   policy = local.place
+}
+
+# Which version each secret has, for the record; never its value. Only here is it known which secrets those are.
+resource "aws_iam_role_policy" "secrets" {
+  for_each = { for role, name in local.bound_roles : role => name if role == "pipeline" && length(local.secret_arns) > 0 }
+
+  name = "secrets"
+  role = each.value
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid      = "SeeVersionsOfSecrets"
+      Effect   = "Allow"
+      Action   = ["secretsmanager:DescribeSecret"]
+      Resource = values(local.secret_arns)
+    }]
+  })
 }
 
 moved {

@@ -453,8 +453,73 @@ variable "secret_names" {
   nullable    = false
 
   validation {
-    condition     = alltrue([for secret in var.secret_names : can(regex("^[A-Za-z0-9/_+=.@-]{1,512}$", secret))])
+    condition     = alltrue([for secret in var.secret_names : can(regex("^[A-Za-z0-9/_+=.@!-]{1,512}$", secret))])
     error_message = "secret_names must be names of Secrets Manager secrets, not ARNs and not values."
+  }
+}
+
+variable "secret_arns" {
+  description = "ARNs of secrets that the tasks may read beside those of secret_names: another account's, whose resource policy and key must allow the execution role too."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for arn in var.secret_arns : can(regex("^arn:[a-z-]+:secretsmanager:${var.region}:[0-9]{12}:secret:[A-Za-z0-9/_+=.@!-]+-[A-Za-z0-9]{6}$", arn))])
+    error_message = "secret_arns must be whole ARNs of secrets in this region, with the six characters at the end that AWS adds."
+  }
+}
+
+variable "parameter_names" {
+  description = "Names, or ARNs, of parameters of SSM that the tasks may read. Their values are never read here."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for name in var.parameter_names : can(regex("^(arn:[a-z-]+:ssm:${var.region}:[0-9]{12}:parameter/[A-Za-z0-9_./-]+|/?[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*)$", name))])
+    error_message = "parameter_names must be names of SSM parameters, such as /shop/production/url, or ARNs of some in this region."
+  }
+
+  validation {
+    condition     = var.nat != "none" || length(var.parameter_names) == 0 || contains(var.vpc_endpoints, "ssm")
+    error_message = "parameter_names with nat = none need ssm in vpc_endpoints: no task starts without a way to its parameters."
+  }
+}
+
+variable "task_policy_arns" {
+  description = "ARNs of managed policies that the application's role has. The boundary of the roles must allow what they do."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = length(var.task_policy_arns) <= 10 && alltrue([for arn in var.task_policy_arns : can(regex("^arn:[a-z-]+:iam::([0-9]{12}|aws):policy/[^[:space:]]+$", arn))])
+    error_message = "task_policy_arns must be ARNs of at most ten managed policies."
+  }
+}
+
+variable "sidecar_repositories" {
+  description = "Repositories of the images that run beside the application's, as an image's name has them without tag and digest. The execution role may pull from those that are in ECR."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for address in var.sidecar_repositories : can(regex("^[A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)*$", address))])
+    error_message = "sidecar_repositories must be repositories without tag and digest, such as public.ecr.aws/x/proxy."
+  }
+}
+
+variable "secret_key_arns" {
+  description = "ARNs of KMS keys, other than AWS's own, that the secrets and parameters of tasks are encrypted with. The execution role may decrypt with them, for Secrets Manager and SSM alone."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for arn in var.secret_key_arns : can(regex("^arn:[a-z-]+:kms:${var.region}:[0-9]{12}:key/[A-Za-z0-9-]+$", arn))])
+    error_message = "secret_key_arns must be ARNs of KMS keys in this region; an alias names no key that a policy can hold."
   }
 }
 

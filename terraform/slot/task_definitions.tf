@@ -19,22 +19,63 @@ locals {
     awslogs-region = var.region
   }
 
-  service_container = {
-    name        = var.name
-    image       = var.image
-    essential   = true
-    environment = local.environment
-    secrets     = local.service_secrets
-    portMappings = [{
-      containerPort = var.container_port
-      hostPort      = var.container_port
-      protocol      = "tcp"
-    }]
-    logConfiguration = {
-      logDriver = "awslogs"
-      options   = merge(local.log_options, { awslogs-stream-prefix = var.colour })
-    }
+  # What a container does not ask for is left out, as it was before it could be asked for: an added key, even an empty
+  # one, would make each release register what it has already.
+  processes = { for name, container in merge({ (var.name) = var.container }, { for sidecar in var.sidecars : sidecar.name => sidecar }) : name =>
+    { for key, value in {
+      command         = length(container.command) == 0 ? null : container.command
+      entryPoint      = length(container.entry_point) == 0 ? null : container.entry_point
+      user            = container.user
+      mountPoints     = length(container.mounts) == 0 ? null : [for volume, mount in container.mounts : { sourceVolume = volume, containerPath = mount.path, readOnly = mount.read_only }]
+      stopTimeout     = container.stop_timeout
+      linuxParameters = container.init_process ? { initProcessEnabled = true } : null
+      ulimits         = length(container.ulimits) == 0 ? null : [for limit, value in container.ulimits : { name = limit, softLimit = value.soft, hardLimit = value.hard }]
+      dependsOn       = length(container.depends_on) == 0 ? null : [for other, condition in container.depends_on : { containerName = other, condition = condition }]
+      healthCheck = container.health_check == null ? null : {
+        command     = container.health_check.command
+        interval    = container.health_check.interval
+        timeout     = container.health_check.timeout
+        retries     = container.health_check.retries
+        startPeriod = container.health_check.start_period
+      }
+    } : key => value if value != null }
   }
+
+  service_container = merge(
+    {
+      name        = var.name
+      image       = var.image
+      essential   = true
+      environment = local.environment
+      secrets     = local.service_secrets
+      portMappings = [for port in concat([var.container_port], var.container.extra_ports) : {
+        containerPort = port
+        hostPort      = port
+        protocol      = "tcp"
+      }]
+      logConfiguration = {
+        logDriver = "awslogs"
+        options   = merge(local.log_options, { awslogs-stream-prefix = var.colour })
+      }
+    },
+    local.processes[var.name],
+  )
+
+  sidecars = [for sidecar in var.sidecars : merge(
+    {
+      name         = sidecar.name
+      image        = sidecar.image
+      essential    = sidecar.essential
+      environment  = [for key, value in sidecar.variables : { name = key, value = value }]
+      secrets      = [for key, source in sidecar.secrets : { name = key, valueFrom = source }]
+      portMappings = [for port in sidecar.extra_ports : { containerPort = port, hostPort = port, protocol = "tcp" }]
+      logConfiguration = {
+        logDriver = "awslogs"
+        options   = merge(local.log_options, { awslogs-stream-prefix = var.colour })
+      }
+    },
+    local.processes[sidecar.name],
+  )]
 
   migration_container = merge(
     {
@@ -50,6 +91,7 @@ locals {
       }
     },
     length(var.migration_entry_point) == 0 ? {} : { entryPoint = var.migration_entry_point },
+    var.container.user == null ? {} : { user = var.container.user },
   )
 }
 
@@ -57,7 +99,7 @@ locals {
 
 resource "aws_ecs_task_definition" "service" {
   family                   = local.family
-  container_definitions    = jsonencode([local.service_container])
+  container_definitions    = jsonencode(concat([local.service_container], local.sidecars))
   cpu                      = var.cpu
   memory                   = var.memory
   network_mode             = "awsvpc"
@@ -70,6 +112,37 @@ resource "aws_ecs_task_definition" "service" {
   runtime_platform {
     operating_system_family = "LINUX"
     cpu_architecture        = "X86_64"
+  }
+
+  dynamic "volume" {
+    for_each = var.volumes
+
+    content {
+      name = volume.key
+
+      efs_volume_configuration {
+        file_system_id     = volume.value.file_system
+        root_directory     = volume.value.root_directory
+        transit_encryption = "ENABLED"
+
+        dynamic "authorization_config" {
+          for_each = volume.value.access_point != null || volume.value.iam ? [volume.value] : []
+
+          content {
+            access_point_id = authorization_config.value.access_point
+            iam             = authorization_config.value.iam ? "ENABLED" : "DISABLED"
+          }
+        }
+      }
+    }
+  }
+
+  dynamic "ephemeral_storage" {
+    for_each = var.ephemeral_storage == null ? [] : [var.ephemeral_storage]
+
+    content {
+      size_in_gib = ephemeral_storage.value
+    }
   }
 }
 
@@ -88,5 +161,13 @@ resource "aws_ecs_task_definition" "migration" {
   runtime_platform {
     operating_system_family = "LINUX"
     cpu_architecture        = "X86_64"
+  }
+
+  dynamic "ephemeral_storage" {
+    for_each = var.ephemeral_storage == null ? [] : [var.ephemeral_storage]
+
+    content {
+      size_in_gib = ephemeral_storage.value
+    }
   }
 }

@@ -123,14 +123,14 @@ variable "environment_variables" {
 }
 
 variable "secrets" {
-  description = "Secret variables of the containers: name to valueFrom, a Secrets Manager ARN with an optional JSON key (…:secret:name-suffix:KEY::). Only the address is stored, never the value."
+  description = "Secret variables of the containers: name to valueFrom, a Secrets Manager ARN with an optional JSON key (…:secret:name-suffix:KEY::) or the ARN of a parameter of SSM. Only the address is stored, never the value."
   type        = map(string)
   default     = {}
   nullable    = false
 
   validation {
-    condition     = alltrue([for source in values(var.secrets) : can(regex("^arn:[a-z-]+:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[^:]+(:[^:]*:[^:]*:[^:]*)?$", source))])
-    error_message = "Each value in secrets must be a Secrets Manager ARN, optionally followed by :JSON-key:version-stage:version-id. A secret's value never goes here."
+    condition     = alltrue([for source in values(var.secrets) : can(regex("^arn:[a-z-]+:(secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[^:]+(:[^:]*:[^:]*:[^:]*)?|ssm:[a-z0-9-]+:[0-9]{12}:parameter/[A-Za-z0-9_./-]+)$", source))])
+    error_message = "Each value in secrets must be a Secrets Manager ARN, optionally followed by :JSON-key:version-stage:version-id, or the ARN of a parameter of SSM. A secret's value never goes here."
   }
 
   validation {
@@ -170,8 +170,8 @@ variable "migration_secrets" {
   default     = null
 
   validation {
-    condition     = alltrue([for source in values(coalesce(var.migration_secrets, {})) : can(regex("^arn:[a-z-]+:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[^:]+(:[^:]*:[^:]*:[^:]*)?$", source))])
-    error_message = "Each value in migration_secrets must be a Secrets Manager ARN, optionally followed by :JSON-key:version-stage:version-id. A secret's value never goes here."
+    condition     = alltrue([for source in values(coalesce(var.migration_secrets, {})) : can(regex("^arn:[a-z-]+:(secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[^:]+(:[^:]*:[^:]*:[^:]*)?|ssm:[a-z0-9-]+:[0-9]{12}:parameter/[A-Za-z0-9_./-]+)$", source))])
+    error_message = "Each value in migration_secrets must be a Secrets Manager ARN, optionally followed by :JSON-key:version-stage:version-id, or the ARN of a parameter of SSM. A secret's value never goes here."
   }
 
   validation {

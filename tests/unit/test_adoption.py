@@ -96,13 +96,18 @@ def test_what_differs_has_another_fate(found: dict[str, Any], of: str, fate: Fat
     assert [row.fate for row in plan(replace(STACK, **found)).rows if row.kind == of][-1] is fate
 
 
-def test_a_secret_that_is_no_json_key_is_in_the_way() -> None:
-    whole = replace(SERVICE, secrets=(FoundSecret("DATABASE_URL", "team/url", ""),))
-
-    adoption = plan(replace(STACK, services=(whole,)))
-
-    assert [row.name for row in adoption.in_the_way] == ["team/url"]
-    assert adoption.steps[0].startswith("Clear what is in the way")
+@pytest.mark.parametrize(
+    ("found", "written"),
+    [
+        (FoundSecret("DATABASE_URL", "team/url", ""), {"secret": "team/url"}),
+        (FoundSecret("DATABASE_URL", "/team/url", "", parameter=True), {"parameter": "/team/url"}),
+    ],
+)
+def test_a_secret_that_is_no_json_key_is_used_as_a_whole(found: FoundSecret, written: dict[str, str]) -> None:
+    adoption = plan(replace(STACK, services=(replace(SERVICE, secrets=(found,)),)))
+    [row] = [row for row in adoption.rows if row.kind == "secret"]
+    assert (row.fate, row.remark) == (Fate.USED, "read by name: DATABASE_URL from all of it")
+    assert tomllib.loads(adoption.settings)["service"]["secrets"]["DATABASE_URL"] == written
 
 
 def test_the_settings_are_those_of_what_runs() -> None:
@@ -219,12 +224,15 @@ def test_the_applications_service_is_told_by_its_image_or_name(
     [
         ("arn:aws:secretsmanager:eu-west-1:1:secret:team/shop-AbCdEf:URL::", "team/shop", "URL"),
         ("arn:aws:secretsmanager:eu-west-1:1:secret:team/shop-AbCdEf", "team/shop", ""),
-        ("arn:aws:ssm:eu-west-1:1:parameter/url", "arn:aws:ssm:eu-west-1:1:parameter/url", ""),
-        ("/plain/parameter", "/plain/parameter", ""),
     ],
 )
 def test_a_secret_is_told_by_what_the_container_names(value_from: str, secret: str, key: str) -> None:
     assert secret_named_by("URL", value_from) == FoundSecret("URL", secret, key)
+
+
+@pytest.mark.parametrize("value_from", ["arn:aws:ssm:eu-west-1:1:parameter/url", "/plain/parameter"])
+def test_a_parameter_is_told_by_what_the_container_names(value_from: str) -> None:
+    assert secret_named_by("URL", value_from) == FoundSecret("URL", value_from, "", parameter=True)
 
 
 def test_every_name_that_aws_has_once_an_account_is_looked_for() -> None:

@@ -71,7 +71,7 @@ def test_sound_settings_name_what_is_made_of_them() -> None:
         ("[approval]\ntimeout_seconds = 1", {}, "approval.timeout_seconds"),
         ("[migration]\ntimeout_seconds = 0", {}, "migration.timeout_seconds"),
         ('[service.secrets.KEY]\nsecret = ""\nkey = "k"', {}, "service.secrets.KEY.secret"),
-        ('[service.secrets.KEY]\nsecret = "s"', {}, "service.secrets.KEY.key"),
+        ('[service.secrets.KEY]\nsecret = "s"\nkey = ""', {}, "service.secrets.KEY.key"),
         ("[nonsense]\nx = 1", {}, "nonsense"),
         ("", {"state_bucket": '"team-shop-state"\nqueue = "random"'}, "queue"),
     ],

@@ -495,3 +495,41 @@ run "stages_of_before_push_to_the_shared_repository" {
     error_message = "Only the named stages get a repository."
   }
 }
+
+run "boundary_reaches_secrets_of_named_accounts_and_keys_alone" {
+  command = plan
+
+  variables {
+    secret_account_numbers = ["999999999999"]
+    secret_key_arns        = ["arn:aws:kms:ap-southeast-1:999999999999:key/0a"]
+  }
+
+  assert {
+    condition = { for statement in jsondecode(aws_iam_policy.boundary[0].policy).Statement : statement.Sid => statement.Resource if contains(["ReadSecretsOfTasks", "ReadParametersOfTasks", "DecryptSecretsOfTasks"], statement.Sid) } == {
+      ReadSecretsOfTasks    = ["arn:aws:secretsmanager:ap-southeast-1:123456789012:secret:*", "arn:aws:secretsmanager:ap-southeast-1:999999999999:secret:*"]
+      ReadParametersOfTasks = ["arn:aws:ssm:ap-southeast-1:123456789012:parameter/*", "arn:aws:ssm:ap-southeast-1:999999999999:parameter/*"]
+      DecryptSecretsOfTasks = ["arn:aws:kms:ap-southeast-1:999999999999:key/0a"]
+    }
+    error_message = "The boundary must reach this account's secrets, the named accounts' and the named keys, and no others."
+  }
+}
+
+run "secret_account_by_name" {
+  command = plan
+
+  variables {
+    secret_account_numbers = ["theirs"]
+  }
+
+  expect_failures = [var.secret_account_numbers]
+}
+
+run "secret_key_by_alias" {
+  command = plan
+
+  variables {
+    secret_key_arns = ["arn:aws:kms:ap-southeast-1:123456789012:alias/mine"]
+  }
+
+  expect_failures = [var.secret_key_arns]
+}

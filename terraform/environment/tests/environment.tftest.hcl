@@ -224,3 +224,79 @@ run "container_insights_can_be_switched_off" {
     error_message = "The variable must decide."
   }
 }
+
+run "execution_role_reads_parameters_and_secrets_of_others_by_their_arn" {
+  command = plan
+
+  variables {
+    secret_arns     = ["arn:aws:secretsmanager:ap-southeast-1:999999999999:secret:shared-AbCdEf"]
+    parameter_names = ["/connections/url", "plain", "arn:aws:ssm:ap-southeast-1:999999999999:parameter/theirs"]
+    secret_key_arns = ["arn:aws:kms:ap-southeast-1:999999999999:key/0a"]
+  }
+
+  assert {
+    condition = { for statement in jsondecode(aws_iam_role_policy.execution.policy).Statement : statement.Action[0] => statement.Resource if contains(["ReadSecrets", "ReadParameters", "DecryptSecrets"], statement.Sid) } == {
+      "secretsmanager:GetSecretValue" = ["arn:aws:secretsmanager:ap-southeast-1:999999999999:secret:shared-AbCdEf"]
+      "ssm:GetParameters" = [
+        "arn:aws:ssm:ap-southeast-1:123456789012:parameter/connections/url",
+        "arn:aws:ssm:ap-southeast-1:999999999999:parameter/theirs",
+        "arn:aws:ssm:ap-southeast-1:123456789012:parameter/plain",
+      ]
+      "kms:Decrypt" = ["arn:aws:kms:ap-southeast-1:999999999999:key/0a"]
+    }
+    error_message = "The execution role must read exactly what is named, in each of the three places."
+  }
+
+  assert {
+    condition     = output.secret_arns == { "arn:aws:secretsmanager:ap-southeast-1:999999999999:secret:shared-AbCdEf" = "arn:aws:secretsmanager:ap-southeast-1:999999999999:secret:shared-AbCdEf" }
+    error_message = "Another account's secret must be recorded by its ARN."
+  }
+
+  assert {
+    condition     = output.parameter_arns["/connections/url"] == "arn:aws:ssm:ap-southeast-1:123456789012:parameter/connections/url" && output.parameter_arns["plain"] == "arn:aws:ssm:ap-southeast-1:123456789012:parameter/plain"
+    error_message = "A parameter must be recorded by its name."
+  }
+}
+
+run "secrets_that_rds_keeps_have_names_of_their_own" {
+  command = plan
+
+  variables {
+    secret_names = ["rds!db-1f2e3d4c"]
+  }
+
+  assert {
+    condition     = keys(output.secret_arns) == ["rds!db-1f2e3d4c"]
+    error_message = "RDS's own secrets must be taken by their name."
+  }
+}
+
+run "execution_role_pulls_the_images_beside_the_application_s" {
+  command = plan
+
+  variables {
+    sidecar_repositories = ["999999999999.dkr.ecr.eu-west-1.amazonaws.com/team/proxy", "public.ecr.aws/x/agent", "nginx"]
+  }
+
+  assert {
+    condition = [for statement in jsondecode(aws_iam_role_policy.execution.policy).Statement : statement.Resource if statement.Sid == "PullImage"] == [[
+      "arn:aws:ecr:ap-southeast-1:123456789012:repository/cursive-team/connections",
+      "arn:aws:ecr:ap-southeast-1:123456789012:repository/cursive-team/connections/staging",
+      "arn:aws:ecr:eu-west-1:999999999999:repository/team/proxy",
+    ]]
+    error_message = "The execution role must pull from the named repositories of ECR beside its own."
+  }
+}
+
+run "the_application_s_role_has_the_policies_that_it_is_given" {
+  command = plan
+
+  variables {
+    task_policy_arns = ["arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"]
+  }
+
+  assert {
+    condition     = [for attachment in aws_iam_role_policy_attachment.task : [attachment.role, attachment.policy_arn]] == [["cursive-team-connections-staging-task", "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"]]
+    error_message = "The task's role must have exactly the named policies."
+  }
+}

@@ -183,3 +183,33 @@ run "nothing_is_bound_without_a_role" {
     error_message = "Without a role there is nothing to bind."
   }
 }
+
+run "pipeline_sees_the_versions_of_its_secrets_and_no_value" {
+  command = apply
+
+  variables {
+    pipeline_role_name   = "cursive-team-connections-staging-pipeline"
+    reconciler_role_name = "cursive-team-connections-staging-reconciler"
+    secret_arns          = ["arn:aws:secretsmanager:ap-southeast-1:999999999999:secret:shared-AbCdEf"]
+  }
+
+  assert {
+    condition = { for role, policy in aws_iam_role_policy.secrets : role => [for statement in jsondecode(policy.policy).Statement : [statement.Effect, statement.Action, statement.Resource]] } == {
+      pipeline = [["Allow", ["secretsmanager:DescribeSecret"], ["arn:aws:secretsmanager:ap-southeast-1:999999999999:secret:shared-AbCdEf"]]]
+    }
+    error_message = "The pipeline alone may look at exactly the named secrets, and read none."
+  }
+}
+
+run "pipeline_without_secrets_sees_none" {
+  command = apply
+
+  variables {
+    pipeline_role_name = "cursive-team-connections-staging-pipeline"
+  }
+
+  assert {
+    condition     = length(aws_iam_role_policy.secrets) == 0
+    error_message = "Where no secret is named, none may be looked at."
+  }
+}

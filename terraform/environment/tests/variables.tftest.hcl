@@ -611,3 +611,76 @@ run "boundary_by_name_where_its_arn_is_asked_for" {
 
   expect_failures = [var.permissions_boundary_arn]
 }
+
+run "secret_of_another_account_without_its_end" {
+  command = plan
+
+  variables {
+    secret_arns = ["arn:aws:secretsmanager:ap-southeast-1:999999999999:secret:shared"]
+  }
+
+  expect_failures = [var.secret_arns]
+}
+
+run "secret_of_another_region" {
+  command = plan
+
+  variables {
+    secret_arns = ["arn:aws:secretsmanager:eu-west-1:999999999999:secret:shared-AbCdEf"]
+  }
+
+  expect_failures = [var.secret_arns]
+}
+
+run "parameter_by_value" {
+  command = plan
+
+  variables {
+    parameter_names = ["postgresql://app@db/x"]
+  }
+
+  expect_failures = [var.parameter_names]
+}
+
+run "no_nat_and_no_way_to_parameters" {
+  command = plan
+
+  variables {
+    nat             = "none"
+    s3_endpoint     = true
+    vpc_endpoints   = ["ecr.api", "ecr.dkr", "logs", "secretsmanager"]
+    parameter_names = ["/connections/url"]
+  }
+
+  expect_failures = [var.parameter_names]
+}
+
+run "key_by_alias" {
+  command = plan
+
+  variables {
+    secret_key_arns = ["arn:aws:kms:ap-southeast-1:123456789012:alias/mine"]
+  }
+
+  expect_failures = [var.secret_key_arns]
+}
+
+run "policy_by_name" {
+  command = plan
+
+  variables {
+    task_policy_arns = ["AmazonS3ReadOnlyAccess"]
+  }
+
+  expect_failures = [var.task_policy_arns]
+}
+
+run "image_with_its_tag" {
+  command = plan
+
+  variables {
+    sidecar_repositories = ["nginx:1.27@sha256:0a"]
+  }
+
+  expect_failures = [var.sidecar_repositories]
+}
