@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import tomllib
-from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from core.colour import Colour
 from core.errors import Refused
-from core.findings import Severity
+from core.image_settings import CREDENTIALS, Image
 from core.source import user_info_in
 
 __all__ = [
@@ -45,8 +44,6 @@ _STAGE = r"^[a-z][a-z0-9-]{1,20}$"
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
-# `//user:password@`, and over HTTP a bare token as well
-_CREDENTIALS = re.compile(r"://[^/\s:@]*:[^/\s@]+@|https?://[^/\s@]+@", re.IGNORECASE)
 _SIZE = re.compile(r"^(\d+(?:\.\d+)?) ?([kMGT]?B)$")
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
@@ -136,36 +133,6 @@ class Source(_Section):
         return self.branches or (self.main_branch or "main",)
 
 
-class Image(_Section):
-    """How the image is built, and what is refused. How it is built is part of its identity."""
-
-    dockerfile: str = "Dockerfile"
-    context: str = "."
-    target: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][\w.-]*$", description="The stage to build.")
-    build_args: dict[str, str] = {}
-    attestations: bool = Field(default=False, description="Let BuildKit attest how it built, which makes an index.")
-    require_digests: bool = Field(default=False, description="Refuse to build on an image that is named by a tag only.")
-    refuse_findings: Severity | None = Field(
-        default=None,
-        description="Refuse a release whose image has findings of that severity or above in ECR's scan, or no result.",
-    )
-
-    @field_validator("dockerfile", "context")
-    @classmethod
-    def _paths_stay_in_the_checkout(cls, path: str) -> str:
-        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
-            raise ValueError(f"{path} is outside the checkout: give a path below the repository's root")
-        return path
-
-    @field_validator("build_args")
-    @classmethod
-    def _no_credentials_in_build_args(cls, arguments: dict[str, str]) -> dict[str, str]:
-        told = sorted(name for name, value in arguments.items() if _CREDENTIALS.search(value))
-        if told:
-            raise ValueError(f"{', '.join(told)}: a URL with credentials would stay readable in the image's history")
-        return arguments
-
-
 class SecretReference(_Section):
     """One JSON key of one Secrets Manager secret."""
 
@@ -205,7 +172,7 @@ class Service(_Section):
     @field_validator("variables")
     @classmethod
     def _no_credentials_in_variables(cls, variables: dict[str, str]) -> dict[str, str]:
-        told = sorted(name for name, value in variables.items() if _CREDENTIALS.search(value))
+        told = sorted(name for name, value in variables.items() if CREDENTIALS.search(value))
         if told:
             raise ValueError(
                 f"{', '.join(told)}: a URL with credentials would stay readable in the state and the record; "

@@ -1,0 +1,105 @@
+"""The settings of the image: how it is built, what its build is given, and what is refused."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from core.findings import Severity
+
+__all__ = ["CREDENTIALS", "SSH_AGENT", "Image", "SecretSource"]
+
+# `//user:password@`, and over HTTP a bare token as well
+CREDENTIALS = re.compile(r"://[^/\s:@]*:[^/\s@]+@|https?://[^/\s@]+@", re.IGNORECASE)
+_OUR_OWN = ("AWS_", "POINTSMAN_", "PREFECT_")
+
+SSH_AGENT = "agent"
+"""The value of an entry of `image.ssh` that means the agent of the worker's user."""
+
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]{0,62}$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SecretSource(_Section):
+    """Where the worker finds a value that a build needs, in one of three places; never the value itself."""
+
+    variable: str | None = Field(default=None, pattern=r"^[A-Za-z_]\w*$", description="A variable of the worker.")
+    file: str | None = Field(default=None, pattern=r"^/\S+$", description="A file of the worker, by its whole path.")
+    secret: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9/_+=.@!-]{1,512}$", description="A secret of Secrets Manager, by its name."
+    )
+    key: str | None = Field(default=None, min_length=1, description="A JSON key inside the secret; unset: all of it.")
+
+    @model_validator(mode="after")
+    def _in_one_place(self) -> Self:
+        if len([place for place in (self.variable, self.file, self.secret) if place is not None]) != 1:
+            raise ValueError("needs exactly one of variable, file and secret")
+        if self.key is not None and self.secret is None:
+            raise ValueError("key is a JSON key of a secret: it needs secret")
+        if self.variable is not None and self.variable.upper().startswith(_OUR_OWN):
+            raise ValueError(f"{self.variable} is the release's own and no build's: name another variable")
+        return self
+
+    @property
+    def name(self) -> str:
+        """Where the value is, in one word: it is part of an image's identity, which the value never is."""
+        if self.variable is not None:
+            return f"variable:{self.variable}"
+        return f"file:{self.file}" if self.file is not None else f"secret:{self.secret}#{self.key or ''}"
+
+
+class Image(_Section):
+    """How the image is built, and what is refused. How it is built is part of its identity."""
+
+    dockerfile: str = "Dockerfile"
+    context: str = "."
+    target: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][\w.-]*$", description="The stage to build.")
+    build_args: dict[str, str] = {}
+    secrets: dict[Id, SecretSource] = Field(
+        default={}, description="What RUN --mount=type=secret,id=… is given, by that id."
+    )
+    ssh: dict[Id, str] = Field(
+        default={},
+        description='What RUN --mount=type=ssh is given, by its id: "agent", or the path of a private key.',
+    )
+    attestations: bool = Field(default=False, description="Let BuildKit attest how it built, which makes an index.")
+    require_digests: bool = Field(default=False, description="Refuse to build on an image that is named by a tag only.")
+    refuse_findings: Severity | None = Field(
+        default=None,
+        description="Refuse a release whose image has findings of that severity or above in ECR's scan, or no result.",
+    )
+
+    @field_validator("dockerfile", "context")
+    @classmethod
+    def _paths_stay_in_the_checkout(cls, path: str) -> str:
+        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+            raise ValueError(f"{path} is outside the checkout: give a path below the repository's root")
+        return path
+
+    @field_validator("build_args")
+    @classmethod
+    def _no_credentials_in_build_args(cls, arguments: dict[str, str]) -> dict[str, str]:
+        told = sorted(name for name, value in arguments.items() if CREDENTIALS.search(value))
+        if told:
+            raise ValueError(f"{', '.join(told)}: a URL with credentials would stay readable in the image's history")
+        return arguments
+
+    @field_validator("ssh")
+    @classmethod
+    def _keys_are_paths(cls, given: dict[str, str]) -> dict[str, str]:
+        keys = {id: where for id, where in given.items() if where != SSH_AGENT}
+        wrong = sorted(id for id, where in keys.items() if not re.fullmatch(r"/[^\s,=]+", where))
+        if wrong:
+            raise ValueError(f'{", ".join(wrong)}: give "agent", or the whole path of a private key on the worker')
+        return given
+
+    @property
+    def build_secret_names(self) -> tuple[str, ...]:
+        """The secrets of Secrets Manager that a build needs, which the pipeline's role must be able to read."""
+        return tuple(sorted({source.secret for source in self.secrets.values() if source.secret is not None}))
