@@ -52,8 +52,11 @@ _MEMBERS = {
     "aws_route_table": ("route",),
     "aws_security_group": ("egress", "ingress"),
 }
-# The environment's root gives these roles, which are the account's, their place.
-_OF_ANOTHER_ROOT = {"aws_iam_role.pipeline": "place", "aws_iam_role.reconciler": "place"}
+# The environment's root gives these roles, which are the account's, their place, and what builds need.
+_OF_ANOTHER_ROOT: Mapping[str, set[str]] = {
+    "aws_iam_role.pipeline": {"build", "place"},
+    "aws_iam_role.reconciler": {"place"},
+}
 
 _SERVICES = {
     "aws_cloudwatch_log": "logs",
@@ -163,7 +166,7 @@ def _grown(area: str, resource: Mapping[str, Any], resources: Sequence[Mapping[s
     for attribute in _MEMBERS.get(kind, ()):
         ours = _OWNED[attribute](values, resources)
         if attribute == "inline_policy":
-            ours |= {_OF_ANOTHER_ROOT.get(str(resource["address"]).partition("[")[0], "")}
+            ours |= _OF_ANOTHER_ROOT.get(str(resource["address"]).partition("[")[0], set())
         for member, text in _LISTED[attribute](values).items():
             if member not in ours:
                 names = _names(kind, values)

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from core.findings import Severity
 
-__all__ = ["CREDENTIALS", "SSH_AGENT", "Image", "SecretSource"]
+__all__ = [
+    "CREDENTIALS",
+    "PLATFORMS",
+    "SSH_AGENT",
+    "CpuArchitecture",
+    "Image",
+    "Platform",
+    "Registry",
+    "SecretSource",
+]
 
 # `//user:password@`, and over HTTP a bare token as well
 CREDENTIALS = re.compile(r"://[^/\s:@]*:[^/\s@]+@|https?://[^/\s@]+@", re.IGNORECASE)
@@ -19,7 +29,15 @@ _OUR_OWN = ("AWS_", "POINTSMAN_", "PREFECT_")
 SSH_AGENT = "agent"
 """The value of an entry of `image.ssh` that means the agent of the worker's user."""
 
+Platform = Literal["linux/amd64", "linux/arm64"]
+CpuArchitecture = Literal["X86_64", "ARM64"]
+# https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RuntimePlatform.html
+PLATFORMS: Mapping[CpuArchitecture, Platform] = {"X86_64": "linux/amd64", "ARM64": "linux/arm64"}
+"""What an image is built for, by the CPU architecture of the tasks that run it."""
+
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]{0,62}$")]
+Host = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?$")]
+Repository = Annotated[str, Field(pattern=r"^[a-z0-9]+([._/-][a-z0-9]+)*$", max_length=256)]
 
 
 class _Section(BaseModel):
@@ -54,6 +72,13 @@ class SecretSource(_Section):
         return f"file:{self.file}" if self.file is not None else f"secret:{self.secret}#{self.key or ''}"
 
 
+class Registry(_Section):
+    """Who a build is at a registry that it pulls base images from."""
+
+    username: str = Field(min_length=1)
+    password: SecretSource = Field(description="Where the worker finds the password, or the access token.")
+
+
 class Image(_Section):
     """How the image is built, and what is refused. How it is built is part of its identity."""
 
@@ -61,12 +86,21 @@ class Image(_Section):
     context: str = "."
     target: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][\w.-]*$", description="The stage to build.")
     build_args: dict[str, str] = {}
+    platform: Platform = Field(
+        default="linux/amd64", description="What the image is built for, and with it the tasks' CPU architecture."
+    )
     secrets: dict[Id, SecretSource] = Field(
         default={}, description="What RUN --mount=type=secret,id=… is given, by that id."
     )
     ssh: dict[Id, str] = Field(
         default={},
         description='What RUN --mount=type=ssh is given, by its id: "agent", or the path of a private key.',
+    )
+    base_repositories: tuple[Repository, ...] = Field(
+        default=(), description="Repositories of the account's own ECR that builds pull base images from."
+    )
+    registries: dict[Host, Registry] = Field(
+        default={}, description='Other registries that builds pull from, by their host; Docker Hub is "docker.io".'
     )
     attestations: bool = Field(default=False, description="Let BuildKit attest how it built, which makes an index.")
     require_digests: bool = Field(default=False, description="Refuse to build on an image that is named by a tag only.")
@@ -100,6 +134,12 @@ class Image(_Section):
         return given
 
     @property
+    def cpu_architecture(self) -> CpuArchitecture:
+        """The CPU architecture of the tasks, as ECS names it."""
+        return next(name for name, platform in PLATFORMS.items() if platform == self.platform)
+
+    @property
     def build_secret_names(self) -> tuple[str, ...]:
         """The secrets of Secrets Manager that a build needs, which the pipeline's role must be able to read."""
-        return tuple(sorted({source.secret for source in self.secrets.values() if source.secret is not None}))
+        sources = (*self.secrets.values(), *(registry.password for registry in self.registries.values()))
+        return tuple(sorted({source.secret for source in sources if source.secret is not None}))

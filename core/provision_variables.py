@@ -21,6 +21,8 @@ SET_BY_US: Mapping[str, Mapping[str, str]] = {
         "test_listener_ports": "[ports] test_blue and test_green",
         "listener_weights": "the release record",
         "secret_names": "[service.secrets]",
+        "build_secret_names": "[image.secrets] and [image.registries]",
+        "base_image_repositories": "[image] base_repositories",
         "pipeline_role_name": "the root account",
         "reconciler_role_name": "the root account",
         "permissions_boundary_arn": "the root account",

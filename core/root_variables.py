@@ -35,6 +35,8 @@ def environment_variables(
         "reconciler_role_name": reconciler and reconciler.rpartition("/")[2],
         "permissions_boundary_arn": account.get("task_permissions_boundary_arn"),
         "secret_names": sorted({reference.secret for reference in settings.service.secrets.values()}),
+        "build_secret_names": list(settings.image.build_secret_names),
+        "base_image_repositories": list(settings.image.base_repositories),
         **settings.provision.environment,
     }
 
@@ -57,6 +59,7 @@ def slot_variables(
         "container_port": configuration.container_port,
         "cpu": configuration.cpu,
         "memory": configuration.memory,
+        "cpu_architecture": configuration.cpu_architecture,
         "cluster_arn": infrastructure.cluster_arn,
         "subnet_ids": list(infrastructure.private_subnet_ids),
         "security_group_id": infrastructure.task_security_group_id,

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from core.dockerfile import base_images, refuse_unpinned
+from core.build_secrets import BuildSecrets
+from core.dockerfile import base_images, refuse_missing_mounts, refuse_unpinned, runs_on_target
 from core.errors import Permanent, PointsmanError, Refused, UnknownOutcome
-from core.image import PLATFORM, ImageInputs, PushedImage, RegistryImage, is_ours, removable
+from core.image import ImageInputs, PushedImage, RegistryImage, is_ours, removable
 from core.words import counted
 from operation.lease import now
 from operation.operation import Operation
@@ -25,7 +26,9 @@ from systems import docker, ecr, metadata
 from systems.build_context import context_in, copy_dockerfile, read_dockerfile
 from systems.docker import Build, PushEnd
 from systems.log import run_logger
+from systems.platforms import runs_programs
 from systems.processes import ATTEMPT_VARIABLE
+from tasks.build_secrets import read_build_secrets, refuse_secrets_inside, ssh_arguments
 from tasks.checkout import Checkout
 
 __all__ = ["BuiltImage", "build_image", "prune_worker", "push_image"]
@@ -73,15 +76,20 @@ def build_image(operation: Operation, checkout: Checkout) -> Done[BuiltImage]:
     """Build the version's image, unless our record says that ECR has it.
 
     Raises `Permanent` for a build that fails (with its failing line), and for a tag that holds an image that is not
-    known to be ours; `Refused` for a Dockerfile or context outside the checkout.
+    known to be ours, or an image that holds a secret of its build; `Refused` for a Dockerfile or context outside the
+    checkout, and for a secret that is not there.
     """
     wanted = _wanted(operation, checkout)
     found = _pushed_before(operation, wanted)
     if found:
         reason = f"{wanted.tag} was already built from commit {checkout.commit[:12]} with the same inputs"
         return skipped(reason, BuiltImage(wanted, digest=found))
+    _refuse_foreign_platform(operation, wanted)
+    secrets, agents = read_build_secrets(operation), ssh_arguments(operation)
     _refuse_reachable_credentials(operation, wanted)
-    return done(f"built {wanted.reference}", BuiltImage(wanted, built=_build(operation, checkout, wanted)))
+    built = _build(operation, checkout, wanted, secrets, agents)
+    refuse_secrets_inside(operation, built, wanted.reference, secrets)
+    return done(f"built {wanted.reference}", BuiltImage(wanted, built=built))
 
 
 @step("push", "push {image.reference} to ECR")
@@ -135,6 +143,8 @@ def _wanted(operation: Operation, checkout: Checkout) -> WantedImage:
     text = dockerfile.decode(errors="replace")
     if loose := refuse_unpinned(text, image):
         run_logger().warning("%s builds on %s, which is not pinned by a digest", image.dockerfile, ", ".join(loose))
+    for warning in refuse_missing_mounts(text, image):
+        run_logger().warning(warning)
     inputs = ImageInputs(
         version=checkout.version.tag,
         commit=checkout.commit,
@@ -144,6 +154,9 @@ def _wanted(operation: Operation, checkout: Checkout) -> WantedImage:
         target=image.target,
         build_args=image.build_args,
         attestations=image.attestations,
+        platform=image.platform,
+        secrets={id: source.name for id, source in image.secrets.items()},
+        ssh=sorted(image.ssh),
     )
     return WantedImage(
         inputs=inputs,
@@ -179,6 +192,33 @@ def _refuse_reachable_credentials(operation: Operation, wanted: WantedImage) -> 
         )
 
 
+def _refuse_foreign_platform(operation: Operation, wanted: WantedImage) -> None:
+    """Raise `Refused` where the engine cannot run the steps of a Dockerfile for the platform that is wanted.
+
+    Only a Dockerfile that runs something on that platform needs it; an engine of that platform is not asked.
+    """
+    platform, host = wanted.inputs.platform, operation.block.docker_host
+    if not runs_on_target(wanted.dockerfile.read_text(errors="replace")):
+        return
+    engine = docker.describe_engine(host)
+    if engine.runs_itself(platform):
+        return
+    if not runs_programs(
+        platform,
+        environment=docker.child_environment(host.base_url, attestations=False)
+        | {ATTEMPT_VARIABLE: operation.owner.attempt},
+        folder=operation.workspace.folder("platform"),
+        timeout=operation.settings.timing.build,
+    ):
+        raise Refused(
+            f"This engine cannot build for {platform}",
+            why=f"its machine is {engine.architecture}, and a RUN step that only ends did not run for {platform} there",
+            do=f"Name an engine of {platform} in docker.host, register an emulator on this one (QEMU in binfmt_misc: "
+            "`docker run --privileged --rm tonistiigi/binfmt --install arm64`), or run nothing on the target platform "
+            "(`FROM --platform=$BUILDPLATFORM`).",
+        )
+
+
 def credentials_in_reach(operation: Operation, base: str) -> tuple[str, ...] | None:
     """Return the addresses that give a `RUN` step upon the image `base` an answer that leads to credentials.
 
@@ -190,6 +230,7 @@ def credentials_in_reach(operation: Operation, base: str) -> tuple[str, ...] | N
     return metadata.reached_by_builds(
         base,
         network=settings.docker.build_network,
+        platform=settings.image.platform,
         environment=docker.child_environment(host, attestations=False) | {ATTEMPT_VARIABLE: operation.owner.attempt},
         folder=operation.workspace.folder("probe"),
         timeout=settings.timing.build,
@@ -207,7 +248,7 @@ def _pushed_before(operation: Operation, wanted: WantedImage) -> str | None:
 
 
 def _ours_or_none(operation: Operation, wanted: WantedImage, pushed: tuple[PushedImage, ...]) -> str | None:
-    found = ecr.find_image(operation.aws, operation.infrastructure.repository, wanted.tag)
+    found = ecr.find_image(operation.aws, operation.infrastructure.repository, wanted.tag, wanted.inputs.platform)
     if found is None:
         return None
     if not is_ours(found, pushed, wanted.inputs):
@@ -229,12 +270,14 @@ def _taken(operation: Operation, wanted: WantedImage, found: RegistryImage) -> P
     )
 
 
-def _build(operation: Operation, checkout: Checkout, wanted: WantedImage) -> str:
+def _build(
+    operation: Operation, checkout: Checkout, wanted: WantedImage, secrets: BuildSecrets, agents: Sequence[str]
+) -> str:
     settings = operation.settings
     last: deque[str] = deque(maxlen=_SHOWN_LINES)
     build = Build(
         reference=wanted.reference,
-        platform=PLATFORM,
+        platform=wanted.inputs.platform,
         dockerfile=wanted.dockerfile,
         context=wanted.context,
         id_file=wanted.dockerfile.with_name("image-id"),
@@ -246,14 +289,15 @@ def _build(operation: Operation, checkout: Checkout, wanted: WantedImage) -> str
             _SOURCE: source_label(settings.source.url, settings.source.github_repository),
         },
         network=settings.docker.build_network,
+        mounts=(*secrets.arguments, *agents),
     )
     environment = docker.child_environment(
         operation.block.docker_host.base_url, attestations=settings.image.attestations
     )
     built = docker.build(
         build,
-        environment=environment | {ATTEMPT_VARIABLE: operation.owner.attempt},
-        on_line=_logged(last),
+        environment=environment | {ATTEMPT_VARIABLE: operation.owner.attempt} | secrets.variables,
+        on_line=_logged(last, secrets),
         timeout=settings.timing.build,
     )
     if built is None:
@@ -265,11 +309,12 @@ def _build(operation: Operation, checkout: Checkout, wanted: WantedImage) -> str
     return built
 
 
-def _logged(last: deque[str]) -> Callable[[str], None]:
+def _logged(last: deque[str], secrets: BuildSecrets) -> Callable[[str], None]:
     logger = run_logger()
 
     def on_line(line: str) -> None:
         if line.strip():
+            line = secrets.mask(line)
             logger.info(line)
             last.append(line)
 

@@ -601,3 +601,23 @@ run "boundary_by_name_where_its_arn_is_asked_for" {
 
   expect_failures = [var.permissions_boundary_arn]
 }
+
+run "build_secret_by_arn" {
+  command = plan
+
+  variables {
+    build_secret_names = ["arn:aws:secretsmanager:ap-southeast-1:123456789012:secret:npm-AbCdEf"]
+  }
+
+  expect_failures = [var.build_secret_names]
+}
+
+run "base_image_with_a_tag" {
+  command = plan
+
+  variables {
+    base_image_repositories = ["team/base:1"]
+  }
+
+  expect_failures = [var.base_image_repositories]
+}
