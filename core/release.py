@@ -9,10 +9,13 @@ from collections.abc import Mapping
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.errors import Refused
+from core.image_settings import PLATFORMS, CpuArchitecture, Platform
 from core.settings import EnvironmentSettings
 from core.version import Version
 
 __all__ = ["Configuration", "Release"]
+
+_BEFORE = {"cpu_architecture": "X86_64"}
 
 
 class Configuration(BaseModel):
@@ -23,6 +26,7 @@ class Configuration(BaseModel):
     container_port: int
     cpu: int
     memory: int
+    cpu_architecture: CpuArchitecture = "X86_64"
     variables: dict[str, str] = {}
     secrets: dict[str, str] = Field(default={}, description="Name to Secrets Manager reference.")
     health_check_path: str | None = Field(
@@ -44,6 +48,7 @@ class Configuration(BaseModel):
             container_port=service.container_port,
             cpu=service.cpu,
             memory=service.memory,
+            cpu_architecture=settings.image.cpu_architecture,
             variables=service.variables,
             # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/secrets-envvar-secrets-manager.html
             secrets={
@@ -55,8 +60,12 @@ class Configuration(BaseModel):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what the tasks are given; the health check is the load balancer's."""
-        return _sha256(self.model_dump(mode="json", exclude={"health_check_path"}))
+        """SHA-256 of what the tasks are given; the health check is the load balancer's.
+
+        What came later is left out where it is as it always was, so that a release of before keeps its revision.
+        """
+        given = self.model_dump(mode="json", exclude={"health_check_path"})
+        return _sha256({name: value for name, value in given.items() if _BEFORE.get(name) != value})
 
 
 class Release(BaseModel):
@@ -78,6 +87,11 @@ class Release(BaseModel):
     def image_digest(self) -> str:
         """The image's `sha256:…`."""
         return self.image.partition("@")[2]
+
+    @property
+    def platform(self) -> Platform:
+        """What its image was built for, in the words of registries."""
+        return PLATFORMS[self.configuration.cpu_architecture]
 
     @property
     def revision(self) -> str:

@@ -11,7 +11,8 @@ import httpx
 
 from core.errors import Permanent, Transient
 from core.findings import Finding, ImageScan
-from core.image import PLATFORM, RegistryImage
+from core.image import RegistryImage
+from core.image_settings import Platform
 from systems.aws import AwsClients, aws_errors, has_code
 
 __all__ = [
@@ -51,14 +52,14 @@ class Login:
     password: str
 
 
-def find_image(aws: AwsClients, repository: str, tag: str) -> RegistryImage | None:
-    """Return what `tag` holds in `repository`, or None; of an index it is the child for our platform that counts."""
+def find_image(aws: AwsClients, repository: str, tag: str, platform: Platform = "linux/amd64") -> RegistryImage | None:
+    """Return what `tag` holds in `repository`, or None; of an index it is the child for `platform` that counts."""
     found = _manifest(aws, repository, {"imageTag": tag})
     if found is None:
         return None
     digest, manifest = found
     contents = {digest}
-    child = _child(manifest)
+    child = _child(manifest, platform)
     if child is not None:
         contents.add(child)
         _, manifest = _manifest(aws, repository, {"imageDigest": child}) or (child, {})
@@ -131,8 +132,8 @@ def add_tag(aws: AwsClients, repository: str, digest: str, tag: str) -> bool:
     return True
 
 
-def read_scan(aws: AwsClients, repository: str, digest: str) -> ImageScan:
-    """Return what ECR's scan of an image says now; of an index it is the child for our platform that is scanned.
+def read_scan(aws: AwsClients, repository: str, digest: str, platform: Platform = "linux/amd64") -> ImageScan:
+    """Return what ECR's scan of an image says now; of an index it is the child for `platform` that is scanned.
 
     https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImageScanFindings.html
     """
@@ -140,7 +141,7 @@ def read_scan(aws: AwsClients, repository: str, digest: str) -> ImageScan:
     if scan.finished or scan.status in ("IN_PROGRESS", "PENDING"):
         return scan
     _, manifest = _manifest(aws, repository, {"imageDigest": digest}) or (digest, {})
-    child = _child(manifest)
+    child = _child(manifest, platform)
     return _scan(aws, repository, child) if child is not None else scan
 
 
@@ -205,18 +206,18 @@ def _manifest(aws: AwsClients, repository: str, image: dict[str, str]) -> tuple[
     return None
 
 
-def _child(manifest: dict[str, Any]) -> str | None:
-    """Return the digest of the one image in an index that our platform can pull; None for none, or more than one.
+def _child(manifest: dict[str, Any], platform: Platform) -> str | None:
+    """Return the digest of the one image in an index that `platform` can pull; None for none, or more than one.
 
-    An attestation is for no platform. One that claims ours could be pulled in the image's place, so it counts.
+    An attestation is for no platform. One that claims it could be pulled in the image's place, so it counts.
     """
-    possible = [child for child in manifest.get("manifests", []) if _could_be_pulled(child)]
-    return str(possible[0]["digest"]) if len(possible) == 1 and _platform(possible[0]) == PLATFORM else None
+    possible = [child for child in manifest.get("manifests", []) if _could_be_pulled(child, platform)]
+    return str(possible[0]["digest"]) if len(possible) == 1 and _platform(possible[0]) == platform else None
 
 
-def _could_be_pulled(child: dict[str, Any]) -> bool:
+def _could_be_pulled(child: dict[str, Any], platform: Platform) -> bool:
     attests = _ATTESTATION in child.get("annotations", {})
-    return _platform(child) == PLATFORM or (_platform(child) is None and not attests)
+    return _platform(child) == platform or (_platform(child) is None and not attests)
 
 
 def _platform(child: dict[str, Any]) -> str | None:
