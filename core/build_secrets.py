@@ -61,6 +61,9 @@ class BuildSecrets:
 
     secrets: tuple[BuildSecret, ...] = ()
 
+    def __add__(self, other: BuildSecrets) -> BuildSecrets:
+        return BuildSecrets((*self.secrets, *other.secrets))
+
     def __iter__(self) -> Iterator[BuildSecret]:
         return iter(self.secrets)
 

@@ -14,12 +14,14 @@ from core.findings import Severity
 __all__ = [
     "CREDENTIALS",
     "PLATFORMS",
+    "SIZE",
     "SSH_AGENT",
     "CpuArchitecture",
     "Image",
     "Platform",
     "Registry",
     "SecretSource",
+    "bytes_of",
 ]
 
 # `//user:password@`, and over HTTP a bare token as well
@@ -28,6 +30,9 @@ _OUR_OWN = ("AWS_", "POINTSMAN_", "PREFECT_")
 
 SSH_AGENT = "agent"
 """The value of an entry of `image.ssh` that means the agent of the worker's user."""
+
+SIZE = r"^(\d+(?:\.\d+)?) ?([kMGT]?B)$"
+_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 Platform = Literal["linux/amd64", "linux/arm64"]
 CpuArchitecture = Literal["X86_64", "ARM64"]
@@ -42,6 +47,12 @@ Repository = Annotated[str, Field(pattern=r"^[a-z0-9]+([._/-][a-z0-9]+)*$", max_
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def bytes_of(size: str) -> int:
+    """Return the bytes of a size that fits `SIZE`; units are decimal, as docker's are."""
+    number, unit = re.fullmatch(SIZE, size).groups()  # type: ignore[union-attr]
+    return int(float(number) * _UNITS[unit])
 
 
 class SecretSource(_Section):
@@ -102,12 +113,26 @@ class Image(_Section):
     registries: dict[Host, Registry] = Field(
         default={}, description='Other registries that builds pull from, by their host; Docker Hub is "docker.io".'
     )
+    cache: Literal["local", "registry"] = Field(
+        default="local",
+        description="Where layers come from that need not be built again: the engine, or the registry as well.",
+    )
     attestations: bool = Field(default=False, description="Let BuildKit attest how it built, which makes an index.")
     require_digests: bool = Field(default=False, description="Refuse to build on an image that is named by a tag only.")
+    warn_growth: str = Field(
+        default="100MB",
+        pattern=SIZE,
+        description="Warn of an image that is larger than the live one by more than this, packed.",
+    )
     refuse_findings: Severity | None = Field(
         default=None,
         description="Refuse a release whose image has findings of that severity or above in ECR's scan, or no result.",
     )
+
+    @property
+    def warn_growth_bytes(self) -> int:
+        """That growth in bytes."""
+        return bytes_of(self.warn_growth)
 
     @field_validator("dockerfile", "context")
     @classmethod

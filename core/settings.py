@@ -10,7 +10,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from core.colour import Colour
 from core.errors import Refused
-from core.image_settings import CREDENTIALS, Image
+from core.image_settings import CREDENTIALS, SIZE, Image, bytes_of
 from core.source import user_info_in
 
 __all__ = [
@@ -42,10 +42,6 @@ Branch = Annotated[str, Field(pattern=r"^(\*|\w[^\s:^~?*\[\\]*\*?)[^\s:^~?*\[\\]
 _STAGE = r"^[a-z][a-z0-9-]{1,20}$"
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
-
-
-_SIZE = re.compile(r"^(\d+(?:\.\d+)?) ?([kMGT]?B)$")
-_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 class _Section(BaseModel):
@@ -90,16 +86,15 @@ class Docker(_Section):
 
     host: str | None = Field(default=None, description="Such as unix:///var/run/docker.sock; the default if unset.")
     keep_images: int = Field(default=5, ge=1, le=1_000, description="Images of this environment that a release leaves.")
-    build_cache: str = Field(default="10GB", pattern=_SIZE, description="Build cache that a release leaves.")
+    build_cache: str = Field(default="10GB", pattern=SIZE, description="Build cache that a release leaves.")
     build_network: Literal["default", "none"] = Field(
         default="default", description="What RUN steps of a build reach: what the engine's containers do, or nothing."
     )
 
     @property
     def build_cache_bytes(self) -> int:
-        """The build cache's limit; units are decimal, as docker's are."""
-        number, unit = _SIZE.fullmatch(self.build_cache).groups()  # type: ignore[union-attr]
-        return int(float(number) * _UNITS[unit])
+        """The build cache's limit."""
+        return bytes_of(self.build_cache)
 
 
 class Source(_Section):

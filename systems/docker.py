@@ -72,6 +72,9 @@ class Build:
     labels: Mapping[str, str]
     network: str = "default"
     mounts: Sequence[str] = ()
+    cache_from: Sequence[str] = ()
+    cached_inline: bool = False
+    """Whether the image says which steps made its layers, so that another engine may take them from it."""
 
     @property
     def arguments(self) -> list[str]:
@@ -85,6 +88,9 @@ class Build:
             *(f"--build-arg={name}={value}" for name, value in self.build_args.items()),
             *([f"--target={self.target}"] if self.target else []),
             *self.mounts,
+            *(f"--cache-from={image}" for image in self.cache_from),
+            # https://docs.docker.com/build/cache/backends/inline/
+            *(["--build-arg=BUILDKIT_INLINE_CACHE=1"] if self.cached_inline else []),
             f"--tag={self.reference}",
             f"--iidfile={self.id_file}",
             f"--file={self.dockerfile}",

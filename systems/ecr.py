@@ -13,6 +13,7 @@ from core.errors import Permanent, Transient
 from core.findings import Finding, ImageScan
 from core.image import RegistryImage
 from core.image_settings import Platform
+from core.image_size import ImageSize, layers_of
 from systems.aws import AwsClients, aws_errors, has_code
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "login",
     "read_labels",
     "read_scan",
+    "read_size",
 ]
 
 _INDEXES = [
@@ -70,6 +72,21 @@ def find_image(aws: AwsClients, repository: str, tag: str, platform: Platform = 
 def read_labels(aws: AwsClients, repository: str, image: RegistryImage) -> dict[str, str]:
     """Return what an image says of itself: for people to read, not a reason to trust it."""
     return _labels(aws, repository, image.configuration) if image.configuration else {}
+
+
+def read_size(aws: AwsClients, repository: str, digest: str, platform: Platform) -> ImageSize:
+    """Return an image's layers; of an index, those of its child for `platform`.
+
+    Raises `Permanent` where there is no such image.
+    """
+    found = _manifest(aws, repository, {"imageDigest": digest})
+    if found is not None and (child := _child(found[1], platform)) is not None:
+        found = _manifest(aws, repository, {"imageDigest": child})
+    manifest = found[1] if found else {}
+    configuration = manifest.get("config", {}).get("digest")
+    if configuration is None:
+        raise Permanent(f"ECR holds no image {repository}@{digest} for {platform}")
+    return layers_of(manifest, _configuration(aws, repository, str(configuration)))
 
 
 def image_exists(aws: AwsClients, repository: str, digest: str) -> bool:
@@ -226,6 +243,11 @@ def _platform(child: dict[str, Any]) -> str | None:
 
 
 def _labels(aws: AwsClients, repository: str, config_digest: str) -> dict[str, str]:
+    labels: dict[str, str] = _configuration(aws, repository, config_digest).get("config", {}).get("Labels") or {}
+    return labels
+
+
+def _configuration(aws: AwsClients, repository: str, config_digest: str) -> dict[str, Any]:
     with aws_errors(f"reading the configuration of an image in {repository}"):
         url = aws("ecr").get_download_url_for_layer(repositoryName=repository, layerDigest=config_digest)["downloadUrl"]
     try:
@@ -234,8 +256,8 @@ def _labels(aws: AwsClients, repository: str, config_digest: str) -> dict[str, s
         raise Transient("The image's configuration could not be read", why=str(error)) from error
     except httpx.HTTPStatusError as error:
         raise Permanent("The image's configuration could not be read", why=str(error)) from error
-    labels: dict[str, str] = json.loads(content).get("config", {}).get("Labels") or {}
-    return labels
+    found: dict[str, Any] = json.loads(content)
+    return found
 
 
 def _read_configuration(url: str) -> bytes:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -28,6 +28,8 @@ from systems.docker import Build, PushEnd
 from systems.log import run_logger
 from systems.platforms import runs_programs
 from systems.processes import ATTEMPT_VARIABLE
+from systems.registry_logins import logged_in
+from tasks.build_logins import cache_sources, read_logins
 from tasks.build_secrets import read_build_secrets, refuse_secrets_inside, ssh_arguments
 from tasks.checkout import Checkout
 
@@ -53,6 +55,16 @@ class WantedImage:
     @property
     def reference(self) -> str:
         return f"{self.repository}:{self.tag}"
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a build is given of secrets, agents and registries; and the docker client's variables with all of it."""
+
+    secrets: BuildSecrets
+    passwords: BuildSecrets
+    agents: tuple[str, ...]
+    environment: dict[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -85,10 +97,10 @@ def build_image(operation: Operation, checkout: Checkout) -> Done[BuiltImage]:
         reason = f"{wanted.tag} was already built from commit {checkout.commit[:12]} with the same inputs"
         return skipped(reason, BuiltImage(wanted, digest=found))
     _refuse_foreign_platform(operation, wanted)
-    secrets, agents = read_build_secrets(operation), ssh_arguments(operation)
-    _refuse_reachable_credentials(operation, wanted)
-    built = _build(operation, checkout, wanted, secrets, agents)
-    refuse_secrets_inside(operation, built, wanted.reference, secrets)
+    access = _access(operation, wanted)
+    _refuse_reachable_credentials(operation, wanted, access)
+    built = _build(operation, checkout, wanted, access)
+    refuse_secrets_inside(operation, built, wanted.reference, access.secrets + access.passwords)
     return done(f"built {wanted.reference}", BuiltImage(wanted, built=built))
 
 
@@ -168,7 +180,17 @@ def _wanted(operation: Operation, checkout: Checkout) -> WantedImage:
     )
 
 
-def _refuse_reachable_credentials(operation: Operation, wanted: WantedImage) -> None:
+def _access(operation: Operation, wanted: WantedImage) -> Access:
+    """Read all that the build needs; raise `Refused` for what is not there."""
+    secrets, agents = read_build_secrets(operation), ssh_arguments(operation)
+    logins, passwords = read_logins(operation, wanted.bases)
+    environment = docker.child_environment(
+        operation.block.docker_host.base_url, attestations=operation.settings.image.attestations
+    ) | {ATTEMPT_VARIABLE: operation.owner.attempt}
+    return Access(secrets, passwords, agents, logged_in(environment, logins, operation.workspace.folder("logins")))
+
+
+def _refuse_reachable_credentials(operation: Operation, wanted: WantedImage, access: Access) -> None:
     """Raise `Refused` where a `RUN` step, which is anybody's code, would get at the machine's credentials.
 
     A machine that has no such service pays a fraction of a second. An emulated AWS gives its own to nobody.
@@ -176,7 +198,7 @@ def _refuse_reachable_credentials(operation: Operation, wanted: WantedImage) -> 
     settings = operation.settings
     if settings.aws.endpoint_url is not None or settings.docker.build_network == "none" or not wanted.bases:
         return
-    reached = credentials_in_reach(operation, wanted.bases[0])
+    reached = credentials_in_reach(operation, wanted.bases[0], access.environment)
     if reached is None:
         run_logger().warning(
             "Could not check whether builds reach the machine's credentials: %s has no shell, or no curl, "
@@ -219,7 +241,9 @@ def _refuse_foreign_platform(operation: Operation, wanted: WantedImage) -> None:
         )
 
 
-def credentials_in_reach(operation: Operation, base: str) -> tuple[str, ...] | None:
+def credentials_in_reach(
+    operation: Operation, base: str, environment: dict[str, str] | None = None
+) -> tuple[str, ...] | None:
     """Return the addresses that give a `RUN` step upon the image `base` an answer that leads to credentials.
 
     None where that could not be looked at. Nothing is built where this machine has no such address itself.
@@ -231,7 +255,8 @@ def credentials_in_reach(operation: Operation, base: str) -> tuple[str, ...] | N
         base,
         network=settings.docker.build_network,
         platform=settings.image.platform,
-        environment=docker.child_environment(host, attestations=False) | {ATTEMPT_VARIABLE: operation.owner.attempt},
+        environment=environment
+        or docker.child_environment(host, attestations=False) | {ATTEMPT_VARIABLE: operation.owner.attempt},
         folder=operation.workspace.folder("probe"),
         timeout=settings.timing.build,
     )
@@ -270,9 +295,7 @@ def _taken(operation: Operation, wanted: WantedImage, found: RegistryImage) -> P
     )
 
 
-def _build(
-    operation: Operation, checkout: Checkout, wanted: WantedImage, secrets: BuildSecrets, agents: Sequence[str]
-) -> str:
+def _build(operation: Operation, checkout: Checkout, wanted: WantedImage, access: Access) -> str:
     settings = operation.settings
     last: deque[str] = deque(maxlen=_SHOWN_LINES)
     build = Build(
@@ -289,15 +312,14 @@ def _build(
             _SOURCE: source_label(settings.source.url, settings.source.github_repository),
         },
         network=settings.docker.build_network,
-        mounts=(*secrets.arguments, *agents),
-    )
-    environment = docker.child_environment(
-        operation.block.docker_host.base_url, attestations=settings.image.attestations
+        mounts=(*access.secrets.arguments, *access.agents),
+        cache_from=cache_sources(operation),
+        cached_inline=settings.image.cache == "registry",
     )
     built = docker.build(
         build,
-        environment=environment | {ATTEMPT_VARIABLE: operation.owner.attempt} | secrets.variables,
-        on_line=_logged(last, secrets),
+        environment=access.environment | access.secrets.variables,
+        on_line=_logged(last, access.secrets + access.passwords),
         timeout=settings.timing.build,
     )
     if built is None:

@@ -38,6 +38,8 @@ def describe_attempt(ended: EndedAttempt) -> str:
     scanned = {step.name: step.detail for step in ended.steps if step.outcome}
     if found := scanned.get("findings"):
         facts.append(("findings in the image", found))
+    if found := scanned.get("size"):
+        facts.append(("size of the image, packed", found))
     if attempt.colour is not None:
         facts.append(("colour", attempt.colour.value))
     if attempt.approver:

@@ -106,7 +106,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         process.wait(15)
 
 
-def _wait(ready: Callable[[], bool], seconds: float = 30) -> None:
+def _wait(ready: Callable[[], bool], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
