@@ -19,6 +19,7 @@ __all__ = [
     "CpuArchitecture",
     "Image",
     "Platform",
+    "Prebuilt",
     "Registry",
     "SecretSource",
     "bytes_of",
@@ -27,6 +28,11 @@ __all__ = [
 # `//user:password@`, and over HTTP a bare token as well
 CREDENTIALS = re.compile(r"://[^/\s:@]*:[^/\s@]+@|https?://[^/\s@]+@", re.IGNORECASE)
 _OUR_OWN = ("AWS_", "POINTSMAN_", "PREFECT_")
+
+_OF_A_BUILD = (
+    *("dockerfile", "context", "target", "build_args", "secrets", "ssh", "base_repositories", "registries", "cache"),
+    *("attestations", "require_digests"),
+)
 
 SSH_AGENT = "agent"
 """The value of an entry of `image.ssh` that means the agent of the worker's user."""
@@ -90,9 +96,23 @@ class Registry(_Section):
     password: SecretSource = Field(description="Where the worker finds the password, or the access token.")
 
 
+class Prebuilt(_Section):
+    """How the image of somebody else's CI is known."""
+
+    recorded_in: str = Field(
+        default="image/{tag}",
+        pattern=r"^[\w./+{}-]*\{tag\}[\w./+-]*$",
+        description="The annotated git tag whose message has the line `Image-Digest: sha256:…`.",
+    )
+
+
 class Image(_Section):
     """How the image is built, and what is refused. How it is built is part of its identity."""
 
+    image_source: Literal["build", "prebuilt"] = Field(
+        default="build", description="Whether a release builds the image, or waits for one that CI pushed."
+    )
+    prebuilt: Prebuilt = Prebuilt()
     dockerfile: str = "Dockerfile"
     context: str = "."
     target: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][\w.-]*$", description="The stage to build.")
@@ -148,6 +168,15 @@ class Image(_Section):
         if told:
             raise ValueError(f"{', '.join(told)}: a URL with credentials would stay readable in the image's history")
         return arguments
+
+    @model_validator(mode="after")
+    def _nothing_is_given_to_a_build_that_is_none(self) -> Self:
+        given = [name for name in _OF_A_BUILD if name in self.model_fields_set]
+        if self.image_source == "prebuilt" and given:
+            raise ValueError(f'{", ".join(given)}: a release builds nothing where image_source is "prebuilt"')
+        if self.image_source == "build" and "prebuilt" in self.model_fields_set:
+            raise ValueError('[image.prebuilt] needs image_source = "prebuilt"')
+        return self
 
     @field_validator("ssh")
     @classmethod

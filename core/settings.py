@@ -283,6 +283,9 @@ class Timing(_Section):
     start: Seconds = 600.0
     terraform: Seconds = 1_200.0
     build: Seconds = 3_600.0
+    prebuilt: Seconds = Field(
+        default=1_800.0, description='How long a release waits for its image where image.image_source is "prebuilt".'
+    )
     scan: Seconds = Field(
         default=300.0, description="How long a release waits for ECR's scan, where image.refuse_findings asks for it."
     )

@@ -14,6 +14,7 @@ from core.findings import Finding, ImageScan
 from core.image import RegistryImage
 from core.image_settings import Platform
 from core.image_size import ImageSize, layers_of
+from core.prebuilt import PrebuiltImage
 from systems.aws import AwsClients, aws_errors, has_code
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "add_tag",
     "count_images",
     "find_image",
+    "find_prebuilt",
     "image_exists",
     "login",
     "read_labels",
@@ -72,6 +74,19 @@ def find_image(aws: AwsClients, repository: str, tag: str, platform: Platform = 
 def read_labels(aws: AwsClients, repository: str, image: RegistryImage) -> dict[str, str]:
     """Return what an image says of itself: for people to read, not a reason to trust it."""
     return _labels(aws, repository, image.configuration) if image.configuration else {}
+
+
+def find_prebuilt(aws: AwsClients, repository: str, digest: str, platform: Platform) -> PrebuiltImage | None:
+    """Return an image by its digest with the platforms that it is for, or None where the repository lacks it."""
+    found = _manifest(aws, repository, {"imageDigest": digest})
+    if found is None:
+        return None
+    manifest = found[1]
+    if "manifests" in manifest:
+        children = [child for child in manifest["manifests"] if _could_be_pulled(child, platform)]
+        return PrebuiltImage(digest, tuple(_platform(child) or "unknown" for child in children))
+    made = _configuration(aws, repository, str(manifest.get("config", {}).get("digest")))
+    return PrebuiltImage(digest, (f"{made.get('os')}/{made.get('architecture')}",))
 
 
 def read_size(aws: AwsClients, repository: str, digest: str, platform: Platform) -> ImageSize:

@@ -18,6 +18,7 @@ from core.build_secrets import BuildSecrets
 from core.dockerfile import base_images, refuse_missing_mounts, refuse_unpinned, runs_on_target
 from core.errors import Permanent, PointsmanError, Refused, UnknownOutcome
 from core.image import ImageInputs, PushedImage, RegistryImage, is_ours, removable
+from core.prebuilt import tag_for
 from core.words import counted
 from operation.lease import now
 from operation.operation import Operation
@@ -32,6 +33,7 @@ from systems.registry_logins import logged_in
 from tasks.build_logins import cache_sources, read_logins
 from tasks.build_secrets import read_build_secrets, refuse_secrets_inside, ssh_arguments
 from tasks.checkout import Checkout
+from tasks.prebuilt import wait_for_prebuilt
 
 __all__ = ["BuiltImage", "build_image", "prune_worker", "push_image"]
 
@@ -71,16 +73,14 @@ class Access:
 class BuiltImage:
     """The image that a version asks for, and what there is of it: in the registry already, or built just now."""
 
-    wanted: WantedImage
+    reference: str
+    """What a reader knows it by: repository and tag, or digest."""
+    repository: str
     digest: str | None = None
-    """The digest by which the registry holds it, where this environment pushed it before."""
+    """The digest by which the registry holds it, where it does."""
+    wanted: WantedImage | None = None
     built: str = ""
     """The id of what was built."""
-
-    @property
-    def reference(self) -> str:
-        """Repository and tag."""
-        return self.wanted.reference
 
 
 @step("build", "build the image of {checkout.version}", writes=False)
@@ -91,24 +91,30 @@ def build_image(operation: Operation, checkout: Checkout) -> Done[BuiltImage]:
     known to be ours, or an image that holds a secret of its build; `Refused` for a Dockerfile or context outside the
     checkout, and for a secret that is not there.
     """
+    if operation.settings.image.image_source == "prebuilt":
+        return _prebuilt(operation, checkout)
     wanted = _wanted(operation, checkout)
     found = _pushed_before(operation, wanted)
     if found:
         reason = f"{wanted.tag} was already built from commit {checkout.commit[:12]} with the same inputs"
-        return skipped(reason, BuiltImage(wanted, digest=found))
+        return skipped(reason, BuiltImage(wanted.reference, wanted.repository, found, wanted))
     _refuse_foreign_platform(operation, wanted)
     access = _access(operation, wanted)
     _refuse_reachable_credentials(operation, wanted, access)
     built = _build(operation, checkout, wanted, access)
     refuse_secrets_inside(operation, built, wanted.reference, access.secrets + access.passwords)
-    return done(f"built {wanted.reference}", BuiltImage(wanted, built=built))
+    image = BuiltImage(wanted.reference, wanted.repository, wanted=wanted, built=built)
+    return done(f"built {wanted.reference}", image)
 
 
 @step("push", "push {image.reference} to ECR")
 def push_image(operation: Operation, image: BuiltImage) -> Done[str]:
     """Push what was built, and write which release this is; return its `repository@sha256:…`, as ECR holds it."""
-    digest = image.digest or _push(operation, image.wanted, image.built)
-    reference = f"{image.wanted.repository}@{digest}"
+    digest = image.digest
+    if digest is None:
+        assert image.wanted is not None
+        digest = _push(operation, image.wanted, image.built)
+    reference = f"{image.repository}@{digest}"
     operation.pin_release(reference)
     return (skipped if image.digest else done)(f"ECR holds {digest}", reference)
 
@@ -146,6 +152,13 @@ def prune_worker(operation: Operation) -> Done[None]:
             run_logger().warning("The worker's disk was not pruned: %s", error)
     removed = "; ".join(part for part in pruned if part)
     return done(removed) if removed else skipped("nothing to remove")
+
+
+def _prebuilt(operation: Operation, checkout: Checkout) -> Done[BuiltImage]:
+    settings, repository = operation.settings.image, operation.infrastructure.ecr_repository_url
+    digest = wait_for_prebuilt(operation, checkout, settings.prebuilt)
+    image = BuiltImage(f"{repository}@{digest}", repository, digest)
+    return skipped(f"{tag_for(settings.prebuilt.recorded_in, checkout.version)} in git records {digest}", image)
 
 
 def _wanted(operation: Operation, checkout: Checkout) -> WantedImage:

@@ -20,6 +20,9 @@ from tests.integration.images import Place, checkout_of, configure, files_of, pu
 from tests.unit.facts import COMMIT
 
 pytestmark = pytest.mark.integration
+MONOREPO = (
+    "FROM scratch AS production\nCOPY packages /packages\nCOPY apps/backend /app\nFROM scratch AS test\nCOPY . /\n"
+)
 
 
 def test_an_image_is_built_pushed_known_again_and_built_anew_of_other_inputs(
@@ -45,6 +48,26 @@ def test_an_image_is_built_pushed_known_again_and_built_anew_of_other_inputs(
         assert found is not None
         assert image.built == found.configuration
         assert read_labels(operation.aws, "team/shop", found)["word"] == word
+
+
+def test_a_monorepo_builds_one_of_its_applications_with_all_of_it_as_context(
+    operation: Operation, place: Place, tmp_path: Path
+) -> None:
+    configure(operation, '[image]\ncontext = "."\ndockerfile = "apps/backend/Dockerfile"\ntarget = "production"\n')
+    checkout = checkout_of(tmp_path, "monorepo")
+    for path, text in {
+        "apps/backend/Dockerfile": MONOREPO,
+        "apps/backend/Dockerfile.dockerignore": "apps/backend/.env\n",
+        "apps/backend/server.js": "1",
+        "apps/backend/.env": "2",
+        "apps/frontend/page.js": "3",
+        "packages/shared/index.js": "4",
+    }.items():
+        (checkout.directory / path).parent.mkdir(parents=True, exist_ok=True)
+        (checkout.directory / path).write_text(text)
+    inside = files_of(pushed_image(operation, checkout))
+    assert {"app/server.js", "packages/shared/index.js"} <= inside
+    assert not {name for name in inside if name.endswith((".env", "page.js", "hello")) or ".git" in name}
 
 
 def test_a_lost_answer_is_settled_by_the_configuration_and_a_foreign_image_is_refused(
