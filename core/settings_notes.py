@@ -171,8 +171,8 @@ NOTES: dict[str, Note] = {
     "image.image_source": Note(
         "Whether a release builds the image, or waits for [the one that CI pushed](prebuilt.md).",
         "prebuilt",
-        breaks="With `prebuilt`, a release ends where CI does not push within `timing.prebuilt`; settings of a build are "
-        "refused beside it.",
+        breaks="With `prebuilt`, a release fails where CI does not push within `timing.prebuilt`; other build settings "
+        "are refused.",
     ),
     "image.prebuilt.recorded_in": Note(
         "The annotated git tag whose message has the line `Image-Digest: sha256:…`; `{tag}` is the version's tag.",
@@ -214,7 +214,7 @@ NOTES: dict[str, Note] = {
     "image.cache": Note(
         "Where layers come from that need not be built again: the engine, or the live image in the registry as well.",
         "registry",
-        breaks="With `local`, a new worker's first build makes everything; with `registry`, each build asks the registry.",
+        breaks="With `local`, a new worker's first build makes everything. With `registry`, each one asks for layers.",
     ),
     "image.warn_growth": Note(
         "Warn of an image that is larger than the live one by more than this, packed.",

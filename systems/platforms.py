@@ -10,7 +10,7 @@ from core.image_settings import Platform
 from systems.docker import find_builder
 from systems.processes import run_streamed
 
-__all__ = ["runs_programs"]
+__all__ = ["runs_programs", "smallest_program"]
 
 _BASE = 0x400000
 _HEADERS = 64 + 56
@@ -29,7 +29,7 @@ def runs_programs(platform: Platform, *, environment: Mapping[str, str], folder:
     """
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / "exit"
-    program.write_bytes(_program(platform))
+    program.write_bytes(smallest_program(platform))
     program.chmod(0o755)
     (folder / "Dockerfile").write_text('FROM scratch\nCOPY exit /exit\nRUN ["/exit"]\n')
     command = [
@@ -44,7 +44,7 @@ def runs_programs(platform: Platform, *, environment: Mapping[str, str], folder:
     return run_streamed(command, on_line=lambda _: None, environment=environment, timeout=timeout) == 0
 
 
-def _program(platform: Platform) -> bytes:
+def smallest_program(platform: Platform) -> bytes:
     """Return a static ELF program of one loaded segment that ends at once."""
     machine, code = _EXITS[platform]
     length = _HEADERS + len(code)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,18 +15,14 @@ import docker
 import docker.errors
 import httpx
 import pytest
-import requests.exceptions
-from prefect_docker import DockerHost
 
 from core.errors import Permanent
 from operation.operation import Operation
-from systems.docker import remove_images
-from systems.platforms import _program
+from systems.platforms import smallest_program
 from tasks.image import build_image
 from tests.integration.images import Place, checkout_of, configure, pushed_image
 from tests.integration.test_build_secrets import Lines, log, watched_command_lines, with_dockerfile
 from tests.unit.facts import live
-from tests.unit.fakes import Block
 
 __all__ = ["log"]
 
@@ -151,90 +145,40 @@ def test_a_wrong_password_fails_with_the_registry_s_reason(
 
 # --- layers from the registry
 
-
-@pytest.fixture
-def other_engine(tmp_path: Path) -> Iterator[DockerHost]:
-    """Another worker's engine: its own images and its own cache; it ends with the test."""
-    address = f"unix://{tmp_path}/engine.sock"
-    with (tmp_path / "engine.log").open("wb") as said:
-        process = subprocess.Popen(
-            [
-                "dockerd",
-                f"--data-root={tmp_path}/data",
-                f"--exec-root={tmp_path}/exec",
-                f"--pidfile={tmp_path}/engine.pid",
-                f"--host={address}",
-                "--storage-driver=vfs",
-                "--bridge=none",
-                "--iptables=false",
-                "--ip6tables=false",
-                "--ip-masq=false",
-            ],
-            stdout=said,
-            stderr=subprocess.STDOUT,
-        )
-    engine = DockerHost(base_url=address)
-    try:
-        _wait_for(engine, tmp_path / "engine.log")
-        yield engine
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def _wait_for(engine: DockerHost, said: Path) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            with engine.get_client() as client:
-                client.ping()
-            return
-        except (docker.errors.DockerException, requests.exceptions.RequestException):
-            time.sleep(0.3)
-    raise AssertionError(said.read_text()[-2000:])
-
-
 STEPS = 'FROM scratch\nCOPY exit /exit\nRUN ["/exit"]\nCOPY hello /hello\n'
+INLINE_CACHE = "moby.buildkit.cache.v0"
 
 
-def test_an_engine_that_has_nothing_takes_the_layers_of_what_is_live_from_the_registry(
-    operation: Operation, place: Place, other_engine: DockerHost, tmp_path: Path, log: Lines
+def cache_in(reference: str) -> bool:
+    """Whether an image's configuration in the registry says which steps made its layers."""
+    host, _, path = reference.partition("/")
+    repository, _, digest = path.partition("@")
+    accepted = {"Accept": "application/vnd.docker.distribution.manifest.v2+json"}
+    manifest = httpx.get(f"http://{host}/v2/{repository}/manifests/{digest}", headers=accepted, trust_env=False).json()
+    blob = f"http://{host}/v2/{repository}/blobs/{manifest['config']['digest']}"
+    return INLINE_CACHE in httpx.get(blob, follow_redirects=True, trust_env=False).json()
+
+
+@pytest.mark.parametrize("cache", ["local", "registry"])
+def test_layers_of_what_is_live_are_asked_of_the_registry_where_that_is_wanted(
+    operation: Operation, tmp_path: Path, log: Lines, cache: str
 ) -> None:
-    configure(operation, '[image]\ncache = "registry"\n[docker]\nbuild_network = "none"\n')
-    first = with_dockerfile(checkout_of(tmp_path / "first", "first"), STEPS)
-    second = with_dockerfile(checkout_of(tmp_path / "second", "second"), STEPS)
-    for checkout in (first, second):
+    configure(operation, f'[image]\ncache = "{cache}"\n[docker]\nbuild_network = "none"\n')
+    checkouts = [with_dockerfile(checkout_of(tmp_path / name, f"{name} {cache}"), STEPS) for name in ("one", "two")]
+    for checkout in checkouts:
         program = checkout.directory / "exit"
-        program.write_bytes(_program("linux/amd64"))
+        program.write_bytes(smallest_program("linux/amd64"))
         program.chmod(0o755)
 
-    reference = pushed_image(operation, first)
+    reference = pushed_image(operation, checkouts[0])
+    assert cache_in(reference) is (cache == "registry")
+    assert "importing cache" not in "\n".join(log.said), "nothing is live yet"
+
     was = live("v1.0.0")
     was = was.model_copy(update={"release": was.release.model_copy(update={"image": reference})})
     operation.records.change_environment(lambda r: r.model_copy(update={"live": was}))
-
-    assert isinstance(operation.block, Block)
-    operation.block.docker_host = other_engine
     log.said.clear()
-    pushed_image(operation, second)
+    assert pushed_image(operation, checkouts[1]) != reference
     said = "\n".join(log.said)
-    assert f"importing cache manifest from {reference}" in said
-    step = next(line.split()[0] for line in log.said if 'RUN ["/exit"]' in line)
-    assert f"{step} CACHED" in said, said
-    history = operation.records.version("v1.1.0")
-    assert history is not None
-    assert len({image.built for image in history.images}) == 2
-    remove_images(other_engine, [f"{place.repository}:{history.images[-1].tag}"])
-
-
-def test_without_it_such_an_engine_builds_each_layer(
-    operation: Operation, other_engine: DockerHost, tmp_path: Path, log: Lines
-) -> None:
-    configure(operation, '[docker]\nbuild_network = "none"\n')
-    checkout = with_dockerfile(checkout_of(tmp_path / "local", "local"), STEPS)
-    (checkout.directory / "exit").write_bytes(_program("linux/amd64"))
-    (checkout.directory / "exit").chmod(0o755)
-    assert isinstance(operation.block, Block)
-    operation.block.docker_host = other_engine
-    build_image.fn(operation, checkout)
-    assert "CACHED" not in "\n".join(log.said)
+    assert (f"importing cache manifest from {reference}" in said) is (cache == "registry")
+    assert "ERROR" not in said
