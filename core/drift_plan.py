@@ -52,8 +52,11 @@ _MEMBERS = {
     "aws_route_table": ("route",),
     "aws_security_group": ("egress", "ingress"),
 }
-# The environment's root gives these roles, which are the account's, their place, and what it knows of secrets.
-_OF_ANOTHER_ROOT = {"aws_iam_role.pipeline": {"place", "secrets"}, "aws_iam_role.reconciler": {"place"}}
+# The environment's root gives these roles, which are the account's, their place, and what secrets and builds need.
+_OF_ANOTHER_ROOT: Mapping[str, set[str]] = {
+    "aws_iam_role.pipeline": {"build", "place", "secrets"},
+    "aws_iam_role.reconciler": {"place"},
+}
 
 _SERVICES = {
     "aws_cloudwatch_log": "logs",

@@ -8,17 +8,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.image_settings import Platform
 from core.version import TAG_LIMIT, Version
 
-__all__ = ["PLATFORM", "ImageInputs", "LocalImage", "PushedImage", "RegistryImage", "is_ours", "removable"]
+__all__ = ["ImageInputs", "LocalImage", "PushedImage", "RegistryImage", "is_ours", "removable"]
 
-PLATFORM = "linux/amd64"
-
+# Inputs that came later: one that is at its default is not written, so that an image of before keeps its name.
+_LATER: Mapping[str, object] = {"secrets": {}, "ssh": []}
 _SHORT = 8
 # A version's own image tag holds one underscore at most, since a version holds one `+` at most.
 _SEPARATOR = "__"
@@ -26,7 +27,10 @@ _SEPARATOR = "__"
 
 @dataclass(frozen=True)
 class ImageInputs:
-    """All that decides what a build makes; a base image named by its digest is part of the Dockerfile or arguments."""
+    """All that decides what a build makes; a base image named by its digest is part of the Dockerfile or arguments.
+
+    Of secrets it is the ids and where each comes from, never a value: a rotated one makes no other image.
+    """
 
     version: str
     commit: str
@@ -36,12 +40,16 @@ class ImageInputs:
     target: str | None
     build_args: Mapping[str, str]
     attestations: bool = False
-    platform: str = PLATFORM
+    platform: Platform = "linux/amd64"
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    ssh: Sequence[str] = ()
 
     @property
     def digest(self) -> str:
         """SHA-256 over all of them."""
-        written = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        inputs = {**asdict(self), "ssh": list(self.ssh)}
+        told = {name: value for name, value in inputs.items() if name not in _LATER or value != _LATER[name]}
+        written = json.dumps(told, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(written.encode()).hexdigest()
 
     def tag(self, stage: str) -> str:

@@ -27,6 +27,8 @@ SET_BY_US: Mapping[str, Mapping[str, str]] = {
         "task_policy_arns": "[service] task_policies",
         "sidecar_repositories": "[[service.containers]]",
         "secret_key_arns": "[service] secret_keys",
+        "build_secret_names": "[image.secrets] and [image.registries]",
+        "base_image_repositories": "[image] base_repositories",
         "pipeline_role_name": "the root account",
         "reconciler_role_name": "the root account",
         "permissions_boundary_arn": "the root account",

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from core.container import Container, PinnedSidecar, Sidecar, Volume
 from core.errors import Refused
 from core.health_check import HealthCheck
+from core.image_settings import PLATFORMS, CpuArchitecture, Platform
 from core.secret import SecretReference
 from core.settings import EnvironmentSettings
 from core.version import Version
@@ -47,6 +48,7 @@ class Configuration(BaseModel):
     container_port: int
     cpu: int
     memory: int
+    cpu_architecture: CpuArchitecture = "X86_64"
     variables: dict[str, str] = {}
     secrets: dict[str, str] = Field(default={}, description="Name to reference in Secrets Manager or SSM.")
     migration_secrets: dict[str, str] | None = Field(
@@ -86,6 +88,7 @@ class Configuration(BaseModel):
             container_port=service.container_port,
             cpu=service.cpu,
             memory=service.memory,
+            cpu_architecture=settings.image.cpu_architecture,
             variables=service.variables,
             secrets=_values_from(service.secrets, arns),
             migration_secrets=_values_from(settings.migration_secrets, arns) if settings.migration.secrets else None,
@@ -135,6 +138,11 @@ class Release(BaseModel):
     def image_digest(self) -> str:
         """The image's `sha256:…`."""
         return self.image.partition("@")[2]
+
+    @property
+    def platform(self) -> Platform:
+        """What its image was built for, in the words of registries."""
+        return PLATFORMS[self.configuration.cpu_architecture]
 
     @property
     def revision(self) -> str:

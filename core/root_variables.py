@@ -38,6 +38,8 @@ def environment_variables(
         "reconciler_role_name": reconciler and reconciler.rpartition("/")[2],
         "permissions_boundary_arn": account.get("task_permissions_boundary_arn"),
         **_rights_of_tasks(settings),
+        "build_secret_names": list(settings.image.build_secret_names),
+        "base_image_repositories": list(settings.image.base_repositories),
         **settings.provision.environment,
     }
 
@@ -67,6 +69,7 @@ def slot_variables(
             {**sidecar.model_dump(mode="json", exclude={"digest"}), "image": sidecar.pinned_image}
             for sidecar in configuration.containers
         ],
+        "cpu_architecture": configuration.cpu_architecture,
         "cluster_arn": infrastructure.cluster_arn,
         "subnet_ids": list(infrastructure.private_subnet_ids),
         "security_group_id": infrastructure.task_security_group_id,

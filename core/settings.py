@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -14,8 +13,8 @@ from core.colour import Colour
 from core.container import Container, Port, Sidecar, Volume, refuse_dependencies
 from core.errors import Refused
 from core.fargate import fault_of_size
-from core.findings import Severity
 from core.health_check import fault_of_matcher
+from core.image_settings import CREDENTIALS, SIZE, Image, bytes_of
 from core.secret import SecretReference
 from core.source import user_info_in
 from core.tag_pattern import TagPattern, fault_of_pattern
@@ -51,12 +50,6 @@ _KEY_ARN = r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+$"
 _STAGE = r"^[a-z][a-z0-9-]{1,20}$"
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
-
-
-# `//user:password@`, and over HTTP a bare token as well
-_CREDENTIALS = re.compile(r"://[^/\s:@]*:[^/\s@]+@|https?://[^/\s@]+@", re.IGNORECASE)
-_SIZE = re.compile(r"^(\d+(?:\.\d+)?) ?([kMGT]?B)$")
-_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 class _Section(BaseModel):
@@ -101,16 +94,15 @@ class Docker(_Section):
 
     host: str | None = Field(default=None, description="Such as unix:///var/run/docker.sock; the default if unset.")
     keep_images: int = Field(default=5, ge=1, le=1_000, description="Images of this environment that a release leaves.")
-    build_cache: str = Field(default="10GB", pattern=_SIZE, description="Build cache that a release leaves.")
+    build_cache: str = Field(default="10GB", pattern=SIZE, description="Build cache that a release leaves.")
     build_network: Literal["default", "none"] = Field(
         default="default", description="What RUN steps of a build reach: what the engine's containers do, or nothing."
     )
 
     @property
     def build_cache_bytes(self) -> int:
-        """The build cache's limit; units are decimal, as docker's are."""
-        number, unit = _SIZE.fullmatch(self.build_cache).groups()  # type: ignore[union-attr]
-        return int(float(number) * _UNITS[unit])
+        """The build cache's limit."""
+        return bytes_of(self.build_cache)
 
 
 class Source(_Section):
@@ -165,36 +157,6 @@ class Source(_Section):
     def released_branches(self) -> tuple[str, ...]:
         """The branches that versions are released from, names or patterns."""
         return self.branches or (self.main_branch or "main",)
-
-
-class Image(_Section):
-    """How the image is built, and what is refused. How it is built is part of its identity."""
-
-    dockerfile: str = "Dockerfile"
-    context: str = "."
-    target: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][\w.-]*$", description="The stage to build.")
-    build_args: dict[str, str] = {}
-    attestations: bool = Field(default=False, description="Let BuildKit attest how it built, which makes an index.")
-    require_digests: bool = Field(default=False, description="Refuse to build on an image that is named by a tag only.")
-    refuse_findings: Severity | None = Field(
-        default=None,
-        description="Refuse a release whose image has findings of that severity or above in ECR's scan, or no result.",
-    )
-
-    @field_validator("dockerfile", "context")
-    @classmethod
-    def _paths_stay_in_the_checkout(cls, path: str) -> str:
-        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
-            raise ValueError(f"{path} is outside the checkout: give a path below the repository's root")
-        return path
-
-    @field_validator("build_args")
-    @classmethod
-    def _no_credentials_in_build_args(cls, arguments: dict[str, str]) -> dict[str, str]:
-        told = sorted(name for name, value in arguments.items() if _CREDENTIALS.search(value))
-        if told:
-            raise ValueError(f"{', '.join(told)}: a URL with credentials would stay readable in the image's history")
-        return arguments
 
 
 def _refuse_names(variables: Mapping[str, str], secrets: Mapping[str, SecretReference]) -> None:
@@ -294,7 +256,7 @@ class Service(Container):
     @model_validator(mode="after")
     def _no_credentials_in_variables(self) -> Self:
         given = [*self.variables.items(), *(pair for one in self.containers for pair in one.variables.items())]
-        told = sorted(name for name, value in given if _CREDENTIALS.search(value))
+        told = sorted(name for name, value in given if CREDENTIALS.search(value))
         if told:
             raise ValueError(
                 f"variables: {', '.join(told)}: a URL with credentials would stay readable in the state and the "
@@ -482,6 +444,9 @@ class Timing(_Section):
     start: Seconds = 600.0
     terraform: Seconds = 1_200.0
     build: Seconds = 3_600.0
+    prebuilt: Seconds = Field(
+        default=1_800.0, description='How long a release waits for its image where image.image_source is "prebuilt".'
+    )
     scan: Seconds = Field(
         default=300.0, description="How long a release waits for ECR's scan, where image.refuse_findings asks for it."
     )

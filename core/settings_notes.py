@@ -250,6 +250,60 @@ NOTES: dict[str, Note] = {
         "CRITICAL",
         breaks="A finding published today stops tomorrow's fix as well, until the base image is mended.",
     ),
+    "image.image_source": Note(
+        "Whether a release builds the image, or waits for [the one that CI pushed](prebuilt.md).",
+        "prebuilt",
+        breaks="With `prebuilt`, a release fails where CI does not push within `timing.prebuilt`; other build settings "
+        "are refused.",
+    ),
+    "image.prebuilt.recorded_in": Note(
+        "The annotated git tag whose message has the line `Image-Digest: sha256:…`; `{tag}` is the version's tag.",
+        "{tag}",
+        breaks="Whoever can push that git tag decides what runs: protect it with a ruleset.",
+    ),
+    "image.platform": Note(
+        "What the image is built for, and with it the tasks' CPU architecture.",
+        "linux/arm64",
+        breaks="Base images must exist for it. An engine of another architecture needs an emulator.",
+    ),
+    **{
+        f"image.{where}.{name}": note
+        for where in ("secrets.<NAME>", "registries.<NAME>.password")
+        for name, note in {
+            "variable": Note("The worker's variable that holds the value.", "NPM_TOKEN"),
+            "file": Note("The worker's file that holds it, by its whole path.", "/etc/pointsman/npmrc"),
+            "secret": Note(
+                "The secret of Secrets Manager that holds it.",
+                "cursive-team/connections/build",
+                breaks="`provision` lets the pipeline's role read it: use no secret of the tasks.",
+            ),
+            "key": Note("The JSON key inside that secret; unset, the whole of it.", "token"),
+        }.items()
+    },
+    "image.registries.<NAME>.username": Note(
+        "Who a build is at the registry of that host, when it pulls; Docker Hub is `docker.io`.", "acme"
+    ),
+    "image.ssh": Note(
+        'What `RUN --mount=type=ssh` is given, by its id: `"agent"`, or the path of a private key.',
+        {"default": "agent"},
+        breaks="Every step that mounts it can use the key for as long as it runs.",
+    ),
+    "image.base_repositories": Note(
+        "Repositories of this account's ECR that base images come from.",
+        ["team/base"],
+        breaks="`provision` lets the pipeline's role pull from them.",
+    ),
+    "image.cache": Note(
+        "Where layers come from that need not be built again: the engine, or the live image in the registry as well.",
+        "registry",
+        breaks="With `local`, a new worker's first build makes everything. With `registry`, each one asks for layers.",
+    ),
+    "image.warn_growth": Note(
+        "Warn of an image that is larger than the live one by more than this, packed.",
+        "30MB",
+        unit="kB, MB, GB or TB",
+        breaks="Nothing is refused; each start of a task pulls what is new.",
+    ),
     # ---- [service]
     "service.container_port": Note(
         "The port that the application listens on.",
@@ -482,6 +536,12 @@ NOTES: dict[str, Note] = {
         breaks="Terraform is interrupted then, and given time to write its state.",
     ),
     "timing.build": Note("How long the build may take.", 7200, unit="seconds"),
+    "timing.prebuilt": Note(
+        'How long a release waits for its image, where `image.image_source` is `"prebuilt"`.',
+        3600,
+        unit="seconds",
+        breaks="Short: a slow build of CI fails the release. Long: the queue stands for as long.",
+    ),
     "timing.scan": Note(
         "How long ECR's scan is waited for, where `image.refuse_findings` asks for it.", 600, unit="seconds"
     ),

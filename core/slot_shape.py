@@ -126,7 +126,9 @@ class SlotPlan:
             "volume": volumes,
             "network_mode": "awsvpc",
             "requires_compatibilities": ["FARGATE"],
-            "runtime_platform": [{"operating_system_family": "LINUX", "cpu_architecture": "X86_64"}],
+            "runtime_platform": [
+                {"operating_system_family": "LINUX", "cpu_architecture": configuration.cpu_architecture}
+            ],
             "execution_role_arn": role_arn(self.settings, "execution"),
             "task_role_arn": role_arn(self.settings, "task"),
             "enable_fault_injection": Computed(False),

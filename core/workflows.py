@@ -86,6 +86,13 @@ class DeployingWorkflow:
         """Whether it deploys by itself when a version is tagged, as a release of ours does."""
         return self.on_version_tag and self.certain
 
+    @property
+    def only_pushes(self) -> bool:
+        """Whether all that it surely does is to push an image, which deploys nothing by itself."""
+        return all(
+            evidence.what in ("docker push", "pushes an image") for evidence in self.evidence if evidence.certain
+        )
+
     def __str__(self) -> str:
         seen = "; ".join(map(str, self.evidence))
         return f"{self.path} ({', '.join(self.triggers) or 'started by nothing'}): {seen}"

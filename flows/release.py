@@ -18,6 +18,7 @@ from tasks.database import migrate_database
 from tasks.findings import check_findings, note_findings
 from tasks.image import build_image, prune_worker, push_image
 from tasks.image_protection import keep_images
+from tasks.image_size import note_size
 from tasks.plan import apply_plan, check_plan, init_slot, plan_slot
 from tasks.preflight.steps import check_files, check_readiness
 from tasks.probes import confirm_release, smoke_test
@@ -89,3 +90,4 @@ def prepare_candidate(operation: Operation, source: Checkout, allow_downgrade: b
     start_candidate(operation)
     smoke_test(operation)
     note_findings(operation)
+    note_size(operation)

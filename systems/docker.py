@@ -33,6 +33,7 @@ __all__ = [
     "current_driver",
     "describe_engine",
     "digest_of",
+    "engine_errors",
     "failing_lines",
     "find_builder",
     "list_images",
@@ -57,7 +58,10 @@ DockerHost = Any
 
 @dataclass(frozen=True)
 class Build:
-    """One build of one image; `id_file` is where the client writes the built image's id."""
+    """One build of one image; `id_file` is where the client writes the built image's id.
+
+    `mounts` are the arguments that hand over secrets and ssh agents, by ids, names of variables and paths.
+    """
 
     reference: str
     platform: str
@@ -68,6 +72,10 @@ class Build:
     build_args: Mapping[str, str]
     labels: Mapping[str, str]
     network: str = "default"
+    mounts: Sequence[str] = ()
+    cache_from: Sequence[str] = ()
+    cached_inline: bool = False
+    """Whether the image says which steps made its layers, so that another engine may take them from it."""
 
     @property
     def arguments(self) -> list[str]:
@@ -80,6 +88,10 @@ class Build:
             *(f"--label={name}={value}" for name, value in self.labels.items()),
             *(f"--build-arg={name}={value}" for name, value in self.build_args.items()),
             *([f"--target={self.target}"] if self.target else []),
+            *self.mounts,
+            *(f"--cache-from={image}" for image in self.cache_from),
+            # https://docs.docker.com/build/cache/backends/inline/
+            *(["--build-arg=BUILDKIT_INLINE_CACHE=1"] if self.cached_inline else []),
             f"--tag={self.reference}",
             f"--iidfile={self.id_file}",
             f"--file={self.dockerfile}",
@@ -176,7 +188,7 @@ def _digest_in(line: Mapping[str, Any]) -> str | None:
 
 def list_images(host: DockerHost, repository: str) -> list[LocalImage]:
     """Return the engine's images of a repository."""
-    with _engine(host, "Docker's images could not be listed") as client:
+    with engine_errors(host, "Docker's images could not be listed") as client:
         return [
             LocalImage(
                 tuple(found.get("RepoTags") or ()), tuple(found.get("RepoDigests") or ()), int(found.get("Created", 0))
@@ -188,7 +200,7 @@ def list_images(host: DockerHost, repository: str) -> list[LocalImage]:
 def remove_images(host: DockerHost, tags: Sequence[str]) -> tuple[str, ...]:
     """Remove images by their tags and return those that went; one that a container uses stays."""
     removed: list[str] = []
-    with _engine(host, "Docker's images could not be removed") as client:
+    with engine_errors(host, "Docker's images could not be removed") as client:
         for tag in tags:
             try:
                 client.api.remove_image(tag, force=False)
@@ -202,13 +214,13 @@ def remove_images(host: DockerHost, tags: Sequence[str]) -> tuple[str, ...]:
 
 def prune_build_cache(host: DockerHost, keep: int) -> int:
     """Remove the build cache's oldest entries until at most `keep` bytes are left; return the bytes freed."""
-    with _engine(host, "Docker's build cache could not be pruned") as client:
+    with engine_errors(host, "Docker's build cache could not be pruned") as client:
         return int(client.api.prune_builds(keep_storage=keep).get("SpaceReclaimed") or 0)
 
 
 def describe_engine(host: DockerHost) -> Engine:
     """Return what the engine says of itself."""
-    with _engine(host, "The Docker engine does not answer") as client:
+    with engine_errors(host, "The Docker engine does not answer") as client:
         found = client.info()
     status = {str(key): str(value) for key, value in found.get("DriverStatus") or ()}
     return Engine(
@@ -240,7 +252,8 @@ def current_driver(client: str, environment: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def _engine(host: DockerHost, failure: str) -> Iterator[Any]:
+def engine_errors(host: DockerHost, failure: str) -> Iterator[Any]:
+    """Give docker-py's client; what goes wrong with it becomes `Permanent` or `Transient`, which say `failure`."""
     try:
         with host.get_client() as client:
             yield client

@@ -11,7 +11,10 @@ import httpx
 
 from core.errors import Permanent, Transient
 from core.findings import Finding, ImageScan
-from core.image import PLATFORM, RegistryImage
+from core.image import RegistryImage
+from core.image_settings import Platform
+from core.image_size import ImageSize, layers_of
+from core.prebuilt import PrebuiltImage
 from systems.aws import AwsClients, aws_errors, has_code
 
 __all__ = [
@@ -19,10 +22,12 @@ __all__ = [
     "add_tag",
     "count_images",
     "find_image",
+    "find_prebuilt",
     "image_exists",
     "login",
     "read_labels",
     "read_scan",
+    "read_size",
 ]
 
 _INDEXES = [
@@ -51,14 +56,14 @@ class Login:
     password: str
 
 
-def find_image(aws: AwsClients, repository: str, tag: str) -> RegistryImage | None:
-    """Return what `tag` holds in `repository`, or None; of an index it is the child for our platform that counts."""
+def find_image(aws: AwsClients, repository: str, tag: str, platform: Platform = "linux/amd64") -> RegistryImage | None:
+    """Return what `tag` holds in `repository`, or None; of an index it is the child for `platform` that counts."""
     found = _manifest(aws, repository, {"imageTag": tag})
     if found is None:
         return None
     digest, manifest = found
     contents = {digest}
-    child = _child(manifest)
+    child = _child(manifest, platform)
     if child is not None:
         contents.add(child)
         _, manifest = _manifest(aws, repository, {"imageDigest": child}) or (child, {})
@@ -69,6 +74,34 @@ def find_image(aws: AwsClients, repository: str, tag: str) -> RegistryImage | No
 def read_labels(aws: AwsClients, repository: str, image: RegistryImage) -> dict[str, str]:
     """Return what an image says of itself: for people to read, not a reason to trust it."""
     return _labels(aws, repository, image.configuration) if image.configuration else {}
+
+
+def find_prebuilt(aws: AwsClients, repository: str, digest: str, platform: Platform) -> PrebuiltImage | None:
+    """Return an image by its digest with the platforms that it is for, or None where the repository lacks it."""
+    found = _manifest(aws, repository, {"imageDigest": digest})
+    if found is None:
+        return None
+    manifest = found[1]
+    if "manifests" in manifest:
+        children = [child for child in manifest["manifests"] if _could_be_pulled(child, platform)]
+        return PrebuiltImage(digest, tuple(_platform(child) or "unknown" for child in children))
+    made = _configuration(aws, repository, str(manifest.get("config", {}).get("digest")))
+    return PrebuiltImage(digest, (f"{made.get('os')}/{made.get('architecture')}",))
+
+
+def read_size(aws: AwsClients, repository: str, digest: str, platform: Platform) -> ImageSize:
+    """Return an image's layers; of an index, those of its child for `platform`.
+
+    Raises `Permanent` where there is no such image.
+    """
+    found = _manifest(aws, repository, {"imageDigest": digest})
+    if found is not None and (child := _child(found[1], platform)) is not None:
+        found = _manifest(aws, repository, {"imageDigest": child})
+    manifest = found[1] if found else {}
+    configuration = manifest.get("config", {}).get("digest")
+    if configuration is None:
+        raise Permanent(f"ECR holds no image {repository}@{digest} for {platform}")
+    return layers_of(manifest, _configuration(aws, repository, str(configuration)))
 
 
 def image_exists(aws: AwsClients, repository: str, digest: str) -> bool:
@@ -131,8 +164,8 @@ def add_tag(aws: AwsClients, repository: str, digest: str, tag: str) -> bool:
     return True
 
 
-def read_scan(aws: AwsClients, repository: str, digest: str) -> ImageScan:
-    """Return what ECR's scan of an image says now; of an index it is the child for our platform that is scanned.
+def read_scan(aws: AwsClients, repository: str, digest: str, platform: Platform = "linux/amd64") -> ImageScan:
+    """Return what ECR's scan of an image says now; of an index it is the child for `platform` that is scanned.
 
     https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribeImageScanFindings.html
     """
@@ -140,7 +173,7 @@ def read_scan(aws: AwsClients, repository: str, digest: str) -> ImageScan:
     if scan.finished or scan.status in ("IN_PROGRESS", "PENDING"):
         return scan
     _, manifest = _manifest(aws, repository, {"imageDigest": digest}) or (digest, {})
-    child = _child(manifest)
+    child = _child(manifest, platform)
     return _scan(aws, repository, child) if child is not None else scan
 
 
@@ -205,18 +238,18 @@ def _manifest(aws: AwsClients, repository: str, image: dict[str, str]) -> tuple[
     return None
 
 
-def _child(manifest: dict[str, Any]) -> str | None:
-    """Return the digest of the one image in an index that our platform can pull; None for none, or more than one.
+def _child(manifest: dict[str, Any], platform: Platform) -> str | None:
+    """Return the digest of the one image in an index that `platform` can pull; None for none, or more than one.
 
-    An attestation is for no platform. One that claims ours could be pulled in the image's place, so it counts.
+    An attestation is for no platform. One that claims it could be pulled in the image's place, so it counts.
     """
-    possible = [child for child in manifest.get("manifests", []) if _could_be_pulled(child)]
-    return str(possible[0]["digest"]) if len(possible) == 1 and _platform(possible[0]) == PLATFORM else None
+    possible = [child for child in manifest.get("manifests", []) if _could_be_pulled(child, platform)]
+    return str(possible[0]["digest"]) if len(possible) == 1 and _platform(possible[0]) == platform else None
 
 
-def _could_be_pulled(child: dict[str, Any]) -> bool:
+def _could_be_pulled(child: dict[str, Any], platform: Platform) -> bool:
     attests = _ATTESTATION in child.get("annotations", {})
-    return _platform(child) == PLATFORM or (_platform(child) is None and not attests)
+    return _platform(child) == platform or (_platform(child) is None and not attests)
 
 
 def _platform(child: dict[str, Any]) -> str | None:
@@ -225,6 +258,11 @@ def _platform(child: dict[str, Any]) -> str | None:
 
 
 def _labels(aws: AwsClients, repository: str, config_digest: str) -> dict[str, str]:
+    labels: dict[str, str] = _configuration(aws, repository, config_digest).get("config", {}).get("Labels") or {}
+    return labels
+
+
+def _configuration(aws: AwsClients, repository: str, config_digest: str) -> dict[str, Any]:
     with aws_errors(f"reading the configuration of an image in {repository}"):
         url = aws("ecr").get_download_url_for_layer(repositoryName=repository, layerDigest=config_digest)["downloadUrl"]
     try:
@@ -233,8 +271,8 @@ def _labels(aws: AwsClients, repository: str, config_digest: str) -> dict[str, s
         raise Transient("The image's configuration could not be read", why=str(error)) from error
     except httpx.HTTPStatusError as error:
         raise Permanent("The image's configuration could not be read", why=str(error)) from error
-    labels: dict[str, str] = json.loads(content).get("config", {}).get("Labels") or {}
-    return labels
+    found: dict[str, Any] = json.loads(content)
+    return found
 
 
 def _read_configuration(url: str) -> bytes:

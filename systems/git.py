@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from core.errors import Permanent, PointsmanError, Refused
+from core.prebuilt import RecordTag
 from core.source import LFS_POINTER, allowed_protocols, host_of
 from core.words import counted
 from systems.processes import ATTEMPT_VARIABLE, run_streamed
@@ -127,6 +128,12 @@ class WorkingCopy:
         """Return the commit that a ref leads to; None if it leads to something else, such as a tree."""
         code, lines, _ = self.remote.execute([*self._here, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}"])
         return lines[0] if code == 0 and lines else None
+
+    def read_tag(self, name: str) -> RecordTag:
+        """Return a fetched tag with its message; raise `Permanent` where there is none."""
+        ref = f"refs/tags/{name}"
+        kind, *message = self._git("for-each-ref", "--format=%(objecttype)%0a%(contents)", ref) or [""]
+        return RecordTag(name, self.commit_of(ref), "\n".join(message) if kind == "tag" else None)
 
     def on_first_parents(self, commit: str) -> bool:
         """Whether one of the fetched branches was ever at this commit, as its first parents tell.

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.image_settings import Platform
 from systems.docker import find_builder
 from systems.processes import run_streamed
 
@@ -95,6 +96,7 @@ def reached_by_builds(
     base: str,
     *,
     network: str,
+    platform: Platform = "linux/amd64",
     environment: Mapping[str, str],
     folder: Path,
     timeout: float,
@@ -113,7 +115,7 @@ def reached_by_builds(
     command = [
         find_builder(environment.get("PATH", "")),
         "build",
-        "--platform=linux/amd64",
+        f"--platform={platform}",
         "--progress=plain",
         "--no-cache",
         f"--network={network}",

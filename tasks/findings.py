@@ -46,4 +46,4 @@ def _wait_for_scan(operation: Operation) -> ImageScan:
 
 def _read(operation: Operation) -> ImageScan:
     release = operation.release
-    return ecr.read_scan(operation.aws, release.image_repository, release.image_digest)
+    return ecr.read_scan(operation.aws, release.image_repository, release.image_digest, release.platform)

@@ -9,14 +9,16 @@ import hashlib
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from core.dockerfile import base_images, refuse_unpinned
+from core.build_secrets import BuildSecrets
+from core.dockerfile import base_images, refuse_missing_mounts, refuse_unpinned, runs_on_target
 from core.errors import Permanent, PointsmanError, Refused, UnknownOutcome
-from core.image import PLATFORM, ImageInputs, PushedImage, RegistryImage, is_ours, removable
+from core.image import ImageInputs, PushedImage, RegistryImage, is_ours, removable
+from core.prebuilt import tag_for
 from core.words import counted
 from operation.lease import now
 from operation.operation import Operation
@@ -25,9 +27,14 @@ from systems import docker, ecr, metadata
 from systems.build_context import context_in, copy_dockerfile, read_dockerfile
 from systems.docker import Build, PushEnd
 from systems.log import run_logger
+from systems.platforms import runs_programs
 from systems.processes import ATTEMPT_VARIABLE
+from systems.registry_logins import logged_in
+from tasks.build_logins import cache_sources, read_logins
+from tasks.build_secrets import read_build_secrets, refuse_secrets_inside, ssh_arguments
 from tasks.checkout import Checkout
 from tasks.pins import find_pins, pin_sidecars
+from tasks.prebuilt import wait_for_prebuilt
 
 __all__ = ["BuiltImage", "build_image", "prune_worker", "push_image"]
 
@@ -54,19 +61,27 @@ class WantedImage:
 
 
 @dataclass(frozen=True)
+class Access:
+    """What a build is given of secrets, agents and registries; and the docker client's variables with all of it."""
+
+    secrets: BuildSecrets
+    passwords: BuildSecrets
+    agents: tuple[str, ...]
+    environment: dict[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True)
 class BuiltImage:
     """The image that a version asks for, and what there is of it: in the registry already, or built just now."""
 
-    wanted: WantedImage
+    reference: str
+    """What a reader knows it by: repository and tag, or digest."""
+    repository: str
     digest: str | None = None
-    """The digest by which the registry holds it, where this environment pushed it before."""
+    """The digest by which the registry holds it, where it does."""
+    wanted: WantedImage | None = None
     built: str = ""
     """The id of what was built."""
-
-    @property
-    def reference(self) -> str:
-        """Repository and tag."""
-        return self.wanted.reference
 
 
 @step("build", "build the image of {checkout.version}", writes=False)
@@ -74,23 +89,34 @@ def build_image(operation: Operation, checkout: Checkout) -> Done[BuiltImage]:
     """Build the version's image, unless our record says that ECR has it.
 
     Raises `Permanent` for a build that fails (with its failing line), and for a tag that holds an image that is not
-    known to be ours; `Refused` for a Dockerfile or context outside the checkout.
+    known to be ours, or an image that holds a secret of its build; `Refused` for a Dockerfile or context outside the
+    checkout, and for a secret that is not there.
     """
-    wanted = _wanted(operation, checkout)
     pin_sidecars(operation)  # what can't be pinned is refused before anything is built
+    if operation.settings.image.image_source == "prebuilt":
+        return _prebuilt(operation, checkout)
+    wanted = _wanted(operation, checkout)
     found = _pushed_before(operation, wanted)
     if found:
         reason = f"{wanted.tag} was already built from commit {checkout.commit[:12]} with the same inputs"
-        return skipped(reason, BuiltImage(wanted, digest=found))
-    _refuse_reachable_credentials(operation, wanted)
-    return done(f"built {wanted.reference}", BuiltImage(wanted, built=_build(operation, checkout, wanted)))
+        return skipped(reason, BuiltImage(wanted.reference, wanted.repository, found, wanted))
+    _refuse_foreign_platform(operation, wanted)
+    access = _access(operation, wanted)
+    _refuse_reachable_credentials(operation, wanted, access)
+    built = _build(operation, checkout, wanted, access)
+    refuse_secrets_inside(operation, built, wanted.reference, access.secrets + access.passwords)
+    image = BuiltImage(wanted.reference, wanted.repository, wanted=wanted, built=built)
+    return done(f"built {wanted.reference}", image)
 
 
 @step("push", "push {image.reference} to ECR")
 def push_image(operation: Operation, image: BuiltImage) -> Done[str]:
     """Push what was built, and write which release this is; return its `repository@sha256:…`, as ECR holds it."""
-    digest = image.digest or _push(operation, image.wanted, image.built)
-    reference = f"{image.wanted.repository}@{digest}"
+    digest = image.digest
+    if digest is None:
+        assert image.wanted is not None
+        digest = _push(operation, image.wanted, image.built)
+    reference = f"{image.repository}@{digest}"
     operation.pin_release(reference, find_pins(operation))
     return (skipped if image.digest else done)(f"ECR holds {digest}", reference)
 
@@ -130,6 +156,13 @@ def prune_worker(operation: Operation) -> Done[None]:
     return done(removed) if removed else skipped("nothing to remove")
 
 
+def _prebuilt(operation: Operation, checkout: Checkout) -> Done[BuiltImage]:
+    settings, repository = operation.settings.image, operation.infrastructure.ecr_repository_url
+    digest = wait_for_prebuilt(operation, checkout, settings.prebuilt)
+    image = BuiltImage(f"{repository}@{digest}", repository, digest)
+    return skipped(f"{tag_for(settings.prebuilt.recorded_in, checkout.version)} in git records {digest}", image)
+
+
 def _wanted(operation: Operation, checkout: Checkout) -> WantedImage:
     image = operation.settings.image
     context = context_in(checkout.directory, image, checkout.version.tag)
@@ -137,6 +170,8 @@ def _wanted(operation: Operation, checkout: Checkout) -> WantedImage:
     text = dockerfile.decode(errors="replace")
     if loose := refuse_unpinned(text, image):
         run_logger().warning("%s builds on %s, which is not pinned by a digest", image.dockerfile, ", ".join(loose))
+    for warning in refuse_missing_mounts(text, image):
+        run_logger().warning(warning)
     inputs = ImageInputs(
         version=checkout.version.tag,
         commit=checkout.commit,
@@ -146,6 +181,9 @@ def _wanted(operation: Operation, checkout: Checkout) -> WantedImage:
         target=image.target,
         build_args=image.build_args,
         attestations=image.attestations,
+        platform=image.platform,
+        secrets={id: source.name for id, source in image.secrets.items()},
+        ssh=sorted(image.ssh),
     )
     return WantedImage(
         inputs=inputs,
@@ -157,7 +195,17 @@ def _wanted(operation: Operation, checkout: Checkout) -> WantedImage:
     )
 
 
-def _refuse_reachable_credentials(operation: Operation, wanted: WantedImage) -> None:
+def _access(operation: Operation, wanted: WantedImage) -> Access:
+    """Read all that the build needs; raise `Refused` for what is not there."""
+    secrets, agents = read_build_secrets(operation), ssh_arguments(operation)
+    logins, passwords = read_logins(operation, wanted.bases)
+    environment = docker.child_environment(
+        operation.block.docker_host.base_url, attestations=operation.settings.image.attestations
+    ) | {ATTEMPT_VARIABLE: operation.owner.attempt}
+    return Access(secrets, passwords, agents, logged_in(environment, logins, operation.workspace.folder("logins")))
+
+
+def _refuse_reachable_credentials(operation: Operation, wanted: WantedImage, access: Access) -> None:
     """Raise `Refused` where a `RUN` step, which is anybody's code, would get at the machine's credentials.
 
     A machine that has no such service pays a fraction of a second. An emulated AWS gives its own to nobody.
@@ -165,7 +213,7 @@ def _refuse_reachable_credentials(operation: Operation, wanted: WantedImage) -> 
     settings = operation.settings
     if settings.aws.endpoint_url is not None or settings.docker.build_network == "none" or not wanted.bases:
         return
-    reached = credentials_in_reach(operation, wanted.bases[0])
+    reached = credentials_in_reach(operation, wanted.bases[0], access.environment)
     if reached is None:
         run_logger().warning(
             "Could not check whether builds reach the machine's credentials: %s has no shell, or no curl, "
@@ -181,7 +229,36 @@ def _refuse_reachable_credentials(operation: Operation, wanted: WantedImage) -> 
         )
 
 
-def credentials_in_reach(operation: Operation, base: str) -> tuple[str, ...] | None:
+def _refuse_foreign_platform(operation: Operation, wanted: WantedImage) -> None:
+    """Raise `Refused` where the engine cannot run the steps of a Dockerfile for the platform that is wanted.
+
+    Only a Dockerfile that runs something on that platform needs it; an engine of that platform is not asked.
+    """
+    platform, host = wanted.inputs.platform, operation.block.docker_host
+    if not runs_on_target(wanted.dockerfile.read_text(errors="replace")):
+        return
+    engine = docker.describe_engine(host)
+    if engine.runs_itself(platform):
+        return
+    if not runs_programs(
+        platform,
+        environment=docker.child_environment(host.base_url, attestations=False)
+        | {ATTEMPT_VARIABLE: operation.owner.attempt},
+        folder=operation.workspace.folder("platform"),
+        timeout=operation.settings.timing.build,
+    ):
+        raise Refused(
+            f"This engine cannot build for {platform}",
+            why=f"its machine is {engine.architecture}, and a RUN step that only ends did not run for {platform} there",
+            do=f"Name an engine of {platform} in docker.host, register an emulator on this one (QEMU in binfmt_misc: "
+            "`docker run --privileged --rm tonistiigi/binfmt --install arm64`), or run nothing on the target platform "
+            "(`FROM --platform=$BUILDPLATFORM`).",
+        )
+
+
+def credentials_in_reach(
+    operation: Operation, base: str, environment: dict[str, str] | None = None
+) -> tuple[str, ...] | None:
     """Return the addresses that give a `RUN` step upon the image `base` an answer that leads to credentials.
 
     None where that could not be looked at. Nothing is built where this machine has no such address itself.
@@ -192,7 +269,9 @@ def credentials_in_reach(operation: Operation, base: str) -> tuple[str, ...] | N
     return metadata.reached_by_builds(
         base,
         network=settings.docker.build_network,
-        environment=docker.child_environment(host, attestations=False) | {ATTEMPT_VARIABLE: operation.owner.attempt},
+        platform=settings.image.platform,
+        environment=environment
+        or docker.child_environment(host, attestations=False) | {ATTEMPT_VARIABLE: operation.owner.attempt},
         folder=operation.workspace.folder("probe"),
         timeout=settings.timing.build,
     )
@@ -209,7 +288,7 @@ def _pushed_before(operation: Operation, wanted: WantedImage) -> str | None:
 
 
 def _ours_or_none(operation: Operation, wanted: WantedImage, pushed: tuple[PushedImage, ...]) -> str | None:
-    found = ecr.find_image(operation.aws, operation.infrastructure.repository, wanted.tag)
+    found = ecr.find_image(operation.aws, operation.infrastructure.repository, wanted.tag, wanted.inputs.platform)
     if found is None:
         return None
     if not is_ours(found, pushed, wanted.inputs):
@@ -231,12 +310,12 @@ def _taken(operation: Operation, wanted: WantedImage, found: RegistryImage) -> P
     )
 
 
-def _build(operation: Operation, checkout: Checkout, wanted: WantedImage) -> str:
+def _build(operation: Operation, checkout: Checkout, wanted: WantedImage, access: Access) -> str:
     settings = operation.settings
     last: deque[str] = deque(maxlen=_SHOWN_LINES)
     build = Build(
         reference=wanted.reference,
-        platform=PLATFORM,
+        platform=wanted.inputs.platform,
         dockerfile=wanted.dockerfile,
         context=wanted.context,
         id_file=wanted.dockerfile.with_name("image-id"),
@@ -248,14 +327,14 @@ def _build(operation: Operation, checkout: Checkout, wanted: WantedImage) -> str
             _SOURCE: source_label(settings.source.url, settings.source.github_repository),
         },
         network=settings.docker.build_network,
-    )
-    environment = docker.child_environment(
-        operation.block.docker_host.base_url, attestations=settings.image.attestations
+        mounts=(*access.secrets.arguments, *access.agents),
+        cache_from=cache_sources(operation),
+        cached_inline=settings.image.cache == "registry",
     )
     built = docker.build(
         build,
-        environment=environment | {ATTEMPT_VARIABLE: operation.owner.attempt},
-        on_line=_logged(last),
+        environment=access.environment | access.secrets.variables,
+        on_line=_logged(last, access.secrets + access.passwords),
         timeout=settings.timing.build,
     )
     if built is None:
@@ -267,11 +346,12 @@ def _build(operation: Operation, checkout: Checkout, wanted: WantedImage) -> str
     return built
 
 
-def _logged(last: deque[str]) -> Callable[[str], None]:
+def _logged(last: deque[str], secrets: BuildSecrets) -> Callable[[str], None]:
     logger = run_logger()
 
     def on_line(line: str) -> None:
         if line.strip():
+            line = secrets.mask(line)
             logger.info(line)
             last.append(line)
 

@@ -44,6 +44,8 @@ def describe_attempt(ended: EndedAttempt) -> str:
         facts.append(("findings in the image", found))
     proven = {step.name: step.detail for step in ended.steps if step.outcome == "done"}
     facts += [(fact, proven[name]) for fact, name in _PROOFS if name in proven]
+    if found := ended_as.get("size"):
+        facts.append(("size of the image, packed", found))
     if attempt.colour is not None:
         facts.append(("colour", attempt.colour.value))
     if attempt.approver:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from core.image_settings import Platform
 from core.preflight.judgement import Judgement, failed, passed, unknown
 
 __all__ = [
@@ -22,6 +23,11 @@ __all__ = [
     "judge_terraform",
 ]
 
+# What Docker calls a machine, and what `uname -m` does.
+_MACHINES: Mapping[Platform, frozenset[str]] = {
+    "linux/amd64": frozenset({"amd64", "x86_64"}),
+    "linux/arm64": frozenset({"aarch64", "arm64"}),
+}
 _GIB = 2**30
 _KEPT_TO_ITSELF = ("docker-container", "kubernetes", "remote")
 
@@ -38,12 +44,16 @@ class Engine:
     containerd: bool
     """Whether images are in containerd's store rather than in the classic one."""
 
+    def runs_itself(self, platform: Platform) -> bool:
+        """Whether its machine runs programs of that platform without emulating it."""
+        return self.architecture in _MACHINES[platform]
 
-def judge_engine(engine: Engine) -> Judgement:
-    """Judge the engine that builds images for linux/amd64."""
+
+def judge_engine(engine: Engine, platform: Platform = "linux/amd64") -> Judgement:
+    """Judge the engine that builds images for `platform`; whether it emulates one is tried by each release."""
     if engine.os != "linux":
-        return failed(f"the engine runs {engine.os}, and images are for linux/amd64")
-    emulated = "" if engine.architecture in ("x86_64", "amd64") else ", which emulates linux/amd64"
+        return failed(f"the engine runs {engine.os}, and images are for {platform}")
+    emulated = "" if engine.runs_itself(platform) else f", which emulates {platform}"
     return passed(f"{engine.version} on {engine.architecture}{emulated}")
 
 

@@ -112,10 +112,13 @@ def _scripts(package: str | None) -> dict[str, str]:
 # ---- The workflow of before ----
 
 
-def judge_workflows(texts: Mapping[str, str]) -> Judgement:
-    """Judge the workflows of a repository, by path: none may deploy when a version is tagged."""
+def judge_workflows(texts: Mapping[str, str], *, may_push: bool = False) -> Judgement:
+    """Judge the workflows of a repository, by path: none may deploy when a version is tagged.
+
+    Where releases wait for what CI pushes, one that pushes an image and does nothing else `may_push`.
+    """
     deploying = deploying_workflows(texts)
-    on = [workflow for workflow in deploying if workflow.must_be_off]
+    on = [workflow for workflow in deploying if workflow.must_be_off and not (may_push and workflow.only_pushes)]
     if on:
         return failed("; ".join(map(str, on)))
     if deploying:

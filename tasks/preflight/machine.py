@@ -41,7 +41,7 @@ _ROOTS = ("account", "environment", "slot")
 
 def _engine(ground: Ground) -> Judgement:
     try:
-        return judge_engine(_described(ground))
+        return judge_engine(_described(ground), ground.settings.image.platform)
     except (Permanent, Transient) as error:
         return failed_by(error)
 

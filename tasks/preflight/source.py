@@ -9,7 +9,7 @@ from pathlib import Path
 
 from blocks.environment import LEAST_SECRET
 from core.errors import Permanent, Refused
-from core.preflight.judgement import Judgement, failed_by, unknown
+from core.preflight.judgement import Judgement, failed_by, passed, unknown
 from core.preflight.source import (
     BuildFiles,
     judge_branches,
@@ -89,6 +89,8 @@ def read_text(ground: Ground, path: str) -> str | None:
 
 def _dockerfile(ground: Ground) -> Judgement:
     image = ground.settings.image
+    if image.image_source == "prebuilt":
+        return passed("releases build nothing: they wait for the image that CI pushed")
     files = BuildFiles(
         dockerfile=read_text(ground, image.dockerfile),
         package=read_text(ground, f"{image.context}/package.json"),
@@ -101,7 +103,8 @@ def _workflows(ground: Ground) -> Judgement:
     root = _files(ground)
     paths = [path.relative_to(root).as_posix() for path in (root / ".github").rglob("*.y*ml")]
     known = [path for path in sorted(paths) if is_workflow(path) or Path(path).stem == "action"]
-    return judge_workflows({path: text for path in known if (text := read_text(ground, path)) is not None})
+    texts = {path: text for path in known if (text := read_text(ground, path)) is not None}
+    return judge_workflows(texts, may_push=ground.settings.image.image_source == "prebuilt")
 
 
 LOOKS: dict[str, Look] = {

@@ -1,6 +1,6 @@
 # A role by which workflows of the application's repository may push images. No release needs it: it exists only where
-# github_environment is set, and then only jobs of that GitHub environment come in. What they push is not released
-# either, since a release trusts its own record alone.
+# github_environment is set, and then only jobs of that GitHub environment come in. What they push is released only
+# where an environment's image_source is prebuilt, and then by the digest that a git tag records.
 
 locals {
   github_wanted            = var.github_environment != null

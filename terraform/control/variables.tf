@@ -200,7 +200,7 @@ variable "egress_ports" {
 # ---- The machine ----
 
 variable "architecture" {
-  description = "amd64 or arm64. Images are built for linux/amd64, which an arm64 machine leaves to another engine ([docker] host)."
+  description = "amd64 or arm64. Images are built for image.platform; a machine of another architecture needs an emulator, or leaves builds to another engine ([docker] host)."
   type        = string
   default     = "amd64"
   nullable    = false

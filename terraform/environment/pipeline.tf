@@ -89,3 +89,45 @@ moved {
   from = aws_iam_role_policy.pipeline_place[0]
   to   = aws_iam_role_policy.place["pipeline"]
 }
+
+# ---- What builds need: secrets of theirs, and base images of this account ----
+
+# Only the addresses, as for the tasks.
+data "aws_secretsmanager_secret" "build" {
+  for_each = var.pipeline_role_name == null ? [] : var.build_secret_names
+
+  name = each.key
+}
+
+locals {
+  base_image_arns = [for repository in sort(var.base_image_repositories) :
+    "arn:${data.aws_partition.current.partition}:ecr:${local.arn_suffix}:repository/${repository}"
+  ]
+
+  build_statements = concat(
+    length(data.aws_secretsmanager_secret.build) == 0 ? [] : [
+      {
+        Sid      = "ReadBuildSecrets"
+        Effect   = "Allow"
+        Action   = ["secretsmanager:GetSecretValue"]
+        Resource = [for secret in data.aws_secretsmanager_secret.build : secret.arn]
+      },
+    ],
+    length(local.base_image_arns) == 0 ? [] : [
+      {
+        Sid      = "PullBaseImages"
+        Effect   = "Allow"
+        Action   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+        Resource = local.base_image_arns
+      },
+    ],
+  )
+}
+
+resource "aws_iam_role_policy" "build" {
+  count = var.pipeline_role_name == null || length(var.build_secret_names) + length(var.base_image_repositories) == 0 ? 0 : 1
+
+  name   = "build"
+  role   = var.pipeline_role_name
+  policy = jsonencode({ Version = "2012-10-17", Statement = local.build_statements })
+}

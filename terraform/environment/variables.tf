@@ -573,3 +573,28 @@ variable "alarm_action_arns" {
     error_message = "alarm_action_arns must be ARNs."
   }
 }
+
+variable "build_secret_names" {
+  description = "Names of the Secrets Manager secrets that the pipeline's role may read to give them to builds. They exist before this root is applied; their values are never read here."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for secret in var.build_secret_names : can(regex("^[A-Za-z0-9/_+=.@!-]{1,512}$", secret))])
+    error_message = "build_secret_names must be names of Secrets Manager secrets, not ARNs and not values."
+  }
+}
+
+variable "base_image_repositories" {
+  description = "Names of this account's ECR repositories that builds may pull base images from."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  # https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html
+  validation {
+    condition     = alltrue([for repository in var.base_image_repositories : can(regex("^[a-z0-9]+([._/-][a-z0-9]+)*$", repository)) && length(repository) <= 256])
+    error_message = "base_image_repositories must be names of ECR repositories, such as team/base: without registry and tag."
+  }
+}

@@ -232,6 +232,19 @@ variable "memory" {
   }
 }
 
+variable "cpu_architecture" {
+  description = "The CPU architecture of the tasks, for which the image must be built: X86_64 or ARM64."
+  type        = string
+  default     = "X86_64"
+  nullable    = false
+
+  # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RuntimePlatform.html
+  validation {
+    condition     = contains(["X86_64", "ARM64"], var.cpu_architecture)
+    error_message = "cpu_architecture must be X86_64 or ARM64."
+  }
+}
+
 variable "health_check_grace_period_seconds" {
   description = "How long after its start a task's failing health checks are ignored."
   type        = number

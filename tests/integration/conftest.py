@@ -10,8 +10,11 @@ import httpx
 import pytest
 
 from sandbox.base_image import ensure_base_image
+from tests.integration.images import operation, place
 from tests.integration.provisioned import Provisioned, provisioned_account
 from tests.integration.stand import Emulator, Stack, make_stack, running
+
+__all__ = ["operation", "place"]
 
 
 @pytest.fixture(scope="module")

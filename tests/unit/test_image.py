@@ -85,7 +85,12 @@ class FakeEngine:
     def said(self, name: str) -> str:
         return (self.folder / name).read_text()
 
+    architecture: str = "x86_64"
+
     # --- what docker-py has
+
+    def info(self) -> dict[str, str]:
+        return {"OSType": "linux", "Architecture": self.architecture}
 
     @property
     def api(self) -> FakeEngine:
@@ -210,6 +215,46 @@ def test_a_build_client_sees_nothing_of_the_workers_secrets(
     assert "not-for-builds" not in seen
     assert f"POINTSMAN_ATTEMPT={operation.owner.attempt}" in seen.splitlines()
     assert "BUILDX_NO_DEFAULT_ATTESTATIONS=1" in seen.splitlines()
+
+
+# --- the platform
+
+
+@pytest.mark.parametrize(
+    ("platform", "architecture", "step", "tried"),
+    [
+        ("linux/amd64", "x86_64", "RUN x", None),
+        ("linux/arm64", "aarch64", "RUN x", None),
+        ("linux/arm64", "x86_64", "COPY a b", None),
+        ("linux/arm64", "x86_64", "RUN x", "linux/arm64"),
+        ("linux/amd64", "aarch64", "RUN x", "linux/amd64"),
+    ],
+)
+def test_a_platform_that_is_not_the_engine_s_own_is_tried_and_refused_with_the_reason(
+    operation: Operation,
+    engine: FakeEngine,
+    checkout: Checkout,
+    monkeypatch: pytest.MonkeyPatch,
+    platform: str,
+    architecture: str,
+    step: str,
+    tried: str | None,
+) -> None:
+    asked: list[str] = []
+
+    def runs(platform: str, **_how: Any) -> bool:
+        asked.append(platform)
+        return False
+
+    monkeypatch.setattr("tasks.image.runs_programs", runs)
+    engine.architecture = architecture
+    configure(operation, f'[image]\nplatform = "{platform}"\n')
+    (checkout.directory / "Dockerfile").write_text(f"FROM scratch\n{step}\n")
+    refused = pytest.raises(Refused, match=f"cannot build for {platform}: its machine is {architecture}")
+    with refused if tried else nullcontext():
+        image_of(operation, checkout)
+    assert asked == ([tried] if tried else [])
+    assert (f"--platform={platform}" in engine.arguments) is (tried is None)
 
 
 # --- what a build reaches, and what it stands upon

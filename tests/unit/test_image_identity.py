@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from core.history import VersionRecord
 from core.image import ImageInputs, LocalImage, PushedImage, RegistryImage, is_ours, removable
+from core.image_settings import SecretSource
 from core.version import Version
 from tests.unit.facts import COMMIT, DIGEST, NOON, REPOSITORY, environment, live
 from tests.unit.fakes import CONFIG
@@ -43,6 +44,8 @@ INDEX, CHILD, OTHER = ("sha256:" + two * 32 for two in ("1d", "c1", "0e"))
         {"build_args": {"A": "1"}},
         {"attestations": True},
         {"platform": "linux/arm64"},
+        {"secrets": {"npmrc": "variable:NPM_TOKEN"}},
+        {"ssh": ("default",)},
     ],
     ids=str,
 )
@@ -50,6 +53,15 @@ def test_each_input_makes_another_image_under_another_tag(changed: dict[str, Any
     other = replace(INPUTS, **changed)
     assert other.digest != INPUTS.digest
     assert other.tag("production") != INPUTS.tag("production")
+
+
+def test_inputs_that_came_later_leave_an_image_of_before_its_name() -> None:
+    assert INPUTS.digest == "989fadd8f00829f2380afecbe1dd827717d544b0652982d15ad0091e9c878e98"
+
+
+def test_another_source_of_a_secret_is_another_input_and_its_value_is_none() -> None:
+    one, other = ({"npmrc": SecretSource(variable=name).name} for name in ("NPM_TOKEN", "NPM_TOKEN_OF_CI"))
+    assert replace(INPUTS, secrets=one).digest != replace(INPUTS, secrets=other).digest
 
 
 def test_the_order_of_build_arguments_makes_no_other_image() -> None:

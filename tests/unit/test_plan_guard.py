@@ -576,3 +576,18 @@ def test_a_slow_start_s_grace_period_is_the_one_of_the_settings() -> None:
         guard_slot_plan(plan, patient)
     resource(plan, SERVICE)["change"]["after"]["health_check_grace_period_seconds"] = 300
     guard_slot_plan(plan, patient)
+
+
+def test_the_architecture_is_the_one_of_the_release_and_no_other() -> None:
+    plan, expected = load("create")
+    arm = expected.release.configuration.model_copy(update={"cpu_architecture": "ARM64"})
+    release = expected.release.model_copy(update={"configuration": arm})
+    wanted = SlotPlan(SETTINGS, INFRASTRUCTURE, expected.colour, release)
+    with pytest.raises(Refused, match=r"runtime_platform\[0\]\.cpu_architecture would become .X86_64., not .ARM64."):
+        guard_slot_plan(plan, wanted)
+    for address in (TASKS, MIGRATION):
+        resource(plan, address)["change"]["after"]["runtime_platform"][0]["cpu_architecture"] = "ARM64"
+    # All that is left is the revision, which the plan's variables do not follow here.
+    with pytest.raises(Refused) as refusal:
+        guard_slot_plan(plan, wanted)
+    assert "cpu_architecture" not in refusal.value.why

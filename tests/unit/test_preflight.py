@@ -206,6 +206,8 @@ CASES: list[tuple[str, Judgement, Verdict, str]] = [
     ("state lock", judge_locks([LOCK], held=False, unlock="python -m flows unlock test"), FAIL, "worker@machine"),
     ("Docker engine", judge_engine(engine()), PASS, "28.0.1 on x86_64"),
     ("Docker engine", judge_engine(engine(architecture="aarch64")), PASS, "emulates linux/amd64"),
+    ("Docker engine", judge_engine(engine(), "linux/arm64"), PASS, "x86_64, which emulates linux/arm64"),
+    ("Docker engine", judge_engine(engine(architecture="aarch64"), "linux/arm64"), PASS, "28.0.1 on aarch64"),
     ("Docker engine", judge_engine(engine(os="windows")), FAIL, "runs windows"),
     ("BuildKit", failed("No docker client on this worker can build with BuildKit"), FAIL, "BuildKit"),  # find_builder
     ("image store", judge_store(engine(), "docker"), PASS, "classic store"),

@@ -33,6 +33,10 @@ BASE = release("v1.0.0", variables={"A": "1", "B": "2"}, secrets={"KEY": "arn:ke
         ("a secret's reference", release("v1.0.0", variables={"A": "1", "B": "2"}, secrets={"KEY": "arn:other::"})),
         ("cpu", release("v1.0.0", cpu=512, variables={"A": "1", "B": "2"}, secrets={"KEY": "arn:key::"})),
         ("memory", release("v1.0.0", memory=1024, variables={"A": "1", "B": "2"}, secrets={"KEY": "arn:key::"})),
+        (
+            "architecture",
+            release("v1.0.0", cpu_architecture="ARM64", variables={"A": "1", "B": "2"}, secrets={"KEY": "arn:key::"}),
+        ),
         ("port", release("v1.0.0", container_port=80, variables={"A": "1", "B": "2"}, secrets={"KEY": "arn:key::"})),
     ],
 )
@@ -55,6 +59,20 @@ def test_another_version_image_or_configuration_is_another_revision(why: str, ot
 )
 def test_whatever_else_differs_is_the_same_revision(why: str, other: Release) -> None:
     assert other.revision == BASE.revision, why
+
+
+def test_what_came_later_leaves_a_release_of_before_its_revision() -> None:
+    assert BASE.revision == "e4eb682e2bad"
+    of_before = BASE.model_dump(mode="json")
+    del of_before["configuration"]["cpu_architecture"]
+    again = Release.model_validate(of_before)
+    assert (again.revision, again.platform) == (BASE.revision, "linux/amd64")
+
+
+def test_the_image_s_platform_is_the_tasks_architecture() -> None:
+    arm = Configuration.of(settings_with('[image]\nplatform = "linux/arm64"'), {})
+    assert arm.cpu_architecture == "ARM64"
+    assert BASE.model_copy(update={"configuration": arm}).platform == "linux/arm64"
 
 
 def test_a_revision_is_twelve_hex_digits_and_survives_the_record() -> None:

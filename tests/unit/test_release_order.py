@@ -42,6 +42,7 @@ ORDER = [
     "start_candidate",
     "smoke_test",
     "note_findings",
+    "note_size",
     "approve",
     "shift_traffic",
     "confirm_release",

@@ -213,3 +213,42 @@ run "pipeline_without_secrets_sees_none" {
     error_message = "Where no secret is named, none may be looked at."
   }
 }
+
+run "builds_read_their_secrets_and_base_images_only" {
+  command = apply
+
+  variables {
+    pipeline_role_name      = "cursive-team-connections-staging-pipeline"
+    build_secret_names      = ["cursive-team/connections/npm"]
+    base_image_repositories = ["team/base", "team/node"]
+  }
+
+  assert {
+    condition = { for statement in jsondecode(aws_iam_role_policy.build[0].policy).Statement : statement.Sid => [statement.Effect, statement.Action, statement.Resource] } == {
+      ReadBuildSecrets = ["Allow", ["secretsmanager:GetSecretValue"], [data.aws_secretsmanager_secret.build["cursive-team/connections/npm"].arn]]
+      PullBaseImages = ["Allow", ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], [
+        "arn:aws:ecr:ap-southeast-1:123456789012:repository/team/base",
+        "arn:aws:ecr:ap-southeast-1:123456789012:repository/team/node",
+      ]]
+    }
+    error_message = "The pipeline must read exactly the named secrets, and pull from exactly the named repositories."
+  }
+
+  assert {
+    condition     = aws_iam_role_policy.build[0].role == "cursive-team-connections-staging-pipeline"
+    error_message = "Only the pipeline builds."
+  }
+}
+
+run "builds_that_need_nothing_are_given_nothing" {
+  command = plan
+
+  variables {
+    pipeline_role_name = "cursive-team-connections-staging-pipeline"
+  }
+
+  assert {
+    condition     = length(aws_iam_role_policy.build) == 0
+    error_message = "An environment of before must keep its policies."
+  }
+}

@@ -684,3 +684,23 @@ run "image_with_its_tag" {
 
   expect_failures = [var.sidecar_repositories]
 }
+
+run "build_secret_by_arn" {
+  command = plan
+
+  variables {
+    build_secret_names = ["arn:aws:secretsmanager:ap-southeast-1:123456789012:secret:npm-AbCdEf"]
+  }
+
+  expect_failures = [var.build_secret_names]
+}
+
+run "base_image_with_a_tag" {
+  command = plan
+
+  variables {
+    base_image_repositories = ["team/base:1"]
+  }
+
+  expect_failures = [var.base_image_repositories]
+}

@@ -193,3 +193,25 @@ run "tasks_are_paid_for_under_the_tags_of_their_release" {
     error_message = "Both definitions must carry the environment's tags."
   }
 }
+
+run "tasks_are_for_x86_unless_told_otherwise" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for definition in [aws_ecs_task_definition.service, aws_ecs_task_definition.migration] : definition.runtime_platform[0].cpu_architecture == "X86_64"])
+    error_message = "A release of before runs on X86_64."
+  }
+}
+
+run "tasks_and_migration_have_the_image_s_architecture" {
+  command = plan
+
+  variables {
+    cpu_architecture = "ARM64"
+  }
+
+  assert {
+    condition     = alltrue([for definition in [aws_ecs_task_definition.service, aws_ecs_task_definition.migration] : definition.runtime_platform[0].cpu_architecture == "ARM64" && definition.runtime_platform[0].operating_system_family == "LINUX"])
+    error_message = "Both definitions must run what the image was built for."
+  }
+}

@@ -367,3 +367,13 @@ run "tag_of_our_own" {
 
   expect_failures = [var.tags]
 }
+
+run "architecture_that_is_none" {
+  command = plan
+
+  variables {
+    cpu_architecture = "arm64"
+  }
+
+  expect_failures = [var.cpu_architecture]
+}
