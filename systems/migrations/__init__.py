@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from core.settings import EnvironmentSettings
+from systems.migrations.command import Command
 from systems.migrations.engine import MigrationEngine
 from systems.migrations.prisma import Prisma
 
 __all__ = ["engine_of"]
 
 
-def engine_of(settings: EnvironmentSettings) -> MigrationEngine | None:
+def engine_of(settings: EnvironmentSettings) -> MigrationEngine | Command | None:
     """Return the tool that migrates an environment's database, or None where migrations are switched off."""
-    return Prisma(settings.migration) if settings.migration.enabled else None
+    migration = settings.migration
+    if not migration.enabled:
+        return None
+    return Command(migration) if migration.engine == "command" else Prisma(migration)

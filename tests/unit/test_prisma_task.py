@@ -21,7 +21,9 @@ import pytest
 from core.migration import MigrationFile, TableRow, digest_of
 from core.settings import Migration
 from sandbox.postgres import binaries
-from systems.migrations.prisma import Expectation, TaskReport, TaskScript, read_migrations
+from systems.migrations.engine import Expectation, TaskReport
+from systems.migrations.prisma import Prisma, read_migrations
+from systems.migrations.task_script import TaskScript
 
 # Imitates Prisma's CLI: its table is a file, and `db execute` prints the error that the script would raise.
 STUB = """#!{python}
@@ -95,7 +97,7 @@ class Image:
         )
 
     def ask(self, expected: Expectation | None) -> tuple[TaskReport, list[str]]:
-        script = TaskScript(self.settings, expected)
+        script = Prisma(self.settings).script(expected)
         size = len(json.dumps({"command": script.command, "environment": script.environment}))
         assert size < 8192 - 300, "a task's overrides take no more"
         with self.start(script) as process:
@@ -212,7 +214,7 @@ def test_a_table_of_many_rows_arrives_in_lines_that_no_log_cuts(image: Image) ->
     names = [f"{n:03}_{'x' * 150}" for n in range(300)]
     image.lease(**dict.fromkeys(names, A))
     image.table([row(name, A) for name in names])
-    script = TaskScript(image.settings, None)
+    script = Prisma(image.settings).script(None)
     with image.start(script) as process:
         assert process.stdout is not None
         lines = process.stdout.read().splitlines()
@@ -285,7 +287,7 @@ def test_a_shell_as_entry_point_gets_the_script_in_one_word(image: Image) -> Non
 def test_a_task_that_is_stopped_passes_that_on_to_its_migration(image: Image) -> None:
     (image.path / "slow").touch()
     image.table([])
-    script = TaskScript(image.settings, expected(image, []))
+    script = Prisma(image.settings).script(expected(image, []))
     with image.start(script) as process:
         assert process.stdout is not None
         lines = []
