@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from core.settings import EnvironmentSettings
+from systems.migrations.alembic import Alembic
 from systems.migrations.command import Command
 from systems.migrations.engine import MigrationEngine
 from systems.migrations.prisma import Prisma
@@ -15,4 +16,10 @@ def engine_of(settings: EnvironmentSettings) -> MigrationEngine | Command | None
     migration = settings.migration
     if not migration.enabled:
         return None
-    return Command(migration) if migration.engine == "command" else Prisma(migration)
+    match migration.engine:
+        case "command":
+            return Command(migration)
+        case "alembic":
+            return Alembic(migration)
+        case _:
+            return Prisma(migration)

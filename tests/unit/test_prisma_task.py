@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,10 +19,10 @@ import pytest
 
 from core.migration import MigrationFile, TableRow, digest_of
 from core.settings import Migration
-from sandbox.postgres import binaries
 from systems.migrations.engine import Expectation, TaskReport
 from systems.migrations.prisma import Prisma, read_migrations
 from systems.migrations.task_script import TaskScript
+from tests.postgres import running_postgres
 
 # Imitates Prisma's CLI: its table is a file, and `db execute` prints the error that the script would raise.
 STUB = """#!{python}
@@ -311,32 +310,8 @@ def test_a_task_that_is_stopped_passes_that_on_to_its_migration(image: Image) ->
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[str]:
-    """The address of a database of its own, by a socket."""
-    initdb, server = (str(binaries() / name) for name in ("initdb", "postgres"))
-    user: dict[str, Any] = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
-    home = Path(tempfile.mkdtemp(prefix="pointsman-pg-", dir="/tmp"))
-    try:
-        if user:
-            shutil.chown(home, "nobody", "nogroup")
-        data = home / "data"
-        made = [initdb, "-D", str(data), "-U", "app", "-A", "trust", "--no-sync"]
-        subprocess.run(made, check=True, capture_output=True, cwd="/", **user)
-        options = ["-D", str(data), "-k", str(home), "-c", "listen_addresses=", "-c", "fsync=off"]
-        process = subprocess.Popen(
-            [server, *options], cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **user
-        )
-        try:
-            address = f"postgresql:///postgres?host={home}&user=app"
-            end = time.monotonic() + 30
-            while subprocess.run(["psql", address, "-c", ""], capture_output=True, check=False).returncode != 0:
-                assert time.monotonic() < end, "Postgres did not start"
-                time.sleep(0.1)
-            yield address
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(20)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+    with running_postgres() as address:
+        yield address
 
 
 def test_the_script_for_the_database_is_one_that_postgres_understands(image: Image, postgres: str) -> None:
