@@ -54,6 +54,8 @@ class MigrationFile:
     text: str
     comment: Literal["--", "#", "//"] = "--"
     """What begins a comment in it."""
+    applied_at: int = 0
+    """For a tool that applies by time, the time by which its table knows it, in milliseconds since 1970."""
 
     @property
     def checksum(self) -> str:

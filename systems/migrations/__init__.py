@@ -5,6 +5,7 @@ from __future__ import annotations
 from core.settings import EnvironmentSettings
 from systems.migrations.alembic import Alembic
 from systems.migrations.command import Command
+from systems.migrations.drizzle import Drizzle
 from systems.migrations.engine import MigrationEngine
 from systems.migrations.prisma import Prisma
 
@@ -21,5 +22,7 @@ def engine_of(settings: EnvironmentSettings) -> MigrationEngine | Command | None
             return Command(migration)
         case "alembic":
             return Alembic(migration)
-        case _:
+        case "drizzle":
+            return Drizzle(migration)
+        case "prisma":
             return Prisma(migration)
