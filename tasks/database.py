@@ -26,7 +26,7 @@ from tasks.checkout import Checkout
 __all__ = ["migrate_database"]
 
 # Whatever calls the tool finds it in the image or fails: npm's `npx`, and `uv run`.
-_FETCH_NOTHING = {"npm_config_yes": "false", "UV_NO_SYNC": "1"}
+_FETCH_NOTHING = {"npm_config_yes": "false", "npm_config_update_notifier": "false", "UV_NO_SYNC": "1"}
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,7 @@ def main():
     say(migrating=True)
     child = subprocess.Popen(task["command"])
     code = child.wait()
+    print()  # a tool's last line need not have ended
     read(line.config, scripts, "after")
     return 143 if stopped else 128 if code < 0 else code
 

@@ -52,6 +52,7 @@ async function main() {
   if (!asExpected || stopped || !(task.judged || (table ?? []).every(agrees))) return 0;
   say({ migrating: true });
   const { code } = await run(task.command);
+  console.log(); // a tool's last line need not have ended
   await inTable('after');
   return stopped ? 143 : code;
 }

@@ -80,7 +80,8 @@ def test_the_command_is_the_definitions_own_and_runs_though_nothing_is_new(
 
 def test_nothing_is_fetched_at_deploy_time(tasks: Tasks, migrate: Any) -> None:
     migrate()
-    assert tasks.environments == [{"npm_config_yes": "false", "UV_NO_SYNC": "1"}]
+    (given,) = tasks.environments
+    assert given == {"npm_config_yes": "false", "npm_config_update_notifier": "false", "UV_NO_SYNC": "1"}
 
 
 def test_its_status_is_asked_after_it_and_has_the_last_word(operation: Operation, tasks: Tasks, migrate: Any) -> None:

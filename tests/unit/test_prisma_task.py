@@ -59,7 +59,7 @@ if (here / "slow").exists():
     time.sleep(30)
 if not (here / "lazy").exists():
     table.write_text((here / "then.json").read_text())
-print("All migrations have been successfully applied.")
+print("All migrations have been successfully applied.", end="" if (here / "open").exists() else "\\n")
 sys.exit(int((here / "code").read_text()) if (here / "code").exists() else 0)
 """
 
@@ -150,6 +150,15 @@ def test_what_is_as_expected_is_migrated_and_read_again(image: Image) -> None:
     assert report.after is not None
     assert set(report.after.applied) == {"1_a", "2_b"}
     assert report.exit_code == 0
+    assert "All migrations have been successfully applied." in lines
+
+
+def test_a_tool_whose_last_line_has_no_end_swallows_no_report(image: Image) -> None:
+    (image.path / "open").touch()
+    image.table([], then=[row("1_a", A), row("2_b", B)])
+    report, lines = image.ask(expected(image, []))
+    assert report.after is not None
+    assert set(report.after.applied) == {"1_a", "2_b"}
     assert "All migrations have been successfully applied." in lines
 
 
