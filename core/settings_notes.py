@@ -229,8 +229,8 @@ NOTES: dict[str, Note] = {
         "The migration container's entry point; the image's own if empty.", ["/bin/sh", "-c"]
     ),
     "migration.command": Note(
-        "What migrates. Without it, what the engine's manual says: `alembic upgrade head`, `npx --no-install drizzle-kit "
-        "migrate`; the engine `command` needs one.",
+        "What migrates. Without it, what the engine's manual says: `alembic upgrade head`, "
+        "`npx --no-install drizzle-kit migrate`; the engine `command` needs one.",
         ["node_modules/.bin/prisma", "migrate", "deploy"],
         breaks="The image must hold the tool: nothing is fetched at deploy time.",
     ),
@@ -240,8 +240,8 @@ NOTES: dict[str, Note] = {
         breaks="Without it a command that succeeds because the image hides its files is believed.",
     ),
     "migration.directory": Note(
-        "Where migrations are in the repository. Without it, where the engine makes them: `alembic/versions`, `drizzle`. "
-        "The engine `command` reads nothing but rollback floors there, and has no default.",
+        "Where migrations are in the repository. Without it, where the engine makes them: `alembic/versions`, "
+        "`drizzle`. The engine `command` reads nothing but rollback floors there, and has no default.",
         "apps/backend/prisma/migrations",
         breaks="A folder that does not exist is refused.",
     ),

@@ -22,7 +22,8 @@ from systems.migrations.task_script import TaskScript, node, source_of
 __all__ = ["Drizzle", "migration_failure", "read_journal"]
 
 _JOURNAL = "meta/_journal.json"
-_ERROR = re.compile(r"^\s*(?:\w*Error: .*|error: .*|detail: .*|code: .*)$", re.MULTILINE)
+_ERROR = re.compile(r"^\s*(?:\[?cause\]?: )?(\w*[eE]rror: .*\S|(?:detail|code): '.*')", re.MULTILINE)
+_SILENT = "applying migrations..."
 
 
 def read_journal(checkout: Path, directory: str) -> tuple[MigrationFile, ...]:
@@ -57,9 +58,12 @@ def read_journal(checkout: Path, directory: str) -> tuple[MigrationFile, ...]:
 
 
 def migration_failure(lines: Iterable[str]) -> str:
-    """Return the database's error out of what Drizzle's tools print; empty if there is none."""
-    found = (error.strip().rstrip(",") for error in _ERROR.findall("\n".join(lines)))
-    return " / ".join(list(dict.fromkeys(found))[:4])
+    """Return the database's error out of what a migrator prints; drizzle-kit prints none, and that is said of it."""
+    text = "\n".join(lines)
+    found = list(dict.fromkeys(_ERROR.findall(text)))[:4]
+    if not found and _SILENT in text:
+        return "drizzle-kit prints no error of the database; the database's own log has it"
+    return " / ".join(found)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,11 @@ SCHEMA = """
 const { pgTable, integer } = require('drizzle-orm/pg-core');
 module.exports = Object.fromEntries(%s.map((name) => [name, pgTable(name, { id: integer() })]));
 """
+BY_PG = """
+const { drizzle } = require('drizzle-orm/node-postgres');
+const { migrate } = require('drizzle-orm/node-postgres/migrator');
+migrate(drizzle(process.env.DATABASE_URL), { migrationsFolder: 'drizzle' });
+"""
 BY_POSTGRES_JS = """
 const postgres = require('postgres');
 const { drizzle } = require('drizzle-orm/postgres-js');
@@ -122,13 +127,18 @@ def test_drizzle_kit_s_files_are_applied_and_its_table_is_read(app: Application)
     assert applied(app) == 3
 
 
-def test_a_migration_that_fails_leaves_nothing_and_is_told_in_the_databases_words(app: Application) -> None:
+def test_a_migration_that_fails_leaves_nothing_and_is_told_as_far_as_the_tool_does(app: Application) -> None:
     path = app.repository / "drizzle" / "0001_b.sql"
     path.write_text(f"{path.read_text()}--> statement-breakpoint\nCREATE TABLE a ();\n")
     with pytest.raises(Permanent, match=r"The migration of v1\.1\.0 failed") as failure:
         app.migrate()
-    assert 'relation "a" already exists' in failure.value.why
+    assert "drizzle-kit prints no error" in failure.value.why
     assert "in one transaction" in failure.value.do
+    (app.repository / "migrate.js").write_text(BY_PG)
+    app.set('engine = "drizzle"\ncommand = ["node", "migrate.js"]')
+    with pytest.raises(Permanent, match=r"The migration of v1\.1\.0 failed") as failure:
+        app.migrate()
+    assert 'error: relation "a" already exists' in failure.value.why
     assert app.operation.records.environment().migrations == ()
     assert app.query("SELECT to_regclass('a') IS NULL") == "t"
 

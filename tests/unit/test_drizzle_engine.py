@@ -150,17 +150,19 @@ def test_a_directory_without_a_journal_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("output", "said"),
     [
-        ("[✓] migrations applied successfully!", ""),
+        ("node:internal/modules/run_main:123\n    triggerUncaughtException(", ""),
         (
-            '[⣷] applying migrations...error: relation "a" already exists\n',
-            "",
+            "Using 'pg' driver for database querying\n[⣷] applying migrations...\x1b[2K\x1b[1G[⣷] applying migrations...",
+            "drizzle-kit prints no error of the database; the database's own log has it",
         ),
         (
-            'Error: Failed query: CREATE TABLE "a" ();\n    at PgSession\n  [cause]: error: x\n'
-            "    length: 91,\n    code: '42P07',\n    detail: undefined,",
-            "Error: Failed query: CREATE TABLE \"a\" (); / code: '42P07' / detail: undefined",
+            "DrizzleQueryError: Failed query: \nCREATE TABLE a ();\nparams: \n    at async migrate (/x.js:1:3) {\n"
+            "  cause: error: relation \"a\" already exists\n      at /app/x.js:694:17 {\n    severity: 'ERROR',\n"
+            "    code: '42P07',\n    detail: undefined,",
+            "DrizzleQueryError: Failed query: / error: relation \"a\" already exists / code: '42P07'",
         ),
         ('PostgresError: relation "a" already exists\n', 'PostgresError: relation "a" already exists'),
+        ("Error: connect ECONNREFUSED 127.0.0.1:1\n", "Error: connect ECONNREFUSED 127.0.0.1:1"),
     ],
 )
 def test_a_failure_is_told_in_the_databases_words(output: str, said: str) -> None:
