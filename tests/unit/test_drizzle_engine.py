@@ -152,7 +152,7 @@ def test_a_directory_without_a_journal_is_refused(tmp_path: Path) -> None:
     [
         ("node:internal/modules/run_main:123\n    triggerUncaughtException(", ""),
         (
-            "Using 'pg' driver for database querying\n[⣷] applying migrations...\x1b[2K\x1b[1G[⣷] applying migrations...",
+            "Using 'pg' driver for database querying\n[⣷] applying migrations...\x1b[2K\x1b[1G[⣯] applying migrations",
             "drizzle-kit prints no error of the database; the database's own log has it",
         ),
         (
