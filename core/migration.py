@@ -2,11 +2,12 @@
 
 Three lists must agree: the repository's at the release's commit, the image's, and the database's own table.
 
-A migration that older versions can't live with says so in a comment of its SQL:
+A migration that older versions can't live with says so in a comment of its file:
 
     -- pointsman: rollback-floor v1.4.0
 
 meaning that no version below v1.4.0 works on the new schema. Without a version it means the release that brings it.
+In Python the comment begins with `#`, in JavaScript and its like with `//`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from core.errors import Refused, cut
 from core.record import EnvironmentRecord
@@ -26,39 +28,89 @@ __all__ = [
     "MigrationPlan",
     "Reading",
     "TableRow",
+    "Tool",
     "digest_of",
     "missing_in",
     "plan_migrations",
     "refuse_disagreement",
 ]
 
-_MARKER = re.compile(r"^[ \t]*--[ \t]*pointsman:[ \t]*rollback-floor(?:[ \t]+(\S+))?[ \t]*\r?$", re.MULTILINE)
-
-# Whatever could be meant for us: in a block comment, behind a byte order mark, a statement or a quote too.
-_ANY_MARKER = re.compile(r"(?:--|/\*)[\s\u00a0*-]*pointsman\b", re.IGNORECASE)
+# By what begins a comment: the marker, and whatever could be meant for us, in a block comment, behind a byte order
+# mark, a statement or a quote too.
+_MARKERS = {
+    lead: (
+        re.compile(rf"^[ \t]*{lead}[ \t]*pointsman:[ \t]*rollback-floor(?:[ \t]+(\S+))?[ \t]*\r?$", re.MULTILINE),
+        re.compile(rf"(?:{lead}|/\*)[\s\u00a0*{lead[0]}]*pointsman\b", re.IGNORECASE),
+    )
+    for lead in ("--", "#", "//")
+}
 
 
 @dataclass(frozen=True)
 class MigrationFile:
-    """One migration of the application's repository: its folder's name and its SQL."""
+    """One migration of the application's repository: its name as its tool knows it, and its text."""
 
     name: str
-    sql: str
+    text: str
+    comment: Literal["--", "#", "//"] = "--"
+    """What begins a comment in it."""
+    applied_at: int = 0
+    """For a tool that applies by time, the time by which its table knows it, in milliseconds since 1970."""
 
     @property
     def checksum(self) -> str:
-        """SHA-256 of the file, which is what Prisma writes into its table."""
-        return _sha256(self.sql)
+        """SHA-256 of the file, which is what Prisma and Drizzle write into their tables."""
+        return _sha256(self.text)
+
+    @property
+    def floors(self) -> list[str]:
+        """The versions that its markers name; empty for the release that brings it."""
+        return _MARKERS[self.comment][0].findall(self.text)
+
+    @property
+    def has_misspelt_marker(self) -> bool:
+        """Whether something in it could be meant as a marker, and is not read as one."""
+        marker, anything = _MARKERS[self.comment]
+        return len(marker.findall(self.text)) != len(anything.findall(self.text))
 
     def has_checksum(self, checksum: str) -> bool:
         """Whether a checksum is this file's; line ends of another platform make no other migration."""
-        unix = self.sql.replace("\r\n", "\n")
+        unix = self.text.replace("\r\n", "\n")
         return checksum in (self.checksum, _sha256(unix), _sha256(unix.replace("\n", "\r\n")))
 
 
 @dataclass(frozen=True)
+class Tool:
+    """A migration tool as messages speak of it. In what the operator does, `{migration}` stands for its name."""
+
+    title: str
+    repair: str
+    """How to record what became of a migration that failed."""
+    undo: str = ""
+    """How to leave a migration that the repository does not have."""
+    keeps_failures: bool = False
+    """Whether its table has a row of a migration that failed, without whose repair nothing goes on."""
+
+    def repair_of(self, migration: str) -> str:
+        """Return how to record what became of that migration."""
+        return self.repair.replace("{migration}", migration)
+
+    def undo_of(self, migration: str) -> str:
+        """Return how to leave a migration that the repository does not have, behind what else resolves it."""
+        return self.undo and " " + self.undo.replace("{migration}", migration)
+
+    def after_failure(self, failed: str | None, missing: str) -> str:
+        """Return what to do: `failed` is the migration that the table calls so, `missing` the first that it lacks."""
+        if failed is not None:
+            return f"Record the result: {self.repair_of(failed)} Then release a new version."
+        if self.keeps_failures:
+            return "Fix the cause, then release a new version."
+        return f"Fix the cause, then release a new version. {self.repair_of(missing)}"
+
+
+@dataclass(frozen=True)
 class TableRow:
-    """One row of `_prisma_migrations`: one try at one migration."""
+    """One row of a tool's table: one try at one migration. A tool that keeps no checksum leaves it empty."""
 
     name: str
     checksum: str
@@ -78,6 +130,11 @@ class Reading:
     def applied(self) -> dict[str, str]:
         """The checksum of each migration that the table says is applied."""
         return {row.name: row.checksum for row in self.rows or () if row.finished and not row.rolled_back}
+
+    @property
+    def head(self) -> str | None:
+        """The migration that was applied last; rows are in the order of their application."""
+        return next(reversed(self.applied), None)
 
     @property
     def failed(self) -> tuple[TableRow, ...]:
@@ -123,19 +180,19 @@ def missing_in(reading: Reading, files: Sequence[MigrationFile]) -> tuple[str, .
 
 
 def refuse_disagreement(
-    files: Sequence[MigrationFile], reading: Reading, *, repair: str, newer_allowed: bool = False
+    files: Sequence[MigrationFile], reading: Reading, *, tool: Tool, newer_allowed: bool = False
 ) -> None:
     """Raise `Refused` where repository, image and table disagree, naming the migration and what resolves it.
 
-    `repair` is the command that resolves a migration, up to its last words. With `newer_allowed` the table may hold
-    migrations that the repository lacks, as it does when a human asks for an older version.
+    With `newer_allowed` the table may hold migrations that the repository lacks, as it does when a human asks for an
+    older version.
     """
-    _refuse_another_image(files, reading.image)
+    _refuse_another_image(files, reading.image, tool)
     for row in reading.failed:
         raise Refused(
             f"Migration {row.name} failed in this database and is not resolved",
             why=cut((row.log or "").strip(), 600) or "the table shows it as started but not finished",
-            do=f"Find out what it left, then record it: `{repair} --rolled-back {row.name}` (or `--applied`).",
+            do=f"Find out what it left, then record it: {tool.repair_of(row.name)}",
         )
     known = {file.name: file for file in files}
     for name, checksum in reading.applied.items():
@@ -143,7 +200,8 @@ def refuse_disagreement(
             raise Refused(
                 f"Migration {name} is applied in this database but is not in the repository",
                 why="this version was built without it, so it is not known to work with the schema",
-                do="Merge the commit that adds it, or set allow_downgrade if you really want this version.",
+                do="Merge the commit that adds it, or set allow_downgrade if you really want this version."
+                + tool.undo_of(name),
             )
         if name in known and not known[name].has_checksum(checksum):
             raise Refused(
@@ -153,13 +211,15 @@ def refuse_disagreement(
             )
 
 
-def _refuse_another_image(files: Sequence[MigrationFile], image: tuple[tuple[str, str], ...] | None) -> None:
+def _refuse_another_image(
+    files: Sequence[MigrationFile], image: tuple[tuple[str, str], ...] | None, tool: Tool
+) -> None:
     held = dict(image or ())
     for file in files:
         if file.name not in held:
             raise Refused(
                 f"The image lacks migration {file.name}",
-                why="the repository has it, but Prisma would find nothing to do and report success",
+                why=f"the repository has it, but {tool.title} would find nothing to do and report success",
                 do="Check what .dockerignore and the Dockerfile leave out; if the image has another layout, set "
                 "migration.image_directory.",
             )
@@ -179,11 +239,12 @@ def _refuse_another_image(files: Sequence[MigrationFile], image: tuple[tuple[str
 
 
 def _refuse_misspelt(migration: MigrationFile) -> None:
-    if len(_MARKER.findall(migration.sql)) != len(_ANY_MARKER.findall(migration.sql)):
+    if migration.has_misspelt_marker:
+        comment = f"{migration.comment} pointsman:"
         raise Refused(
-            f"Migration {migration.name} has an unrecognised `-- pointsman:` comment",
+            f"Migration {migration.name} has an unrecognised `{comment}` comment",
             why="a floor that is ignored would let a rollback go below it",
-            do="Write `-- pointsman: rollback-floor` on a line of its own, followed by a version or nothing.",
+            do=f"Write `{comment} rollback-floor` on a line of its own, followed by a version or nothing.",
         )
 
 
@@ -195,18 +256,18 @@ def plan_migrations(
 ) -> MigrationPlan:
     """Return the plan; raise `Refused` if a pending migration would not let the live version serve.
 
+    `files` are in the order in which their tool applies them.
     `applied` is what the database's table says; without it, what was read last is used in its place.
     """
     live = record.live
     floor = Version.parse(record.rollback_floor) if record.rollback_floor else None
     remembered = (*record.migrations, *(live.migrations if live else ()))
     known = frozenset(remembered if applied is None else applied)
-    ordered = sorted(files, key=lambda f: f.name)
-    pending = [f for f in ordered if f.name not in known]
+    pending = [f for f in files if f.name not in known]
     before = floor
     for migration in pending:
         _refuse_misspelt(migration)
-        for marked in _MARKER.findall(migration.sql):
+        for marked in migration.floors:
             raised = Version.parse(marked) if marked else version
             if live is not None and raised > live.release.semver:
                 raise Refused(
@@ -217,7 +278,7 @@ def plan_migrations(
                 )
             floor = raised if floor is None else max(floor, raised)
     return MigrationPlan(
-        names=tuple(f.name for f in ordered),
+        names=tuple(f.name for f in files),
         pending=tuple(f.name for f in pending),
         floor=floor,
         raises_floor=floor is not None and (before is None or floor > before),

@@ -159,6 +159,7 @@ class DatabaseReading(Stored):
 
     at: datetime
     table: str = Field(description="Digest of its rows, which tells this state of it from any other.")
+    engine: str = Field(default="prisma", description="The tool whose table that was; its names are the record's.")
 
 
 class CommandRun(Stored):
@@ -322,6 +323,10 @@ class EnvironmentRecord(Stored):
     def with_reading(self, applied: tuple[str, ...], reading: DatabaseReading) -> EnvironmentRecord:
         """Return the record with what the database's table says."""
         return self._with(migrations=applied, database=reading)
+
+    def has_read_with(self, engine: str) -> bool:
+        """Whether what the record says of the database was read with that tool, and may be relied on."""
+        return self.database is not None and self.database.engine == engine
 
     def with_unread_database(self) -> EnvironmentRecord:
         """Return the record for which the table has to be read before anything is believed of it."""

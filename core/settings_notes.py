@@ -390,21 +390,39 @@ NOTES: dict[str, Note] = {
         False,
         breaks="Then nothing looks whether the code and the database fit.",
     ),
+    "migration.engine": Note(
+        "The tool that migrates. Files and table of the first three are read; `command` is any other tool, run on each "
+        "release.",
+        "alembic",
+        breaks="With `command` no table is read: its exit code and `status` are all that is known.",
+    ),
     "migration.entry_point": Note(
         "The migration container's entry point; the image's own if empty.", ["/bin/sh", "-c"]
     ),
     "migration.command": Note(
-        "What migrates.",
+        "What migrates. Without it, what the engine's manual says: `alembic upgrade head`, "
+        "`npx --no-install drizzle-kit migrate`; the engine `command` needs one.",
         ["node_modules/.bin/prisma", "migrate", "deploy"],
-        breaks="`npx` without `--no-install` fetches today's Prisma at deploy time.",
+        breaks="The image must hold the tool: nothing is fetched at deploy time.",
+    ),
+    "migration.status": Note(
+        "Of the engine `command`: a command that exits with 0 only where the database has every migration.",
+        ["flyway", "validate"],
+        breaks="Without it a command that succeeds because the image hides its files is believed.",
     ),
     "migration.directory": Note(
-        "Where migrations are in the repository, one folder each.",
+        "Where migrations are in the repository. Without it, where the engine makes them: `alembic/versions`, "
+        "`drizzle`. The engine `command` reads nothing but rollback floors there, and has no default.",
         "apps/backend/prisma/migrations",
         breaks="A folder that does not exist is refused.",
     ),
     "migration.image_directory": Note(
-        "The same in the image, from its working directory, if it is elsewhere.", "migrations"
+        "The same in the image, from its working directory, if it is elsewhere. Of Prisma and Drizzle.", "migrations"
+    ),
+    "migration.table": Note(
+        "Of the engine `drizzle`: schema and name of its table; `drizzle.__drizzle_migrations` without it.",
+        "public.steps",
+        breaks="With another table than the migrator's, everything looks pending, and the release fails.",
     ),
     "migration.url_variable": Note("The variable that holds the database's address.", "POSTGRES_URL"),
     "migration.timeout_seconds": Note(

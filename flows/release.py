@@ -75,7 +75,9 @@ def release_version(operation: Operation, tag: str, commit: str | None, allow_do
 def prepare_candidate(operation: Operation, source: Checkout, allow_downgrade: bool) -> None:
     """Bring the version to where it waits for traffic: built, applied, migrated, running, smoke-tested."""
     record = operation.record
-    if record.database is not None:  # else the table may hold what the record does not know, and is asked first
+    if record.has_read_with(
+        operation.settings.migration.engine
+    ):  # else the table may hold what the record does not know, and is asked first
         # What live cannot live with is refused before anything is built, by what was read of the database last.
         plan_migrations(source.migrations, source.version, record, record.migrations)
     terraform = init_slot.submit(operation)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from core.settings import Migration
-from systems.migrations.prisma import behind_shell, tool_of
+from systems.migrations.prisma import tool_of
+from systems.migrations.task_script import behind_shell
 
 __all__ = ["PreflightScript"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.errors import Permanent
@@ -16,11 +18,15 @@ from operation.operation import Operation
 from operation.step import Done, done, skipped, step
 from systems.log import run_logger
 from systems.migrations import engine_of
+from systems.migrations.command import Command
 from systems.migrations.engine import Expectation, MigrationEngine, TaskReport
 from systems.one_off import OneOff, OneOffTask
 from tasks.checkout import Checkout
 
 __all__ = ["migrate_database"]
+
+# Whatever calls the tool finds it in the image or fails: npm's `npx`, and `uv run`.
+_FETCH_NOTHING = {"npm_config_yes": "false", "npm_config_update_notifier": "false", "UV_NO_SYNC": "1"}
 
 
 @dataclass(frozen=True)
@@ -38,11 +44,14 @@ def migrate_database(operation: Operation, source: Checkout, newer_allowed: bool
 
     A task of the release's own image reads the table and, where image and table are as expected, migrates at once; else
     what it read is judged first. Raises `Refused` where repository, image and table disagree, and `Permanent` where the
-    table does not say in the end that every migration is applied.
+    table does not say in the end that every migration is applied. A command without a table of ours is run, and what it
+    and its status command exit with is the truth.
     """
     engine = engine_of(operation.settings)
     if engine is None:
         ended = skipped("migrations are disabled for this environment")
+    elif isinstance(engine, Command):
+        ended = _run_command(operation, engine, Wanted(source.version, source.migrations, newer_allowed))
     else:
         ended = _migrate(operation, engine, Wanted(source.version, source.migrations, newer_allowed))
     operation.journal.advance(State.MIGRATED)
@@ -50,15 +59,15 @@ def migrate_database(operation: Operation, source: Checkout, newer_allowed: bool
 
 
 def _migrate(operation: Operation, engine: MigrationEngine, wanted: Wanted) -> Done[None]:
-    database = Database(operation, engine)
-    asked = database.ask(_expected(operation.record, wanted))
+    database = Database(operation, engine, wanted.files, _remembered(operation.record, engine))
+    asked = database.ask(_expected(operation.record, engine, wanted))
     before = database.read(asked)
-    plan = _judge(operation, engine, wanted, before)
+    plan = _judge(operation, engine, wanted, database.interpret(before))
     if plan.pending and not asked.migrated:
         _raise_floor(operation, plan)
         asked = database.ask(Expectation(_digest(wanted.files), before.table_digest, judged=True))
-    _see_applied(operation, engine, wanted, asked, database.end(asked))
-    head = max(before.applied, default=None)
+    _see_applied(operation, engine, wanted, asked, database.interpret(database.end(asked)))
+    head = database.interpret(before).head
     operation.journal.change(lambda a: a.migrated(head, plan.head, plan.names))
     says = f"according to its table the database is at {plan.head or 'no migration'}"
     if plan.pending:
@@ -66,9 +75,54 @@ def _migrate(operation: Operation, engine: MigrationEngine, wanted: Wanted) -> D
     return skipped(f"{says}; nothing was pending")
 
 
-def _expected(record: EnvironmentRecord, wanted: Wanted) -> Expectation | None:
+def _run_command(operation: Operation, engine: Command, wanted: Wanted) -> Done[None]:
+    """Run what migrates, on each release; which files are new is known from the record, and matters to floors alone."""
+    plan = plan_migrations(wanted.files, wanted.version, operation.record)
+    _raise_floor(operation, plan)
+    command, status = operation.settings.migration.command, operation.settings.migration.status
+    _run_to_success(operation, "migration", (), command)  # the definition's own
+    if status:
+        _run_to_success(operation, "status", status, status)
+    reading = DatabaseReading(at=now(), table=digest_of(plan.names), engine=engine.name)
+    operation.records.change_environment(lambda r: r.with_reading(plan.names, reading))
+    before = next((name for name in reversed(plan.names) if name not in plan.pending), None)
+    operation.journal.change(lambda a: a.migrated(before, plan.head, plan.names))
+    return done(f"`{shlex.join(command)}` exited with 0{', and so did its status command' if status else ''}")
+
+
+def _run_to_success(operation: Operation, what: str, override: Sequence[str], shown: Sequence[str]) -> None:
+    logger = run_logger()
+
+    def heard(line: str) -> bool:
+        logger.info(line)
+        return False
+
+    task = OneOffTask(
+        of=operation.candidate.migration,
+        task_definition=_definition(operation),
+        timeout=operation.settings.migration.timeout_seconds,
+        command=override,
+        environment=_FETCH_NOTHING,
+    )
+    ended = operation.one_offs.run(task, operation.owner.attempt, heard)
+    if ended.exit_code == 0:
+        return
+    code = "did not start" if ended.exit_code is None else f"exited with {ended.exit_code}"
+    output = " / ".join(ended.lines[-5:])
+    raise Permanent(
+        f"The {what} command of {operation.release.version} {code}: `{shlex.join(shown)}`",
+        why="; ".join(part for part in (output, ended.reason) if part) or "the task logged nothing",
+        do="Fix the cause, then release a new version; what the command did before it failed stays.",
+    )
+
+
+def _remembered(record: EnvironmentRecord, engine: MigrationEngine) -> tuple[str, ...]:
+    return record.migrations if record.has_read_with(engine.name) else ()
+
+
+def _expected(record: EnvironmentRecord, engine: MigrationEngine, wanted: Wanted) -> Expectation | None:
     """Return what lets the first task migrate at once: the table as it was read last, and no floor to raise before."""
-    if record.database is None:
+    if record.database is None or not record.has_read_with(engine.name):
         return None
     plan = plan_migrations(wanted.files, wanted.version, record, record.migrations)
     if not plan.pending or plan.raises_floor:
@@ -77,7 +131,7 @@ def _expected(record: EnvironmentRecord, wanted: Wanted) -> Expectation | None:
 
 
 def _digest(files: tuple[MigrationFile, ...]) -> str:
-    return digest_of([[file.name, file.checksum] for file in files])
+    return digest_of([[file.name, file.checksum] for file in sorted(files, key=lambda file: file.name)])
 
 
 @dataclass(frozen=True)
@@ -105,6 +159,8 @@ class Database:
 
     operation: Operation
     engine: MigrationEngine
+    files: tuple[MigrationFile, ...]
+    remembered: tuple[str, ...]
 
     def ask(self, expected: Expectation | None) -> Asked:
         """Run the task; what it read is remembered, and not relied on while it may be changing."""
@@ -120,10 +176,10 @@ class Database:
 
         task = OneOffTask(
             of=operation.candidate.migration,
-            task_definition=self._definition(),
+            task_definition=_definition(operation),
             timeout=operation.settings.migration.timeout_seconds,
             command=script.command,
-            environment=script.environment,
+            environment={**script.environment, **_FETCH_NOTHING},
             says_its_end=True,
         )
         ended = operation.one_offs.run(task, operation.owner.attempt, heard)
@@ -132,22 +188,9 @@ class Database:
         self._remember(asked.report)
         return asked
 
-    def _definition(self) -> str:
-        """Return the migration's definition that this release's apply put out, seen to run this release's image."""
-        slot = self.operation.journal.attempt.slot
-        if slot is None:
-            raise Permanent(
-                "The migration's task definition is unknown", why="the apply did not output one", do="Press Retry."
-            )
-        arn, release = slot.migration_task_definition_arn, self.operation.release
-        image = self.operation.ecs.names(arn).image
-        if image != release.image:
-            raise Permanent(
-                f"The task definition {arn.rpartition('/')[2]} would migrate with a different image",
-                why=f"it runs {image}, and {release} is {release.image}",
-                do="Press Retry; if this persists, find out who registered it.",
-            )
-        return arn
+    def interpret(self, reading: Reading) -> Reading:
+        """Return what the tool's rows mean: one for each migration, in the order of application."""
+        return self.engine.interpret(reading, self.files, self.remembered)
 
     def read(self, asked: Asked) -> Reading:
         """Return what a task read before it did anything; raise `Permanent` where it could not read."""
@@ -158,7 +201,7 @@ class Database:
                 "Could not read which migrations the database has, so "
                 f"{self.operation.release.version} was not migrated",
                 why="; ".join(part for part in (output, asked.ended.reason) if part) or "the task logged nothing",
-                do="Check that the image can run `node` and Prisma's CLI, and that the task can reach the database.",
+                do=f"{self.engine.needs}, and that the task can reach the database.",
             )
         return found
 
@@ -172,14 +215,32 @@ class Database:
         reading = report.after if report.migrated else report.before
         if reading is None:
             return
-        remembered = DatabaseReading(at=now(), table=reading.table_digest)
-        applied = tuple(sorted(reading.applied))
+        remembered = DatabaseReading(at=now(), table=reading.table_digest, engine=self.engine.name)
+        applied = tuple(sorted(self.interpret(reading).applied))
         self.operation.records.change_environment(lambda r: r.with_reading(applied, remembered))
 
 
+def _definition(operation: Operation) -> str:
+    """Return the migration's definition that this release's apply put out, seen to run this release's image."""
+    slot = operation.journal.attempt.slot
+    if slot is None:
+        raise Permanent(
+            "The migration's task definition is unknown", why="the apply did not output one", do="Press Retry."
+        )
+    arn, release = slot.migration_task_definition_arn, operation.release
+    image = operation.ecs.names(arn).image
+    if image != release.image:
+        raise Permanent(
+            f"The task definition {arn.rpartition('/')[2]} would migrate with a different image",
+            why=f"it runs {image}, and {release} is {release.image}",
+            do="Press Retry; if this persists, find out who registered it.",
+        )
+    return arn
+
+
 def _judge(operation: Operation, engine: MigrationEngine, wanted: Wanted, reading: Reading) -> MigrationPlan:
-    repair = engine.repair_command(operation.environment)
-    refuse(wanted.files, reading, repair=repair, newer_allowed=wanted.newer_allowed)
+    refuse(wanted.files, reading, tool=engine.tool(operation.environment), newer_allowed=wanted.newer_allowed)
+    engine.refuse(wanted.files, reading)
     return plan_migrations(wanted.files, wanted.version, operation.record, reading.applied)
 
 
@@ -201,14 +262,12 @@ def _see_applied(operation: Operation, engine: MigrationEngine, wanted: Wanted, 
                 "The migration task exited with %s, but the table has every migration", asked.exit_code
             )
         return
-    repair = engine.repair_command(operation.environment)
-    failed = reading.failed[0].name if reading.failed else None
+    tool = engine.tool(operation.environment)
     said = engine.failure(asked.lines) or " / ".join(asked.lines[-5:]) or asked.ended.reason
     if asked.exit_code == 0:
         said = f"the task reported success, but the table lacks {', '.join(missing)}; {said}".rstrip("; ")
-    resolve = f"Record the result with `{repair} --rolled-back {failed}`" if failed else "Fix the cause"
     raise Permanent(
         f"The migration of {wanted.version} failed",
         why=said or f"the table lacks {', '.join(missing)}",
-        do=f"{resolve}, then release a new version.",
+        do=tool.after_failure(reading.failed[0].name if reading.failed else None, missing[0]),
     )

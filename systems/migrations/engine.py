@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from core.migration import MigrationFile, Reading
+from core.migration import MigrationFile, Reading, Tool
 
 __all__ = ["Expectation", "MigrationEngine", "MigrationScript", "TaskReport"]
 
@@ -57,7 +57,15 @@ class MigrationScript(Protocol):
 
 
 class MigrationEngine(Protocol):
-    """One migration tool with an environment's settings of it."""
+    """One migration tool with an environment's settings of it, whose own table says what is applied."""
+
+    @property
+    def name(self) -> str:
+        """What `migration.engine` calls it."""
+
+    @property
+    def needs(self) -> str:
+        """What the image must be able to run for the table to be read, as an imperative."""
 
     def read_files(self, checkout: Path) -> tuple[MigrationFile, ...]:
         """Return the migrations of a checkout in the order in which they are applied; raise `Refused` if unreadable."""
@@ -65,8 +73,17 @@ class MigrationEngine(Protocol):
     def script(self, expected: Expectation | None) -> MigrationScript:
         """Return what the task runs; without an expectation it only reads."""
 
-    def repair_command(self, environment: str) -> str:
-        """Return the operator's command that resolves a migration, up to its last words."""
+    def interpret(self, reading: Reading, files: Sequence[MigrationFile], remembered: Collection[str]) -> Reading:
+        """Return what the table means: a row for each migration, in the order of application.
+
+        `remembered` is what was applied when the table was read last.
+        """
+
+    def refuse(self, files: Sequence[MigrationFile], reading: Reading) -> None:
+        """Raise `Refused` for what only this tool cannot do with such a table."""
+
+    def tool(self, environment: str) -> Tool:
+        """Return the tool as messages speak of it, with the operator's commands in that environment."""
 
     def failure(self, lines: Iterable[str]) -> str:
         """Return what the tool's output says of a failure: code, migration, the database's error; else nothing."""

@@ -1,13 +1,5 @@
-// Runs inside the candidate's image: says which migrations the image holds and what the database's table says, and
-// migrates only where both are exactly as expected. Every judgement is made by whoever reads what is said here.
+// Prisma's part of `node_task.js`: which migrations the image holds, and what `_prisma_migrations` says.
 'use strict';
-const { spawn } = require('node:child_process');
-const { createHash } = require('node:crypto');
-const { existsSync, readdirSync, readFileSync } = require('node:fs');
-const { join } = require('node:path');
-
-const task = JSON.parse(process.env.POINTSMAN_TASK);
-delete process.env.POINTSMAN_TASK;
 const QUERY =
   'SELECT migration_name, checksum, finished_at IS NOT NULL AS finished, rolled_back_at IS NOT NULL AS undone, ' +
   'left(logs, 600) AS log FROM "_prisma_migrations" ORDER BY migration_name, started_at';
@@ -18,39 +10,6 @@ const BY_ERROR = `DO $pointsman$ DECLARE found text := 'null'; BEGIN
   END IF;
   RAISE EXCEPTION 'pointsman:%:', encode(convert_to(found, 'UTF8'), 'hex');
 END $pointsman$`;
-
-let child = null;
-let stopped = false;
-for (const signal of ['SIGTERM', 'SIGINT'])
-  process.on(signal, () => {
-    stopped = true;
-    if (child) child.kill(signal);
-    else process.exit(143);
-  });
-
-const sha256 = (data) => createHash('sha256').update(data).digest('hex');
-const say = (fact) => console.log(`${task.mark} ${JSON.stringify(fact)}`);
-const sayRows = (name, rows) => {
-  if (!rows || !rows.length) say({ [name]: rows });
-  // A container's log is cut into pieces of 16 KiB.
-  for (let i = 0; rows && i < rows.length; i += 8) say({ [name]: rows.slice(i, i + 8) });
-};
-
-function run([command, ...args], input) {
-  return new Promise((resolve) => {
-    let output = '';
-    child = spawn(command, args, { stdio: input === undefined ? 'inherit' : 'pipe' });
-    child.on('error', (error) => resolve({ code: 127, output: String(error) }));
-    child.on('close', (code, signal) => {
-      child = null;
-      resolve({ code: signal ? 128 : code, output });
-    });
-    if (input === undefined) return;
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (data) => (output += data));
-    child.stdin.on('error', () => {});
-    child.stdin.end(input);
-  });
-}
 
 function inImage() {
   if (!existsSync(task.directory)) return null;
@@ -78,9 +37,12 @@ async function byDriver() {
 async function byTool() {
   let said = '';
   // Before its version 7 the tool has to be told the schema, and from then on it refuses to be told.
-  const beside = join(task.directory, '..', 'schema.prisma');
-  const usual = [beside, 'prisma/schema.prisma', 'schema.prisma', 'prisma/schema', 'prisma'];
-  const schemas = usual.filter((path) => existsSync(path));
+  // Of several files it is told the folder, in which the datasource lies beside the migrations.
+  const above = join(task.directory, '..');
+  const hasSchema = (path) => existsSync(path) && readdirSync(path).some((name) => name.endsWith('.prisma'));
+  const folders = [above, join(above, 'schema')].filter(hasSchema);
+  const usual = ['prisma/schema.prisma', 'schema.prisma', 'prisma/schema', 'prisma'];
+  const schemas = [join(above, 'schema.prisma'), ...folders, ...usual].filter((path) => existsSync(path));
   const given = task.options.some((word) => word.startsWith('--schema'));
   const ways = given ? [task.options] : schemas.slice(0, 1).map((path) => [...task.options, '--schema', path]);
   for (const options of [...ways, given ? [] : task.options]) {
@@ -100,27 +62,3 @@ async function inTable(name) {
   sayRows(name, found);
   return found && found.map((row) => row.slice(0, 4));
 }
-
-async function main() {
-  const image = inImage();
-  sayRows('image', image);
-  const table = await inTable('before');
-  const asExpected = sha256(JSON.stringify(image)) === task.image && sha256(JSON.stringify(table)) === task.table;
-  const held = new Map(image);
-  const agrees = (row) => row[3] || (row[2] && held.get(row[0]) === row[1]);
-  if (!asExpected || stopped || !(task.judged || (table ?? []).every(agrees))) return 0;
-  say({ migrating: true });
-  const { code } = await run(task.command);
-  await inTable('after');
-  return stopped ? 143 : code;
-}
-
-main()
-  .catch((error) => {
-    say({ unreadable: String(error.message ?? error) });
-    return 1;
-  })
-  .then((code) => {
-    say({ end: code });
-    process.exitCode = code;
-  });

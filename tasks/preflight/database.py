@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from core.colour import Colour
@@ -68,7 +69,8 @@ def _form(ground: Ground) -> Judgement:
         return _form_by_task(ground, str(error))
     faults: dict[str, list[str]] = {}
     for variable, reference in (*_services_own(ground), *ground.settings.migration_secrets.items()):
-        is_address = variable == ground.settings.migration.url_variable
+        # Of another tool the form is its own affair: SQLAlchemy's names a driver, JDBC's is another one altogether.
+        is_address = variable == ground.settings.migration.url_variable and _has_node(ground)
         found = faults_of_secret(contents[reference.source], reference.key, is_address=is_address)
         faults[variable] = [*faults.get(variable, []), *found]
     return judge_forms(faults, "who reads here")
@@ -176,8 +178,26 @@ def _inbound(ground: Ground) -> Judgement:
 # ---- A task inside ----
 
 
+_NODE = frozenset({"prisma", "drizzle"})
+"""The migration engines whose images have Node.js, which runs what looks from the inside."""
+
+
+def _has_node(ground: Ground) -> bool:
+    return ground.settings.migration.engine in _NODE
+
+
 def _task(ground: Ground) -> TaskSeen | None:
+    if not _has_node(ground):
+        return None
     return ground.once("task", lambda: _run(ground.operation, ground.record()))
+
+
+def _of_a_task(ground: Ground, judge: Callable[[TaskSeen], Judgement]) -> Judgement:
+    if not _has_node(ground):
+        engine = ground.settings.migration.engine
+        return unknown(f"a task looks by Node.js, which an image with migration.engine = {engine!r} need not have")
+    task = _task(ground)
+    return _NO_RELEASE if task is None else judge(task)
 
 
 class _Unleased:
@@ -230,18 +250,15 @@ def _definition(operation: Operation, record: EnvironmentRecord) -> tuple[Colour
 
 
 def _of_task(ground: Ground) -> Judgement:
-    task = _task(ground)
-    return _NO_RELEASE if task is None else judge_task(task)
+    return _of_a_task(ground, judge_task)
 
 
 def _task_role(ground: Ground) -> Judgement:
-    task = _task(ground)
-    return _NO_RELEASE if task is None else judge_task_role(task, ground.operation.infrastructure.task_role_arn)
+    return _of_a_task(ground, lambda task: judge_task_role(task, ground.operation.infrastructure.task_role_arn))
 
 
 def _reachable(ground: Ground) -> Judgement:
-    task = _task(ground)
-    return _NO_RELEASE if task is None else judge_reachable(task)
+    return _of_a_task(ground, judge_reachable)
 
 
 LOOKS: dict[str, Look] = {

@@ -159,7 +159,7 @@ def test_a_migration_that_was_rolled_back_and_applied_anew_is_applied(
 
 
 def test_line_ends_of_another_platform_are_no_edit(operation: Operation, database: FakeDatabase) -> None:
-    windows = MigrationFile("1_a", FILES[0].sql.replace("\n", "\r\n"))
+    windows = MigrationFile("1_a", FILES[0].text.replace("\n", "\r\n"))
     database.rows = [row(windows), row(FILES[1])]
     migrate(operation)
 

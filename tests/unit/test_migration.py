@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from core.errors import Refused
-from core.migration import MigrationFile, Reading, TableRow, missing_in, plan_migrations, refuse_disagreement
+from core.migration import MigrationFile, Reading, TableRow, Tool, missing_in, plan_migrations, refuse_disagreement
 from core.record import EnvironmentRecord
 from core.version import Version
 from tests.unit.facts import environment, live
@@ -83,10 +85,10 @@ def test_a_migration_that_is_applied_is_not_judged_again(record: EnvironmentReco
     assert floor_of("-- pointsman: rollback-floor v9.0.0\n", record) is None
 
 
-def test_a_plan_names_all_migrations_in_order_and_those_that_are_to_come() -> None:
+def test_a_plan_names_all_migrations_in_their_tools_order_and_those_that_are_to_come() -> None:
     files = [MigrationFile(name, PLAIN) for name in ("3_c", "1_a", "2_b")]
     plan = plan_migrations(files, NEW, LIVE)
-    assert (plan.names, plan.pending, plan.head) == (("1_a", "2_b", "3_c"), ("2_b", "3_c"), "3_c")
+    assert (plan.names, plan.pending, plan.head) == (("3_c", "1_a", "2_b"), ("3_c", "2_b"), "2_b")
 
 
 def test_an_application_without_migrations_has_nothing_to_apply() -> None:
@@ -114,6 +116,28 @@ def test_a_floor_in_a_file_with_line_ends_of_windows_is_read() -> None:
 def test_a_floor_that_is_not_read_is_refused_and_never_passed_over(sql: str) -> None:
     with pytest.raises(Refused, match="2_b has an unrecognised `-- pointsman:` comment"):
         floor_of(sql)
+
+
+@pytest.mark.parametrize(
+    ("comment", "text", "floor"),
+    [
+        ("#", "# pointsman: rollback-floor v1.2.0\n", "v1.2.0"),
+        ("#", "  #pointsman: rollback-floor v1.2.0\n", "v1.2.0"),
+        ("//", "// pointsman: rollback-floor v1.2.0\n", "v1.2.0"),
+        ("//", "-- pointsman: rollback-floor v1.2.0\n", "v1.1.0"),
+        ("#", "op.drop_column('a', 'b')  # pointsman: rollback-floor v1.2.0\n", None),
+        ("#", "## Pointsman: rollback-floor v1.2.0\n", None),
+        ("//", "/* pointsman: rollback-floor v1.2.0 */\n", None),
+        ("//", "/// pointsman: floor\n", None),
+    ],
+)
+def test_a_floor_stands_in_a_comment_of_its_files_language(comment: Any, text: str, floor: str | None) -> None:
+    files = [MigrationFile("2_b", text, comment)]
+    if floor is None:
+        with pytest.raises(Refused, match=f"unrecognised `{comment} pointsman:` comment"):
+            plan_migrations(files, NEW, LIVE)
+        return
+    assert str(plan_migrations(files, NEW, LIVE).floor) == floor
 
 
 @pytest.mark.parametrize(
@@ -145,6 +169,7 @@ FIRST, SECOND = MigrationFile("1_a", "-- a\n"), MigrationFile("2_b", "-- b\r\n")
 BOTH = (FIRST, SECOND)
 IN_IMAGE = tuple((file.name, file.checksum) for file in BOTH)
 REPAIR = "python -m flows run test -- prisma migrate resolve"
+TOOL = Tool("Prisma", f"`{REPAIR} --rolled-back {{migration}}` (or `--applied`).", keeps_failures=True)
 
 
 def row(file: MigrationFile, *, finished: bool = True, rolled_back: bool = False, log: str | None = None) -> TableRow:
@@ -152,18 +177,18 @@ def row(file: MigrationFile, *, finished: bool = True, rolled_back: bool = False
 
 
 def unix(file: MigrationFile) -> MigrationFile:
-    return MigrationFile(file.name, file.sql.replace("\r\n", "\n"))
+    return MigrationFile(file.name, file.text.replace("\r\n", "\n"))
 
 
 def windows(file: MigrationFile) -> MigrationFile:
-    return MigrationFile(file.name, unix(file).sql.replace("\n", "\r\n"))
+    return MigrationFile(file.name, unix(file).text.replace("\n", "\r\n"))
 
 
 @pytest.mark.parametrize("file", BOTH)
 def test_line_ends_of_another_platform_make_no_other_migration(file: MigrationFile) -> None:
     assert file.has_checksum(unix(file).checksum)
     assert file.has_checksum(windows(file).checksum)
-    assert not file.has_checksum(MigrationFile(file.name, file.sql + " ").checksum)
+    assert not file.has_checksum(MigrationFile(file.name, file.text + " ").checksum)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +221,7 @@ def test_what_the_table_does_not_call_applied_is_missing(
     ],
 )
 def test_what_agrees_is_not_refused(rule: str, files: tuple[MigrationFile, ...], reading: Reading) -> None:
-    refuse_disagreement(files, reading, repair=REPAIR)
+    refuse_disagreement(files, reading, tool=TOOL)
 
 
 @pytest.mark.parametrize(
@@ -285,10 +310,10 @@ def test_what_disagrees_is_refused_with_what_resolves_it(
     files: tuple[MigrationFile, ...], reading: Reading, what: str, why: str, do: str, newer_allowed: bool
 ) -> None:
     if newer_allowed and "not in the repository" in what and what.startswith("Migration"):
-        refuse_disagreement(files, reading, repair=REPAIR, newer_allowed=True)
+        refuse_disagreement(files, reading, tool=TOOL, newer_allowed=True)
         return
     with pytest.raises(Refused) as refusal:
-        refuse_disagreement(files, reading, repair=REPAIR, **({"newer_allowed": True} if newer_allowed else {}))
+        refuse_disagreement(files, reading, tool=TOOL, **({"newer_allowed": True} if newer_allowed else {}))
     assert refusal.value.what == what
     assert why in refusal.value.why
     assert do in refusal.value.do
@@ -297,5 +322,5 @@ def test_what_disagrees_is_refused_with_what_resolves_it(
 @pytest.mark.parametrize(("length", "cut"), [(600, False), (601, True)])
 def test_a_failed_migration_s_log_is_cut_at_its_beginning(length: int, cut: bool) -> None:
     with pytest.raises(Refused) as refusal:
-        refuse_disagreement(BOTH, Reading(IN_IMAGE, (row(FIRST, finished=False, log="x" * length),)), repair=REPAIR)
+        refuse_disagreement(BOTH, Reading(IN_IMAGE, (row(FIRST, finished=False, log="x" * length),)), tool=TOOL)
     assert refusal.value.why == ("… " if cut else "") + "x" * 600

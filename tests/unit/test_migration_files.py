@@ -31,7 +31,7 @@ def write(checkout: Path, name: str, content: bytes) -> Path:
 
 def test_migrations_are_read_in_order_and_to_the_last_byte(checkout: Path) -> None:
     found = read_migrations(checkout, WHERE)
-    assert [(file.name, file.sql) for file in found] == [("1_a", "-- 1_a\r\n"), ("2_b", "-- 2_b\r\n")]
+    assert [(file.name, file.text) for file in found] == [("1_a", "-- 1_a\r\n"), ("2_b", "-- 2_b\r\n")]
 
 
 def test_a_directory_without_migrations_has_none(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_link_inside_the_checkout_is_followed(checkout: Path) -> None:
     path = write(checkout, "3_c", b"")
     path.unlink()
     path.symlink_to("../1_a/migration.sql")
-    assert read_migrations(checkout, WHERE)[-1].sql == "-- 1_a\r\n"
+    assert read_migrations(checkout, WHERE)[-1].text == "-- 1_a\r\n"
 
 
 def test_a_folder_in_place_of_the_file_is_refused(checkout: Path) -> None:

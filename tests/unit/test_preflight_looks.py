@@ -24,7 +24,7 @@ from tasks.checkout import Checkout
 from tasks.preflight import steps
 from tasks.preflight.ground import Ground, Look
 from tasks.preflight.looking import look_at
-from tests.unit.facts import COMMIT, owner
+from tests.unit.facts import COMMIT, owner, settings_with
 from tests.unit.fakes import FakeAws, operation_of
 
 FAULTLESS = "FROM node:22\nRUN npm ci --ignore-scripts\n"
@@ -42,6 +42,15 @@ def found(operation: Operation, looks: dict[str, Look], within: float = 5) -> di
 def test_there_is_a_look_for_each_check_and_no_other() -> None:
     assert set(steps.LOOKS) == {check.name for check in CHECKS}
     assert {check.name for check in (*steps.FAST, *steps.FILES)} == {check.name for check in CHECKS if check.fast}
+
+
+@pytest.mark.parametrize("engine", ["alembic", "command"])
+@pytest.mark.parametrize("check", ["task", "task role", "database reachable"])
+def test_an_image_that_need_not_have_node_is_not_looked_into(operation: Operation, engine: str, check: str) -> None:
+    operation.block.settings = settings_with(f'\n[migration]\nengine = "{engine}"\ncommand = ["migrate"]\n')
+    verdict, seen = found(operation, {check: steps.LOOKS[check]})[check]
+    assert verdict is Verdict.UNKNOWN
+    assert f"migration.engine = '{engine}'" in seen
 
 
 def test_a_look_that_breaks_hides_no_other(operation: Operation) -> None:

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,8 +19,10 @@ import pytest
 
 from core.migration import MigrationFile, TableRow, digest_of
 from core.settings import Migration
-from sandbox.postgres import binaries
-from systems.migrations.prisma import Expectation, TaskReport, TaskScript, read_migrations
+from systems.migrations.engine import Expectation, TaskReport
+from systems.migrations.prisma import Prisma, read_migrations
+from systems.migrations.task_script import TaskScript
+from tests.postgres import running_postgres
 
 # Imitates Prisma's CLI: its table is a file, and `db execute` prints the error that the script would raise.
 STUB = """#!{python}
@@ -58,7 +59,7 @@ if (here / "slow").exists():
     time.sleep(30)
 if not (here / "lazy").exists():
     table.write_text((here / "then.json").read_text())
-print("All migrations have been successfully applied.")
+print("All migrations have been successfully applied.", end="" if (here / "open").exists() else "\\n")
 sys.exit(int((here / "code").read_text()) if (here / "code").exists() else 0)
 """
 
@@ -95,7 +96,7 @@ class Image:
         )
 
     def ask(self, expected: Expectation | None) -> tuple[TaskReport, list[str]]:
-        script = TaskScript(self.settings, expected)
+        script = Prisma(self.settings).script(expected)
         size = len(json.dumps({"command": script.command, "environment": script.environment}))
         assert size < 8192 - 300, "a task's overrides take no more"
         with self.start(script) as process:
@@ -149,6 +150,15 @@ def test_what_is_as_expected_is_migrated_and_read_again(image: Image) -> None:
     assert report.after is not None
     assert set(report.after.applied) == {"1_a", "2_b"}
     assert report.exit_code == 0
+    assert "All migrations have been successfully applied." in lines
+
+
+def test_a_tool_whose_last_line_has_no_end_swallows_no_report(image: Image) -> None:
+    (image.path / "open").touch()
+    image.table([], then=[row("1_a", A), row("2_b", B)])
+    report, lines = image.ask(expected(image, []))
+    assert report.after is not None
+    assert set(report.after.applied) == {"1_a", "2_b"}
     assert "All migrations have been successfully applied." in lines
 
 
@@ -212,7 +222,7 @@ def test_a_table_of_many_rows_arrives_in_lines_that_no_log_cuts(image: Image) ->
     names = [f"{n:03}_{'x' * 150}" for n in range(300)]
     image.lease(**dict.fromkeys(names, A))
     image.table([row(name, A) for name in names])
-    script = TaskScript(image.settings, None)
+    script = Prisma(image.settings).script(None)
     with image.start(script) as process:
         assert process.stdout is not None
         lines = process.stdout.read().splitlines()
@@ -285,7 +295,7 @@ def test_a_shell_as_entry_point_gets_the_script_in_one_word(image: Image) -> Non
 def test_a_task_that_is_stopped_passes_that_on_to_its_migration(image: Image) -> None:
     (image.path / "slow").touch()
     image.table([])
-    script = TaskScript(image.settings, expected(image, []))
+    script = Prisma(image.settings).script(expected(image, []))
     with image.start(script) as process:
         assert process.stdout is not None
         lines = []
@@ -309,32 +319,8 @@ def test_a_task_that_is_stopped_passes_that_on_to_its_migration(image: Image) ->
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[str]:
-    """The address of a database of its own, by a socket."""
-    initdb, server = (str(binaries() / name) for name in ("initdb", "postgres"))
-    user: dict[str, Any] = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
-    home = Path(tempfile.mkdtemp(prefix="pointsman-pg-", dir="/tmp"))
-    try:
-        if user:
-            shutil.chown(home, "nobody", "nogroup")
-        data = home / "data"
-        made = [initdb, "-D", str(data), "-U", "app", "-A", "trust", "--no-sync"]
-        subprocess.run(made, check=True, capture_output=True, cwd="/", **user)
-        options = ["-D", str(data), "-k", str(home), "-c", "listen_addresses=", "-c", "fsync=off"]
-        process = subprocess.Popen(
-            [server, *options], cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **user
-        )
-        try:
-            address = f"postgresql:///postgres?host={home}&user=app"
-            end = time.monotonic() + 30
-            while subprocess.run(["psql", address, "-c", ""], capture_output=True, check=False).returncode != 0:
-                assert time.monotonic() < end, "Postgres did not start"
-                time.sleep(0.1)
-            yield address
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(20)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+    with running_postgres() as address:
+        yield address
 
 
 def test_the_script_for_the_database_is_one_that_postgres_understands(image: Image, postgres: str) -> None:

@@ -292,3 +292,42 @@ def test_tags_are_texts_by_their_keys(tags: str) -> None:
 def test_an_environment_s_tags_are_those_of_its_tasks_too() -> None:
     assert settings_with().tags == {}
     assert settings_with('[provision.environment.tags]\nCostCentre = "platform"\n').tags == {"CostCentre": "platform"}
+
+
+@pytest.mark.parametrize(
+    ("engine", "command", "directory"),
+    [
+        ("", ["npx", "--no-install", "prisma", "migrate", "deploy"], "prisma/migrations"),
+        ('engine = "prisma"', ["npx", "--no-install", "prisma", "migrate", "deploy"], "prisma/migrations"),
+        ('engine = "alembic"', ["alembic", "upgrade", "head"], "alembic/versions"),
+        ('engine = "drizzle"', ["npx", "--no-install", "drizzle-kit", "migrate"], "drizzle"),
+        ('engine = "command"\ncommand = ["rake", "db:migrate"]', ["rake", "db:migrate"], None),
+        ('engine = "alembic"\ndirectory = "m"\ncommand = ["alembic"]', ["alembic"], "m"),
+    ],
+)
+def test_each_migration_engine_has_its_own_defaults(engine: str, command: list[str], directory: str | None) -> None:
+    migration = settings_with(f"\n[migration]\n{engine}\n").migration
+    assert (migration.command, migration.directory) == (command, directory)
+    assert migration.table == ("drizzle.__drizzle_migrations" if "drizzle" in engine else None)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ('engine = "liquibase"', "'prisma', 'alembic', 'drizzle' or 'command'"),
+        ('engine = "flyway"', 'status = ["flyway", "validate"]'),
+        ('engine = "command"', "needs command"),
+        ('status = ["x"]', 'status is read with engine = "command" only'),
+        ('engine = "alembic"\ntable = "a.b"', 'table is read with engine = "drizzle" only'),
+        ('engine = "drizzle"\ntable = "a"', "pattern"),
+        ('engine = "alembic"\nimage_directory = "x"', "image_directory is not read"),
+        ('command = ["npx", "--yes", "prisma", "migrate", "deploy"]', "'--yes' fetches the tool at deploy time"),
+        ('command = ["sh", "-c", "npx -y prisma migrate deploy"]', "'-y' fetches the tool at deploy time"),
+        ('command = ["pnpm", "dlx", "prisma", "migrate", "deploy"]', "'dlx' fetches"),
+        ('engine = "command"\ncommand = ["a"]\nstatus = ["bunx", "a"]', "'bunx' fetches"),
+    ],
+)
+def test_a_migration_setting_that_cannot_work_is_refused_with_what_would(given: str, said: str) -> None:
+    with pytest.raises(Refused) as refusal:
+        settings_with(f"\n[migration]\n{given}\n")
+    assert said in refusal.value.why
