@@ -1,4 +1,4 @@
-"""`python -m sandbox up|down|status|reset|restart PART|environment`: the sandbox by hand."""
+"""`python -m sandbox up|down|status|reset|restart PART|add EXAMPLE|environment`: the sandbox by hand."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.errors import PointsmanError
+from sandbox.example import add, find_example
 from sandbox.keeper import Status
 from sandbox.parts import Sandbox
 from sandbox.settings import CODE
@@ -45,6 +46,8 @@ def _run(asked: argparse.Namespace, sandbox: Sandbox) -> int:
         sandbox.reset()
     elif asked.command == "restart":
         sandbox.restart(asked.part)
+    elif asked.command == "add":
+        add(sandbox.settings, find_example(asked.example), sandbox.say)
     elif asked.command == "environment":
         for name, value in sandbox.environment().items():
             print(f"export {name}={shlex.quote(value)}")
@@ -93,6 +96,10 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("reset", help="down, delete all data, up")
     restart = commands.add_parser("restart", help="stop and start one part")
     restart.add_argument("part")
+    another = commands.add_parser(
+        "add", help="put another application of examples/ beside the first, in a sandbox that runs"
+    )
+    another.add_argument("example")
     commands.add_parser("environment", help="print what a shell needs to work against the sandbox (for eval)")
     return parser
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import docker
 
 from core.errors import Permanent
-from sandbox.base_image import ensure_base_image
+from sandbox.base_image import NODE, ensure_base_image
 from sandbox.environment import of_a_part
 from sandbox.kept_secrets import prefect_headers
 from sandbox.part import ask, python
@@ -31,7 +31,7 @@ def prepare(settings: Settings) -> None:
     """Make the base image, and the repository with nothing tagged yet; nothing where they are there."""
     client = docker.from_env()
     try:
-        ensure_base_image(client, BASE_IMAGE)
+        ensure_base_image(client, BASE_IMAGE, NODE)
     finally:
         client.close()
     if not repository(settings).exists():

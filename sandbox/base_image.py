@@ -1,7 +1,7 @@
-"""The Node.js base image for builds in the sandbox, also where no image can be pulled.
+"""The base images for builds in the sandbox, of Node.js and of Python, also where no image can be pulled.
 
-Limits: the imported image has this machine's Node.js and C library, a shell, a handful of tools, and no
-package manager besides npm.
+Limits: an imported image has this machine's interpreter and C library, a shell, a handful of tools, and no
+package manager besides the language's own.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
+import sysconfig
 import tarfile
 import tempfile
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,9 +30,8 @@ from core.errors import Permanent
 if TYPE_CHECKING:
     from docker import DockerClient
 
-__all__ = ["PREFERRED_IMAGE", "ensure_base_image"]
+__all__ = ["NODE", "PYTHON", "Runtime", "ensure_base_image"]
 
-PREFERRED_IMAGE = "node:22-alpine"
 FINGERPRINT_LABEL = "pointsman.base-image"
 LOOKUP_SECONDS = 8.0
 
@@ -53,23 +55,37 @@ DIRECTORIES = {  # path: (mode, owner)
 SYMLINKS = {"bin": "usr/bin", "sbin": "usr/bin", "usr/sbin": "bin", "lib": "usr/lib", "lib64": "usr/lib64"}
 
 
-def ensure_base_image(docker_client: DockerClient, tag: str) -> str:
-    """Return the name of a Node.js image that builds can start from, making it as `tag` if it has to be made.
+@dataclass(frozen=True)
+class Runtime:
+    """A language's base image: where it is pulled from, and how this machine makes one."""
 
-    A machine's own CA bundle (`NODE_EXTRA_CA_CERTS`) becomes part of it, so that `npm ci` works in builds.
-    Raises Permanent, saying what to install, if no image can be had and the machine has no Node.js.
+    preferred: str
+    files: Callable[[], dict[str, Path]]
+    """Path in the image → file on this machine; raises Permanent, saying what to install."""
+    command: str
+    trusting: tuple[str, ...]
+    """Variables by which it learns of a CA bundle."""
+    links: Callable[[Mapping[str, Path]], dict[str, str]] = lambda _files: {}
+    """Link in the image → what it points at."""
+
+
+def ensure_base_image(docker_client: DockerClient, tag: str, runtime: Runtime) -> str:
+    """Return the name of an image that builds can start from, making it as `tag` if it has to be made.
+
+    A machine's own CA bundle (`NODE_EXTRA_CA_CERTS`) becomes part of it, so that installing packages works in builds.
+    Raises Permanent, saying what to install, if no image can be had and the machine has not what makes one.
     """
     bundle = _machine_ca_bundle()
-    preferred = _image_fingerprint(docker_client, PREFERRED_IMAGE)
+    preferred = _image_fingerprint(docker_client, runtime.preferred)
     if preferred is None:
         made = _image_fingerprint(docker_client, tag)
-        if made is not None and made == _machine_fingerprint():
+        if made is not None and made == _machine_fingerprint(runtime):
             return tag
-        preferred = _pull(docker_client, PREFERRED_IMAGE)
+        preferred = _pull(docker_client, runtime.preferred)
     if preferred is None:
-        _import_from_machine(docker_client, tag)
+        _import_from_machine(docker_client, tag, runtime)
         return tag
-    return PREFERRED_IMAGE if bundle is None else _add_ca_bundle(docker_client, PREFERRED_IMAGE, tag, bundle)
+    return runtime.preferred if bundle is None else _add_ca_bundle(docker_client, runtime, tag, bundle)
 
 
 def _machine_ca_bundle() -> Path | None:
@@ -109,14 +125,15 @@ def _pull(docker_client: DockerClient, image: str) -> str | None:
     return ""
 
 
-def _add_ca_bundle(docker_client: DockerClient, image: str, tag: str, bundle: Path) -> str:
+def _add_ca_bundle(docker_client: DockerClient, runtime: Runtime, tag: str, bundle: Path) -> str:
     """Put a CA bundle on top of an image; skipped if `tag` already is this image with this bundle."""
     content = bundle.read_bytes()
-    image_id = str(docker_client.images.get(image).id)
+    image_id = str(docker_client.images.get(runtime.preferred).id)
     fingerprint = hashlib.sha256(image_id.encode() + content).hexdigest()
     if _image_fingerprint(docker_client, tag) == fingerprint:
         return tag
-    dockerfile = f"FROM {image}\nCOPY ca.crt {CA_PATH}\nENV NODE_EXTRA_CA_CERTS={CA_PATH}\n"
+    trusting = "".join(f"ENV {variable}={CA_PATH}\n" for variable in runtime.trusting)
+    dockerfile = f"FROM {runtime.preferred}\nCOPY ca.crt {CA_PATH}\n{trusting}"
     context = io.BytesIO()
     with tarfile.open(fileobj=context, mode="w") as archive:
         _add_bytes(archive, "ca.crt", content, 0o644)
@@ -128,18 +145,18 @@ def _add_ca_bundle(docker_client: DockerClient, image: str, tag: str, bundle: Pa
     return tag
 
 
-def _import_from_machine(docker_client: DockerClient, tag: str) -> None:
-    files = _machine_files()
+def _import_from_machine(docker_client: DockerClient, tag: str, runtime: Runtime) -> None:
+    files = _machine_files(runtime)
     repository, _, name = tag.rpartition(":")
-    with _layer(files) as layer:
+    with _layer(files, runtime.links(files)) as layer:
         docker_client.api.import_image_from_stream(
             iter(lambda: layer.read(1 << 20), b""),
             repository=repository or tag,
             tag=name if repository else "latest",
             changes=[
                 "ENV PATH=/usr/local/bin:/usr/bin",
-                *([f"ENV NODE_EXTRA_CA_CERTS={CA_PATH}"] if CA_PATH in files else []),
-                'CMD ["node"]',
+                *(f"ENV {variable}={CA_PATH}" for variable in runtime.trusting if CA_PATH in files),
+                f'CMD ["{runtime.command}"]',
                 f"LABEL {FINGERPRINT_LABEL}={_fingerprint(files)}",
             ],
         )
@@ -147,36 +164,73 @@ def _import_from_machine(docker_client: DockerClient, tag: str) -> None:
         raise Permanent(f"The Docker engine took the image {tag} but does not list it", do="See the engine's log.")
 
 
-def _machine_fingerprint() -> str | None:
-    """Fingerprint that an image imported now would carry, or None on a machine without Node.js."""
+def _machine_fingerprint(runtime: Runtime) -> str | None:
+    """Fingerprint that an image imported now would carry, or None on a machine that cannot make one."""
     try:
-        return _fingerprint(_machine_files())
+        return _fingerprint(_machine_files(runtime))
     except Permanent:
         return None
 
 
-def _machine_files() -> dict[str, Path]:
-    """Path in the image → file on this machine: Node.js, npm, tools, their libraries and the CA bundle."""
-    programs = {name: shutil.which(name) for name in (*TOOLS, "node")}
-    npm = shutil.which("npm")
-    if programs["node"] is None or npm is None:
-        raise Permanent(
-            "There is no Node.js base image for builds",
-            why=f"{PREFERRED_IMAGE} can not be pulled, and this machine has no node and npm to make one of",
-            do="Install both (Debian: apt-get install nodejs npm), or let the engine reach its registry.",
-        )
-    files = {f"/usr/bin/{name}": Path(path).resolve() for name, path in programs.items() if path}
-    files |= _shared_libraries(files.values())
-    npm_home = Path(npm).resolve().parents[1]
-    # Debian's own packages keep npm's dependencies, and some of Node's, beside it in /usr/share/nodejs.
-    for tree in (npm_home, Path("/usr/share/nodejs")):
-        files |= {str(path): path.resolve() for path in tree.rglob("*") if path.is_file() and not _is_manual(path)}
+def _machine_files(runtime: Runtime) -> dict[str, Path]:
+    """Path in the image → file on this machine: the runtime, tools, their libraries and the CA bundle."""
+    tools = {name: shutil.which(name) for name in TOOLS}
+    files = {f"/usr/bin/{name}": Path(path).resolve() for name, path in tools.items() if path} | runtime.files()
+    files |= _shared_libraries(path for name, path in files.items() if "/bin/" in name or name.endswith(".so"))
     bundle = _machine_ca_bundle() or Path(CA_PATH)
     if bundle.is_file():
         files[CA_PATH] = bundle.resolve()
     if Path("/etc/os-release").is_file():
         files["/etc/os-release"] = Path("/etc/os-release").resolve()
     return files
+
+
+def _node_files() -> dict[str, Path]:
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        raise Permanent(
+            "There is no Node.js base image for builds",
+            why=f"{NODE.preferred} can not be pulled, and this machine has no node and npm to make one of",
+            do="Install both (Debian: apt-get install nodejs npm), or let the engine reach its registry.",
+        )
+    files = {"/usr/bin/node": Path(node).resolve()}
+    npm_home = Path(npm).resolve().parents[1]
+    # Debian's own packages keep npm's dependencies, and some of Node's, beside it in /usr/share/nodejs.
+    for tree in (npm_home, Path("/usr/share/nodejs")):
+        files |= {str(path): path.resolve() for path in tree.rglob("*") if path.is_file() and not _is_manual(path)}
+    return files
+
+
+def _node_links(files: Mapping[str, Path]) -> dict[str, str]:
+    return {
+        f"usr/bin/{name}": next(path for path in files if path.endswith(f"/npm/bin/{name}-cli.js"))
+        for name in ("npm", "npx")
+    }
+
+
+NODE = Runtime("node:22-alpine", _node_files, "node", ("NODE_EXTRA_CA_CERTS",), _node_links)
+
+_LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idlelib", "tkinter", "turtledemo", "__pycache__"}
+
+
+def _python_files() -> dict[str, Path]:
+    """Return the interpreter that runs this, and its standard library: it finds that by its own place."""
+    interpreter, library = Path(sys.executable).resolve(), Path(sysconfig.get_path("stdlib"))
+    home = f"/usr/local/lib/{library.name}"
+    files = {f"/usr/local/bin/{library.name}": interpreter}
+    for path in library.rglob("*"):
+        inside = path.relative_to(library)
+        if path.is_file() and _LEFT_OUT.isdisjoint(inside.parts) and not inside.parts[0].startswith("config-"):
+            files[f"{home}/{inside}"] = path.resolve()
+    return files
+
+
+def _python_links(files: Mapping[str, Path]) -> dict[str, str]:
+    [interpreter] = (path for path in files if path.startswith("/usr/local/bin/python"))
+    return dict.fromkeys(("usr/local/bin/python3", "usr/local/bin/python"), interpreter)
+
+
+PYTHON = Runtime("python:3.11-slim", _python_files, "python3", ("PIP_CERT", "SSL_CERT_FILE"), _python_links)
 
 
 def _is_manual(path: Path) -> bool:
@@ -208,7 +262,7 @@ def _fingerprint(files: dict[str, Path]) -> str:
     return hashlib.sha256(json.dumps([recipe, facts]).encode()).hexdigest()
 
 
-def _layer(files: dict[str, Path]) -> io.BufferedRandom:
+def _layer(files: dict[str, Path], links: Mapping[str, str]) -> io.BufferedRandom:
     """The image's one layer as an open tar file: sorted, without times, so equal files give equal layers."""
     layer = tempfile.TemporaryFile()  # noqa: SIM115
     with tarfile.open(fileobj=layer, mode="w", format=tarfile.GNU_FORMAT) as archive:
@@ -221,9 +275,8 @@ def _layer(files: dict[str, Path]) -> io.BufferedRandom:
         for target, source in sorted(files.items()):
             executable = bool(source.stat().st_mode & stat.S_IXUSR)
             _add_bytes(archive, target.lstrip("/"), source.read_bytes(), 0o755 if executable else 0o644)
-        for name in ("npm", "npx"):
-            link = next(path for path in files if path.endswith(f"/npm/bin/{name}-cli.js"))
-            _add_member(archive, f"usr/bin/{name}", tarfile.SYMTYPE, mode=0o777, link=link)
+        for path, link in links.items():
+            _add_member(archive, path, tarfile.SYMTYPE, mode=0o777, link=link)
     layer.seek(0)
     return layer
 

@@ -21,6 +21,7 @@ from core.settings import parse_settings
 from sandbox import github
 from sandbox.application import repository
 from sandbox.environment_file import folder, with_values
+from sandbox.example import Example
 from sandbox.kept_secrets import prefect_headers
 from sandbox.parts import Sandbox
 from sandbox.repository import publish_version
@@ -55,15 +56,18 @@ def fault(effect: str, service: str = "", action: str = "", match: str = "", tim
 
 
 class Operator:
-    """One operator of a sandbox."""
+    """One operator of an environment of a sandbox: the first application's, or that of an example added to it."""
 
-    def __init__(self, sandbox: Sandbox, say: Callable[[str], None] = lambda _line: None) -> None:
-        self.sandbox, self._say = sandbox, say
-        with_ports = (folder(sandbox.settings) / f"{STAGE}.toml").read_text()
-        self.settings = parse_settings(STAGE, with_ports)
+    def __init__(
+        self, sandbox: Sandbox, say: Callable[[str], None] = lambda _line: None, example: Example | None = None
+    ) -> None:
+        self.sandbox, self._say, self._example = sandbox, say, example
+        self.stage = example.name if example else STAGE
+        with_ports = (folder(sandbox.settings) / f"{self.stage}.toml").read_text()
+        self.settings = parse_settings(self.stage, with_ports)
         self.api = httpx.Client(base_url=f"{sandbox.settings.prefect_url}/api", timeout=30, trust_env=False)
         self.api.headers.update(prefect_headers(sandbox.settings))
-        self._repository = repository(sandbox.settings)
+        self._repository = example.repository(sandbox.settings) if example else repository(sandbox.settings)
 
     # --- doing
 
@@ -72,6 +76,8 @@ class Operator:
 
         The tree keeps the migrations that the database has, as that of a branch which only goes forward does.
         """
+        if self._example:
+            return publish_version(self._repository, version, example=self._example.name, **options)
         return publish_version(self._repository, version, **{"keep": self.applied_migrations(), **options})
 
     def applied_migrations(self) -> list[str]:
@@ -104,9 +110,9 @@ class Operator:
             raise Permanent(f"The webhook answered {answer.status_code}", why=answer.text)
         return str(answer.json()["flow_run_id"])
 
-    def run(self, flow: str, *, deployment: str = STAGE, **parameters: Any) -> str:
-        """Run a deployment, the sandbox's by default, as `prefect deployment run` does; return the run's id."""
-        found = self.api.get(f"/deployments/name/{flow}/{deployment}").raise_for_status().json()
+    def run(self, flow: str, *, deployment: str | None = None, **parameters: Any) -> str:
+        """Run a deployment, the environment's own by default, as `prefect deployment run` does; return the run's id."""
+        found = self.api.get(f"/deployments/name/{flow}/{deployment or self.stage}").raise_for_status().json()
         body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
         made = self.api.post(f"/deployments/{found['id']}/create_flow_run", json=body).raise_for_status()
         return str(made.json()["id"])
@@ -161,7 +167,7 @@ class Operator:
     @contextmanager
     def with_settings(self, **changed: str) -> Iterator[None]:
         """Give the environment's settings other values (as TOML writes them), by the names of their lines."""
-        path = folder(self.sandbox.settings) / f"{STAGE}.toml"
+        path = folder(self.sandbox.settings) / f"{self.stage}.toml"
         before = path.read_text()
         path.write_text(with_values(before, changed))
         try:
@@ -264,8 +270,8 @@ class Operator:
         return VersionRecord.model_validate_json(self._object(version))
 
     def _object(self, name: str) -> bytes:
-        found = self.client("s3").get_object(Bucket=self.settings.state_bucket, Key=f"releases/{STAGE}/{name}.json")
-        body: bytes = found["Body"].read()
+        key = f"releases/{self.stage}/{name}.json"
+        body: bytes = self.client("s3").get_object(Bucket=self.settings.state_bucket, Key=key)["Body"].read()
         return body
 
     def weights(self) -> Mapping[str, int]:

@@ -72,7 +72,7 @@ class Sandbox:
         say: Callable[[str], None] = lambda _line: None,
         parts: Sequence[Callable[[Settings], Part]] = PARTS,
     ) -> None:
-        self._say, self._make_parts = say, parts
+        self.say, self._make_parts = say, parts
         self._bridge_is_given = "POINTSMAN_SANDBOX_BRIDGE" in (os.environ if environ is None else environ)
         self.settings = Settings.load(CODE if root is None else root, environ)
         self._learn_bridge()
@@ -86,7 +86,7 @@ class Sandbox:
         """Stop all that is this sandbox's: parts, orphans, containers; the Docker engine if we started it."""
         with self._locked():
             self._stop_all()
-        self._say("The sandbox is down: no process and no container of it is left.")
+        self.say("The sandbox is down: no process and no container of it is left.")
 
     def reset(self) -> dict[str, float]:
         """Stop everything, delete all data, and start again."""
@@ -102,18 +102,18 @@ class Sandbox:
     def restart(self, name: str) -> None:
         """Stop one part, if it runs, and start it again."""
         with self._locked():
-            stop_part(self._named(name), self._say)
-            start_part(self._named(name), self._say)
+            stop_part(self._named(name), self.say)
+            start_part(self._named(name), self.say)
 
     def start(self, name: str) -> None:
         """Start one part, if it does not run."""
         with self._locked():
-            start_part(self._named(name), self._say)
+            start_part(self._named(name), self.say)
 
     def stop(self, name: str) -> None:
         """Stop one part and leave it stopped."""
         with self._locked():
-            stop_part(self._named(name), self._say)
+            stop_part(self._named(name), self.say)
 
     def pid(self, name: str) -> int | None:
         """Return the process that does the part's work, if it lives: below a supervisor, not the supervisor's."""
@@ -137,19 +137,19 @@ class Sandbox:
         self.settings.remember()
         environment_file.write(self.settings)
         # Where its bridge lies is known once the engine runs, and Postgres is to listen there.
-        start_part(self.parts["docker"], self._say)
+        start_part(self.parts["docker"], self.say)
         self._learn_bridge()
 
         def begin(name: str) -> None:
             if name in STEPS:
                 STEPS[name].work(self.settings)
             else:
-                start_part(self.parts[name], self._say)
+                start_part(self.parts[name], self.say)
 
         # A sandbox of some parts alone leaves out the steps that the others are needed for.
         steps = {name: step for name, step in STEPS.items() if set(step.needs) <= self.parts.keys()}
         seconds = in_order({name: thing.needs for name, thing in (self.parts | steps).items()}, begin)
-        self._say("The sandbox is up.")
+        self.say("The sandbox is up.")
         return seconds
 
     def _learn_bridge(self) -> None:
@@ -164,8 +164,8 @@ class Sandbox:
 
         def end(name: str) -> None:
             if name not in going_on:
-                stop_part(self.parts[name], self._say)
-                end_rest(self.parts[name], self._say)
+                stop_part(self.parts[name], self.say)
+                end_rest(self.parts[name], self.say)
 
         in_order(reversed_needs({name: part.needs for name, part in self.parts.items()}), end)
         spared = {i.pid for name in going_on for i in marked(self.settings.identity, name)}
@@ -178,7 +178,7 @@ class Sandbox:
             return True
         others = part.used_by_others()
         if others:
-            self._say(f"{part.name} goes on: {others}.")
+            self.say(f"{part.name} goes on: {others}.")
         return bool(others)
 
     def _named(self, name: str) -> Part:
@@ -188,7 +188,7 @@ class Sandbox:
             raise Refused(f"The sandbox has no part {name!r}", do=f"Its parts: {', '.join(self.parts)}.") from None
 
     def _locked(self) -> AbstractContextManager[None]:
-        return locked(self.settings.directories.home, self._say)
+        return locked(self.settings.directories.home, self.say)
 
 
 def _delete(path: Path) -> None:

@@ -27,6 +27,7 @@ __all__ = [
     "PREFECT_DATABASE",
     "Postgres",
     "binaries",
+    "create_databases",
     "data_directory",
     "database_url",
 ]
@@ -117,7 +118,7 @@ class Postgres(Part):
 
     def finish(self) -> None:
         """Make the databases that are missing."""
-        _create_databases(self.settings)
+        create_databases(self.settings, APPLICATION_DATABASE, PREFECT_DATABASE)
 
     def leftovers(self) -> list[Identity]:
         """Return what works in the data directory: its sessions overwrite their marks."""
@@ -236,7 +237,8 @@ def _reaches(user: User, directory: Path) -> bool:
     return tried.returncode == 0
 
 
-def _create_databases(settings: Settings) -> None:
+def create_databases(settings: Settings, *names: str) -> None:
+    """Make the databases of these names that are missing; Postgres must run."""
     import psycopg
     from psycopg.sql import SQL, Identifier
 
@@ -244,7 +246,7 @@ def _create_databases(settings: Settings) -> None:
     try:
         with psycopg.connect(url, connect_timeout=5, autocommit=True) as connection:
             there = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
-            for name in (APPLICATION_DATABASE, PREFECT_DATABASE):
+            for name in names:
                 if name not in there:
                     connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
     except psycopg.Error as error:

@@ -1,6 +1,6 @@
-"""The sample application's git repository, as GitHub would hold it: bare, with a main branch and tags.
+"""A sample application's git repository, as GitHub would hold it: bare, with a main branch and tags.
 
-A version's tree is `examples/connections/app` plus every overlay of `versions/` up to that version, plus at
+A version's tree is `examples/<name>/app` plus every overlay of `versions/` up to that version, plus at
 most one fault. Equal calls in equal order give equal commits, so revisions stay the same from run to run.
 """
 
@@ -18,6 +18,8 @@ from core.errors import Permanent, Refused
 from core.version import Version
 
 __all__ = [
+    "CONNECTIONS",
+    "EXAMPLES",
     "MAIN",
     "available_faults",
     "available_versions",
@@ -27,25 +29,26 @@ __all__ = [
 ]
 
 MAIN = "main"
-EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "connections"
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+CONNECTIONS = "connections"
 
 _PERSON = "Connections Maintainers <maintainers@connections.example>"
 _FIRST_COMMIT = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 _NOT_COPIED = shutil.ignore_patterns("node_modules", ".env")
 
 
-def available_versions() -> tuple[str, ...]:
+def available_versions(example: str = CONNECTIONS) -> tuple[str, ...]:
     """Return the versions that have a tree of their own, oldest first; the first is the bare `app/`."""
-    overlays = {Version.parse(path.name) for path in (EXAMPLE / "versions").iterdir() if path.is_dir()}
+    overlays = {Version.parse(path.name) for path in (EXAMPLES / example / "versions").iterdir() if path.is_dir()}
     return tuple(str(version) for version in sorted({Version.parse("v1.0.0"), *overlays}))
 
 
-def available_faults() -> tuple[str, ...]:
+def available_faults(example: str = CONNECTIONS) -> tuple[str, ...]:
     """Return the names that `publish_version` takes as an overlay."""
-    return tuple(sorted(path.name for path in (EXAMPLE / "faults").iterdir() if path.is_dir()))
+    return tuple(sorted(path.name for path in (EXAMPLES / example / "faults").iterdir() if path.is_dir()))
 
 
-def make_repository(path: Path, *, publish: Iterable[str] = ()) -> dict[str, str]:
+def make_repository(path: Path, *, publish: Iterable[str] = (), example: str = CONNECTIONS) -> dict[str, str]:
     """Make a bare repository with one commit on main, then publish versions in order; return version → commit.
 
     Refused if there is something at `path` already.
@@ -56,9 +59,9 @@ def make_repository(path: Path, *, publish: Iterable[str] = ()) -> dict[str, str
     _git(path, "init", "--quiet", "--bare", f"--initial-branch={MAIN}")
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder)
-        shutil.copy2(EXAMPLE / "app" / ".gitignore", tree)
-        _commit(path, tree, branch=MAIN, message="Start the connections service")
-    return {version: publish_version(path, version) for version in publish}
+        shutil.copy2(EXAMPLES / example / "app" / ".gitignore", tree)
+        _commit(path, tree, branch=MAIN, message=f"Start the {example} service")
+    return {version: publish_version(path, version, example=example) for version in publish}
 
 
 def publish_version(
@@ -71,6 +74,7 @@ def publish_version(
     annotated: bool = True,
     move: bool = False,
     keep: Iterable[str] = (),
+    example: str = CONNECTIONS,
 ) -> str:
     """Commit a version's tree on a branch (new: from main), tag it `tag` or else `version`; return the commit.
 
@@ -83,7 +87,7 @@ def publish_version(
         raise Refused(f"{name} was not published", why="the tag exists", do="Publish another version, or move it.")
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder)
-        for layer in _layers(Version.parse(version), overlay):
+        for layer in _layers(example, Version.parse(version), overlay):
             shutil.copytree(layer, tree, dirs_exist_ok=True, ignore=_NOT_COPIED)
         for migration in keep:
             _keep_migration(bare, tree, migration)
@@ -109,13 +113,14 @@ def _keep_migration(bare: Path, tree: Path, name: str) -> None:
     (tree / path).write_bytes(_git_bytes(bare, "cat-file", "blob", f"{commits[-1]}:{path}"))
 
 
-def _layers(version: Version, overlay: str | Path | None) -> list[Path]:
+def _layers(example: str, version: Version, overlay: str | Path | None) -> list[Path]:
     """Folders to copy over each other, first to last."""
-    overlays = [EXAMPLE / "versions" / name for name in available_versions() if Version.parse(name) <= version]
-    fault = EXAMPLE / "faults" / overlay if isinstance(overlay, str) else overlay
+    home = EXAMPLES / example
+    overlays = [home / "versions" / name for name in available_versions(example) if Version.parse(name) <= version]
+    fault = home / "faults" / overlay if isinstance(overlay, str) else overlay
     if fault is not None and not fault.is_dir():
-        raise Refused(f"There is no overlay {overlay}", do=f"Known faults: {', '.join(available_faults())}.")
-    layers = [EXAMPLE / "app", *(path for path in overlays if path.is_dir())]
+        raise Refused(f"There is no overlay {overlay}", do=f"Known faults: {', '.join(available_faults(example))}.")
+    layers = [home / "app", *(path for path in overlays if path.is_dir())]
     return layers if fault is None else [*layers, fault]
 
 

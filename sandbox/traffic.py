@@ -25,14 +25,14 @@ class Requests:
 
 
 class Client:
-    """Asks `/version` again and again from two threads, on connections kept and on fresh ones, until it is stopped.
+    """Asks a path again and again from two threads, on connections kept and on fresh ones, until it is stopped.
 
     Each thread asks at an address of its own, as a load balancer has several. A request fails by an answer other than
     200, or by no answer. At most `per_second` requests, for at most `limit` seconds.
     """
 
-    def __init__(self, url: str, *, per_second: float = 40.0, limit: float = 900.0) -> None:
-        self._pause = 2 / per_second
+    def __init__(self, url: str, *, path: str = "/version", per_second: float = 40.0, limit: float = 900.0) -> None:
+        self._path, self._pause = path, 2 / per_second
         self._end = time.monotonic() + limit
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -74,9 +74,9 @@ class Client:
             while not self._stop.is_set() and time.monotonic() < self._end:
                 began = time.monotonic()
                 try:
-                    answer = client.get(f"{url}/version")
+                    answer = client.get(f"{url}{self._path}")
                     failure = "" if answer.status_code == 200 else f"{answer.status_code} {answer.text[:200]}"
-                    version = answer.json().get("version", "?") if not failure else ""
+                    version = _version(answer.json()) if not failure else ""
                 except (httpx.HTTPError, ValueError) as error:
                     failure, version = f"{type(error).__name__}: {error}", ""
                 with self._lock:
@@ -87,3 +87,7 @@ class Client:
                     else:
                         self._seen.versions[version] += 1
                 self._stop.wait(max(0.0, self._pause - (time.monotonic() - began)))
+
+
+def _version(answer: object) -> str:
+    return str(answer.get("version", "?")) if isinstance(answer, dict) else "?"

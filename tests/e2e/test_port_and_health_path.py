@@ -16,7 +16,7 @@ from core.record import Live
 from sandbox.environment_file import folder
 from sandbox.observer import Observer
 from sandbox.operator import STAGE, Operator, Run
-from sandbox.repository import EXAMPLE
+from sandbox.repository import CONNECTIONS, EXAMPLES
 from sandbox.traffic import Client
 
 pytestmark = pytest.mark.e2e
@@ -56,7 +56,7 @@ def elsewhere(at: Path) -> Path:
         ("Dockerfile", f"PORT={USUAL_PORT}", f"PORT={PORT}"),
         ("src/routes.js", f"'{USUAL_PATH}'", f"'{PATH}'"),
     ):
-        text = (EXAMPLE / "app" / name).read_text()
+        text = (EXAMPLES / CONNECTIONS / "app" / name).read_text()
         assert was in text
         (at / name).parent.mkdir(parents=True, exist_ok=True)
         (at / name).write_text(text.replace(was, becomes))

@@ -9,7 +9,7 @@ import docker
 import httpx
 import pytest
 
-from sandbox.base_image import ensure_base_image
+from sandbox.base_image import NODE, ensure_base_image
 from tests.integration.images import operation, place
 from tests.integration.provisioned import Provisioned, provisioned_account
 from tests.integration.stand import Emulator, Stack, make_stack, running
@@ -21,7 +21,7 @@ __all__ = ["operation", "place"]
 def image() -> str:
     client = docker.from_env()
     try:
-        return ensure_base_image(client, "pointsman/node:sandbox")
+        return ensure_base_image(client, "pointsman/node:sandbox", NODE)
     finally:
         client.close()
 

@@ -1,0 +1,1 @@
+"""Notes: a small web service on Postgres, as many teams have one."""
