@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from sandbox.operator import Operator
 from sandbox.parts import Sandbox
 from sandbox.settings import CODE
+
+TESTS = Path(__file__).parent
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +38,9 @@ def operator(sandbox: Sandbox) -> Operator:
         run = acting.provision()
         assert run.type == "COMPLETED", run.message
     return acting
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give what shares something to one worker: the sandbox, the provisioned account, what units keep on the machine."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(item.path.relative_to(TESTS).parts[0]))
