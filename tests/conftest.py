@@ -41,6 +41,6 @@ def operator(sandbox: Sandbox) -> Operator:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give what shares something to one worker: the sandbox, the provisioned account, what units keep on the machine."""
+    """Give what shares something to one worker: the sandbox, an account, what the units keep on the machine."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group(item.path.relative_to(TESTS).parts[0]))
