@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from core.findings import Severity
+from core.section import Section
 
 __all__ = [
     "CREDENTIALS",
@@ -51,17 +52,13 @@ Host = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?
 Repository = Annotated[str, Field(pattern=r"^[a-z0-9]+([._/-][a-z0-9]+)*$", max_length=256)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 def bytes_of(size: str) -> int:
     """Return the bytes of a size that fits `SIZE`; units are decimal, as docker's are."""
     number, unit = re.fullmatch(SIZE, size).groups()  # type: ignore[union-attr]
     return int(float(number) * _UNITS[unit])
 
 
-class SecretSource(_Section):
+class SecretSource(Section):
     """Where the worker finds a value that a build needs, in one of three places; never the value itself."""
 
     variable: str | None = Field(default=None, pattern=r"^[A-Za-z_]\w*$", description="A variable of the worker.")
@@ -89,14 +86,14 @@ class SecretSource(_Section):
         return f"file:{self.file}" if self.file is not None else f"secret:{self.secret}#{self.key or ''}"
 
 
-class Registry(_Section):
+class Registry(Section):
     """Who a build is at a registry that it pulls base images from."""
 
     username: str = Field(min_length=1)
     password: SecretSource = Field(description="Where the worker finds the password, or the access token.")
 
 
-class Prebuilt(_Section):
+class Prebuilt(Section):
     """How the image of somebody else's CI is known."""
 
     recorded_in: str = Field(
@@ -106,7 +103,7 @@ class Prebuilt(_Section):
     )
 
 
-class Image(_Section):
+class Image(Section):
     """How the image is built, and what is refused. How it is built is part of its identity."""
 
     image_source: Literal["build", "prebuilt"] = Field(
@@ -116,7 +113,7 @@ class Image(_Section):
     dockerfile: str = "Dockerfile"
     context: str = "."
     target: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][\w.-]*$", description="The stage to build.")
-    build_args: dict[str, str] = {}
+    build_args: dict[str, str] = Field(default={})
     platform: Platform = Field(
         default="linux/amd64", description="What the image is built for, and with it the tasks' CPU architecture."
     )

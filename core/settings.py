@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 
 from core.colour import Colour
-from core.container import Container, Port, Sidecar, Volume, refuse_dependencies
+from core.container import refuse_dependencies
 from core.errors import Refused
-from core.fargate import fault_of_size
-from core.health_check import fault_of_matcher
-from core.image_settings import CREDENTIALS, SIZE, Image, bytes_of
+from core.image_settings import SIZE, Image, bytes_of
+from core.migration_settings import Migration
 from core.secret import SecretReference
+from core.section import Seconds, Section
+from core.service_settings import Service, refuse_names
+from core.smoke_settings import Smoke, SmokeCheck
 from core.source import user_info_in
 from core.tag_pattern import TagPattern, fault_of_pattern
 
@@ -46,17 +47,10 @@ ACCOUNT = "account"
 
 Branch = Annotated[str, Field(pattern=r"^(\*|\w[^\s:^~?*\[\\]*\*?)[^\s:^~?*\[\\]*$")]
 CheckName = Annotated[str, Field(min_length=1, max_length=256)]
-_KEY_ARN = r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+$"
 _STAGE = r"^[a-z][a-z0-9-]{1,20}$"
 
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Aws(_Section):
+class Aws(Section):
     """Which identity is used, and where AWS answers. Keys, if any, are secrets and are only in the block."""
 
     profile: str | None = Field(default=None, description="A profile of the worker's AWS configuration.")
@@ -89,7 +83,7 @@ class Aws(_Section):
         return self
 
 
-class Docker(_Section):
+class Docker(Section):
     """The engine that builds and pushes, and how much it keeps."""
 
     host: str | None = Field(default=None, description="Such as unix:///var/run/docker.sock; the default if unset.")
@@ -105,7 +99,7 @@ class Docker(_Section):
         return bytes_of(self.build_cache)
 
 
-class Source(_Section):
+class Source(Section):
     """Where an application's versions come from."""
 
     url: str = Field(min_length=1, description="Any URL that git understands, or a path.")
@@ -159,286 +153,7 @@ class Source(_Section):
         return self.branches or (self.main_branch or "main",)
 
 
-def _refuse_names(variables: Mapping[str, str], secrets: Mapping[str, SecretReference]) -> None:
-    both = sorted(variables.keys() & secrets.keys())
-    if both:
-        raise ValueError(f"{', '.join(both)} is set in both variables and secrets")
-    ours = sorted(n for n in (*variables, *secrets) if n.startswith("POINTSMAN_"))
-    if ours:
-        raise ValueError(f"{', '.join(ours)}: names starting with POINTSMAN_ are reserved")
-    # What both a shell and ECS take; the slot's root says the same.
-    odd = sorted(n for n in (*variables, *secrets) if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", n))
-    if odd:
-        raise ValueError(f"{', '.join(odd)}: a name is letters, digits and underscores, and begins with no digit")
-
-
-class Service(Container):
-    """The shape of one slot's tasks, and how the application's container is run in them."""
-
-    container_port: Port = 8080
-    cpu: int = Field(default=256, ge=256, le=16_384, description="CPU units a task.")
-    memory: int = Field(default=512, ge=512, le=122_880, description="MiB a task.")
-    ephemeral_storage: int | None = Field(
-        default=None, ge=21, le=200, description="GiB of disk a task, gone with it; Fargate's 20 if unset."
-    )
-    desired_count: int = Field(default=2, ge=1, le=1_000, description="The number of tasks that run.")
-    health_check_path: str = Field(
-        default="/healthz",
-        pattern=r"^/\S*$",
-        max_length=1_024,
-        description="What the load balancer asks. Keep it shallow.",
-    )
-    health_check_matcher: str = Field(
-        default="200", max_length=100, description='The statuses that are healthy: "200", "200,204" or "200-399".'
-    )
-    grace_period: int = Field(
-        default=60, ge=0, le=3_600, description="Seconds after its start in which a task may fail health checks."
-    )
-    variables: dict[str, str] = Field(default={})
-    secrets: dict[str, SecretReference] = Field(default={})
-    containers: tuple[Sidecar, ...] = Field(default=(), description="Containers beside the application's.")
-    volumes: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,254}$")], Volume] = Field(
-        default={}, description="File systems of EFS by a name, which the containers' mounts say."
-    )
-    task_policies: tuple[Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::(\d{12}|aws):policy/\S+$")], ...] = Field(
-        default=(), description="ARNs of managed policies that the task's role has.", max_length=10
-    )
-    secret_keys: tuple[Annotated[str, Field(pattern=_KEY_ARN)], ...] = Field(
-        default=(), description="ARNs of KMS keys of your own that these secrets are encrypted with."
-    )
-
-    @model_validator(mode="after")
-    def _fargate_offers_the_size(self) -> Self:
-        fault = fault_of_size(self.cpu, self.memory)
-        if fault:
-            raise ValueError(fault)
-        return self
-
-    @model_validator(mode="after")
-    def _ports_differ(self) -> Self:
-        if self.container_port in self.extra_ports:
-            raise ValueError(f"{self.container_port} is in both container_port and extra_ports")
-        ports = [self.container_port, *self.extra_ports, *(port for one in self.containers for port in one.extra_ports)]
-        twice = sorted({port for port in ports if ports.count(port) > 1})
-        if twice:
-            raise ValueError(f"{', '.join(map(str, twice))}: containers of a task share its network, so its ports too")
-        return self
-
-    @property
-    def container(self) -> Container:
-        """How the application's container is run, without the rest of the service."""
-        return Container(**{name: getattr(self, name) for name in Container.model_fields})
-
-    @field_validator("health_check_matcher")
-    @classmethod
-    def _matcher_is_one_of_a_load_balancer(cls, matcher: str) -> str:
-        if fault := fault_of_matcher(matcher):
-            raise ValueError(fault)
-        return matcher
-
-    @model_validator(mode="after")
-    def _names_stand_once(self) -> Self:
-        _refuse_names(self.variables, self.secrets)
-        for one in self.containers:
-            _refuse_names(one.variables, one.secrets)
-        return self
-
-    @model_validator(mode="after")
-    def _mounts_have_a_volume(self) -> Self:
-        mounted = {*self.mounts, *(name for one in self.containers for name in one.mounts)}
-        unknown, unused = sorted(mounted - self.volumes.keys()), sorted(self.volumes.keys() - mounted)
-        if unknown:
-            raise ValueError(f"mounts: {', '.join(unknown)} is no volume of service.volumes")
-        if unused:
-            raise ValueError(f"volumes: {', '.join(unused)} is mounted by no container")
-        return self
-
-    @model_validator(mode="after")
-    def _no_credentials_in_variables(self) -> Self:
-        given = [*self.variables.items(), *(pair for one in self.containers for pair in one.variables.items())]
-        told = sorted(name for name, value in given if CREDENTIALS.search(value))
-        if told:
-            raise ValueError(
-                f"variables: {', '.join(told)}: a URL with credentials would stay readable in the state and the "
-                "record; name it in service.secrets, or in the container's own secrets"
-            )
-        return self
-
-
-_ENGINE_DEFAULTS: dict[str, dict[str, object]] = {
-    "alembic": {"command": ["alembic", "upgrade", "head"], "directory": "alembic/versions"},
-    "drizzle": {
-        "command": ["npx", "--no-install", "drizzle-kit", "migrate"],
-        "directory": "drizzle",
-        "table": "drizzle.__drizzle_migrations",
-    },
-    "command": {"directory": None},
-}
-
-
-class Migration(_Section):
-    """The one-off ECS task that migrates the database."""
-
-    enabled: bool = True
-    engine: Literal["prisma", "alembic", "drizzle", "command"] = Field(
-        default="prisma", description="The tool whose files and table are read; `command` reads neither."
-    )
-    entry_point: list[str] = []
-    command: list[str] = Field(
-        default=["npx", "--no-install", "prisma", "migrate", "deploy"],
-        min_length=1,
-        description="What migrates; by default what the engine's manual says. The engine `command` has no default.",
-    )
-    status: list[str] = Field(
-        default=[], description="Of the engine `command`: exits with 0 only where the database has every migration."
-    )
-    directory: str | None = Field(
-        default="prisma/migrations",
-        description="Migrations in the repository; by default where the engine makes them. The engine `command` has no "
-        "default, and reads rollback floors from there.",
-    )
-    image_directory: str | None = Field(
-        default=None, description="The same in the image, from its working directory; as in the repository if unset."
-    )
-    table: str | None = Field(
-        default=None,
-        pattern=r"^[A-Za-z_][A-Za-z0-9_$]*\.[A-Za-z_][A-Za-z0-9_$]*$",
-        description="Of the engine `drizzle`: schema and name of its table.",
-    )
-    url_variable: str = Field(default="DATABASE_URL", description="The variable that holds the database's address.")
-    secrets: dict[str, SecretReference] = Field(
-        default={}, description="Secrets of the migration's task alone, beside the service's or in place of them."
-    )
-    timeout_seconds: Seconds = 900
-
-    @model_validator(mode="before")
-    @classmethod
-    def _the_engine_has_defaults(cls, given: object) -> object:
-        if not isinstance(given, dict):
-            return given
-        engine = given.get("engine", "prisma")
-        if engine == "flyway":
-            raise ValueError(
-                'engine = "flyway" does not exist: set engine = "command", command = ["flyway", "migrate"], '
-                'status = ["flyway", "validate"] and directory to where its files lie'
-            )
-        if engine == "command" and "command" not in given:
-            raise ValueError('engine = "command" needs command: what migrates, on each release')
-        return {**_ENGINE_DEFAULTS.get(str(engine), {}), **given}
-
-    @model_validator(mode="after")
-    def _settings_are_the_engine_s(self) -> Self:
-        for name, value, engine in (("status", self.status, "command"), ("table", self.table, "drizzle")):
-            if value and self.engine != engine:
-                raise ValueError(f'{name} is read with engine = "{engine}" only, and this one is "{self.engine}"')
-        if self.image_directory and self.engine in ("alembic", "command"):
-            where = (
-                "Alembic's own configuration says where they lie" if self.engine == "alembic" else "no image is read"
-            )
-            raise ValueError(f"image_directory is not read with engine = {self.engine!r}: {where}")
-        if self.directory is None and self.engine != "command":
-            raise ValueError(f"engine = {self.engine!r} needs directory")
-        return self
-
-    @field_validator("command", "status")
-    @classmethod
-    def _nothing_is_fetched_at_deploy_time(cls, command: list[str]) -> list[str]:
-        words = {word for part in command for word in part.split()}
-        fetching = sorted(words & {"dlx", "bunx", "uvx", "pipx"}) or (
-            sorted(words & {"--yes", "-y"}) if "npx" in words else []
-        )
-        if fetching:
-            raise ValueError(
-                f"{fetching[0]!r} fetches the tool at deploy time, with the database's password beside it: install it "
-                "in the image, and call it there (npx --no-install, pnpm exec, bun run, uv run --no-sync)"
-            )
-        return command
-
-
-_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2
-_CREDENTIAL_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
-_OF_THE_CONNECTION = frozenset(
-    {"accept-encoding", "connection", "content-length", "expect", "transfer-encoding", "upgrade"}
-)
-# https://docs.aws.amazon.com/elasticloadbalancing/latest/application/x-forwarded-headers.html
-_OF_THE_BALANCER = frozenset({"x-forwarded-port", "x-forwarded-proto"})
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-
-Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?$", max_length=259)]
-
-
-def _header_fault(name: str, value: str) -> str | None:
-    lower = name.lower()
-    if not _HEADER.fullmatch(name):
-        return f"{name!r} is not the name of a header"
-    if lower == "host":
-        return "Host is a setting of its own: host"
-    if lower in _CREDENTIAL_HEADERS:
-        return f"{name} would put a secret into this file and the log: test a path that needs none"
-    if lower in _OF_THE_CONNECTION:
-        return f"{name} belongs to the connection and is set by the request itself"
-    if lower in _OF_THE_BALANCER:
-        return (
-            f"{name} is written by the load balancer, whatever a client sends: expect the redirect (status, location)"
-        )
-    if not value.isascii() or not value.isprintable():
-        return f"{name} has a value that is not printable ASCII"
-    return None
-
-
-class _Requests(_Section):
-    """What requests to the candidate carry."""
-
-    host: Host | None = Field(default=None, description="The Host header; that of the listener if unset.")
-    headers: dict[str, str] = Field(default={}, description="More headers, without secrets.")
-
-    @field_validator("headers")
-    @classmethod
-    def _headers_can_be_sent(cls, headers: dict[str, str]) -> dict[str, str]:
-        faults = [fault for name, value in headers.items() if (fault := _header_fault(name, value))]
-        if faults:
-            raise ValueError("; ".join(faults))
-        return headers
-
-
-class SmokeCheck(_Requests):
-    """One request to the candidate and what must come back. Redirects are not followed: they are an answer."""
-
-    path: str = Field(pattern=r"^/")
-    method: Literal["GET", "HEAD", "POST", "PUT", "DELETE"] = "GET"
-    body: str | None = None
-    status: int = Field(default=200, ge=100, le=599)
-    location: str | None = Field(
-        default=None,
-        pattern=r"^(/|https?://)\S*$",
-        description="What a redirect must point at: an address, or path and query of whatever host.",
-    )
-    contains: str | None = Field(default=None, description="Text that the body must hold.")
-    within_seconds: Seconds = 5
-
-    @model_validator(mode="after")
-    def _a_location_needs_a_redirect(self) -> Self:
-        if self.location is not None and self.status not in _REDIRECTS:
-            raise ValueError(
-                f"location needs a status that redirects ({', '.join(map(str, sorted(_REDIRECTS)))}), not {self.status}"
-            )
-        return self
-
-
-class Smoke(_Requests):
-    """The deep test of a candidate through its own listener; host and headers are those of each of its requests."""
-
-    checks: list[SmokeCheck] = Field(default=[SmokeCheck(path="/readyz")], min_length=1)
-    attempts: int = Field(default=3, ge=1, le=20)
-
-    def as_sent(self, check: SmokeCheck) -> SmokeCheck:
-        """Return a check with the host and the headers that it does not set itself."""
-        own = {name.lower() for name in check.headers}
-        shared = {name: value for name, value in self.headers.items() if name.lower() not in own}
-        return check.model_copy(update={"host": check.host or self.host, "headers": {**shared, **check.headers}})
-
-
-class Traffic(_Section):
+class Traffic(Section):
     """How the production listener is reached and watched."""
 
     host: str | None = Field(default=None, description="Name in requests; the load balancer's own by default.")
@@ -454,7 +169,7 @@ class Traffic(_Section):
     https: bool = Field(default=False, description="Whether the production listener speaks HTTPS.")
 
 
-class Ports(_Section):
+class Ports(Section):
     """The load balancer's listeners."""
 
     production: int = Field(default=80, ge=1, le=65_535)
@@ -472,14 +187,14 @@ class Ports(_Section):
         return self.test_blue if colour is Colour.BLUE else self.test_green
 
 
-class Approval(_Section):
+class Approval(Section):
     """Whether a human approves before traffic shifts."""
 
     required: bool = True
     timeout_seconds: int = Field(default=86_400, ge=60, le=604_800)
 
 
-class Preflight(_Section):
+class Preflight(Section):
     """What `preflight` cannot know by itself."""
 
     database_instance: str | None = Field(
@@ -488,11 +203,11 @@ class Preflight(_Section):
     least_free_gib: float = Field(default=5, ge=0, le=10_000, description="Space that a release needs, in GiB.")
 
 
-class Provision(_Section):
+class Provision(Section):
     """What `provision` gives to the roots `account` and `environment` beside the common variables."""
 
-    account: dict[str, object] = {}
-    environment: dict[str, object] = {}
+    account: dict[str, object] = Field(default={})
+    environment: dict[str, object] = Field(default={})
 
     def listed(self, variable: str) -> tuple[str, ...]:
         """Return a list of the root `account`; nothing where there is none, or Terraform will refuse what is there."""
@@ -500,7 +215,7 @@ class Provision(_Section):
         return tuple(map(str, given)) if isinstance(given, list) else ()
 
 
-class Timing(_Section):
+class Timing(Section):
     """Polls, heartbeats and deadlines, in seconds."""
 
     poll: Seconds = 2.0
@@ -560,7 +275,7 @@ class Timing(_Section):
         return self
 
 
-class EnvironmentSettings(_Section):
+class EnvironmentSettings(Section):
     """One environment: `environments/<stage>.toml`."""
 
     region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
@@ -597,7 +312,7 @@ class EnvironmentSettings(_Section):
 
     @model_validator(mode="after")
     def _secrets_of_the_migration_are_none_of_the_variables(self) -> Self:
-        _refuse_names(self.service.variables, self.migration.secrets)
+        refuse_names(self.service.variables, self.migration.secrets)
         return self
 
     @model_validator(mode="after")
