@@ -40,7 +40,8 @@ def operator(sandbox: Sandbox) -> Operator:
     return acting
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Give what shares something to one worker: the sandbox, an account, what the units keep on the machine."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(item.path.relative_to(TESTS).parts[0]))
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(TESTS).parts[0]))
