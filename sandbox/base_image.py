@@ -210,6 +210,11 @@ def _node_links(files: Mapping[str, Path]) -> dict[str, str]:
 
 NODE = Runtime("node:22-alpine", _node_files, "node", ("NODE_EXTRA_CA_CERTS",), _node_links)
 
+# What a wheel may ask the machine for: https://peps.python.org/pep-0599/#the-manylinux2014-policy
+_OF_WHEELS = (
+    *("libc.so.6", "libdl.so.2", "libgcc_s.so.1", "libm.so.6", "libpthread.so.0", "libresolv.so.2", "librt.so.1"),
+    *("libstdc++.so.6", "libutil.so.1", "libz.so.1"),
+)
 _LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idlelib", "tkinter", "turtledemo", "__pycache__"}
 
 
@@ -222,7 +227,9 @@ def _python_files() -> dict[str, Path]:
         inside = path.relative_to(library)
         if path.is_file() and _LEFT_OUT.isdisjoint(inside.parts) and not inside.parts[0].startswith("config-"):
             files[f"{home}/{inside}"] = path.resolve()
-    return files
+    folders = {library.parent for library in _shared_libraries([interpreter]).values()}
+    found = {name: folder / name for folder in folders for name in _OF_WHEELS if (folder / name).exists()}
+    return files | {f"/usr/lib/{name}": path.resolve() for name, path in found.items()}
 
 
 def _python_links(files: Mapping[str, Path]) -> dict[str, str]:
