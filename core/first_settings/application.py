@@ -18,7 +18,7 @@ from core.first_settings.origin import (
     slug,
 )
 from core.first_settings.routes import mentions, routes_in, sources
-from core.first_settings.variables import EXAMPLES, Variables, assignments, sorted_out
+from core.first_settings.variables import EXAMPLES, Variables, assignments, is_of_a_store, sorted_out
 from core.settings import FILL_IN
 
 __all__ = ["Application", "Names"]
@@ -37,7 +37,7 @@ class Application:
         self.image = choose_image(repository, asked)
         self.folder = self.image.folder
         self.files = self._sources()
-        self.migrations = migrations_of(repository, self.folder)
+        self.migrations = migrations_of(repository, self.folder, self.image.other_folders)
         self.routes = routes_in(self.files)
         self.known = self._variables()
         self.github = github_name(repository.origin) if repository.origin else None
@@ -73,7 +73,9 @@ class Application:
             given[self.compose.path] = dict(self.compose.variables)
             hosts = frozenset(self.compose.stores)
         names = {name for values in given.values() for name in values}
-        return sorted_out(given, hosts, frozenset(name for name in names if mentions(self.files, name)))
+        return sorted_out(
+            given, hosts, frozenset(name for name in names if is_of_a_store(name) and mentions(self.files, name))
+        )
 
     @property
     def secrets(self) -> dict[str, str]:

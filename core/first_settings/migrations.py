@@ -6,11 +6,11 @@ import configparser
 import json
 import re
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
-from core.first_settings.facts import Repository, joined
+from core.first_settings.facts import Repository, below, joined
 
 __all__ = ["MIGRATION_FILES", "Migrations", "migrations_of"]
 
@@ -54,17 +54,16 @@ class Migrations:
     """Whether the tool finds that by another file of its own, wherever it lies."""
 
 
-def migrations_of(repository: Repository, folder: str) -> Migrations | None:
+def migrations_of(repository: Repository, folder: str, others: tuple[str, ...] = ()) -> Migrations | None:
     """Return how the application in a folder migrates its database; None if nothing says so.
 
-    A tool in the application's folder goes before one elsewhere in the repository.
+    A tool in the application's folder goes before one elsewhere in the repository. `others` are the folders of other
+    applications, whose tools are theirs.
     """
-    tools: tuple[Callable[[Repository, str], Migrations | None], ...] = (
-        *(_prisma, _drizzle, _alembic, _django, _rails, _flyway, _script),
-    )
-    for where in dict.fromkeys((folder, "")):
-        for tool in tools:
-            if found := tool(repository, where):
+    shared = tuple(p for p in repository.paths if not any(below(p, o) and not below(folder or ".", o) for o in others))
+    for seen, where in ((repository, folder), (replace(repository, paths=shared), "")):
+        for tool in _TOOLS:
+            if found := tool(seen, where):
                 return found
     return None
 
@@ -258,3 +257,7 @@ def _by_command(why: str, command: list[str], status: list[str] | None) -> Migra
         settings={"command": command, **({"status": status} if status else {})},
         notes=("The migration's command runs on each release, so it must do nothing where nothing is pending",),
     )
+
+
+_TOOLS = (_prisma, _drizzle, _alembic, _django, _rails, _flyway, _script)
+"""Those first that say most about themselves."""

@@ -10,7 +10,7 @@ from core.first_settings.facts import Guess
 from core.image_settings import CREDENTIALS
 from core.settings import FILL_IN
 
-__all__ = ["EXAMPLES", "Variables", "assignments", "looks_secret", "sorted_out"]
+__all__ = ["EXAMPLES", "Variables", "assignments", "is_of_a_store", "looks_secret", "sorted_out"]
 
 EXAMPLES = (
     *(".env.example", ".env.*.example", ".env.sample", ".env.template", ".env.dist", ".env.defaults"),
@@ -70,7 +70,7 @@ def assignments(text: str) -> dict[str, str]:
 def sorted_out(given: Mapping[str, Mapping[str, str]], hosts: frozenset[str], used: frozenset[str]) -> Variables:
     """Return what of the names in `given`, by the file that has them, is a variable, a secret, or not to be set.
 
-    `hosts` are the names of the data stores of the compose file; `used` are the names that the source mentions.
+    `hosts` are the names of the data stores of the compose file; `used` are those names of `is_of_a_store` that the source mentions.
     """
     found = Variables()
     for path, name, value in _once(given):
@@ -81,6 +81,11 @@ def sorted_out(given: Mapping[str, Mapping[str, str]], hosts: frozenset[str], us
         else:
             found.variables[name] = _value(name, value, path, hosts)
     return found
+
+
+def is_of_a_store(name: str) -> bool:
+    """Whether a variable may be one that only a data store's own container takes."""
+    return bool(_OF_THE_STORE.fullmatch(name)) and not re.search(r"_UR[LI]$", name)
 
 
 def looks_secret(name: str, value: str = "") -> bool:
@@ -106,14 +111,11 @@ def _left_out(name: str, used: frozenset[str]) -> str | None:
         return "the task's role and ECS give it"
     if name.startswith(_IN_A_BROWSER):
         return "a bundler writes it into the image while it builds: see image.build_args"
-    if _OF_THE_STORE.fullmatch(name) and not _SECRET_URL.search(name) and name not in used:
+    if is_of_a_store(name) and name not in used:
         return "only the database's own container seems to take it"
     if name in ("HOST", "HOSTNAME"):
         return "an address to listen on: 0.0.0.0 in a container"
     return None
-
-
-_SECRET_URL = re.compile(r"_UR[LI]$")
 
 
 def _value(name: str, value: str, path: str, hosts: frozenset[str]) -> Guess[str]:
