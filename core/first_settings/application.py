@@ -71,7 +71,7 @@ class Application:
         hosts: frozenset[str] = frozenset()
         if self.compose:
             given[self.compose.path] = dict(self.compose.variables)
-            hosts = frozenset(self.compose.stores)
+            hosts = self.compose.hosts
         names = {name for values in given.values() for name in values}
         return sorted_out(
             given, hosts, frozenset(name for name in names if is_of_a_store(name) and mentions(self.files, name))
@@ -81,8 +81,12 @@ class Application:
     def secrets(self) -> dict[str, str]:
         """The names of its secrets, those first that hold the database's address, and where each is named."""
         tool = self.migrations
-        addresses = dict.fromkeys((tool.url_variable, *tool.secrets), tool.why) if tool else {}
+        addresses = {name: self._named(name, tool.why) for name in (tool.url_variable, *tool.secrets)} if tool else {}
         return {**addresses, **{name: guess.why for name, guess in self.known.secrets.items()}}
+
+    def _named(self, variable: str, why: str) -> str:
+        named = any(variable in text for text in self.repository.texts.values())
+        return why if named else f"assumed, for no file names another; {why}"
 
     @property
     def tells_version(self) -> bool:
@@ -160,6 +164,8 @@ def _name(application: Application, limit: int) -> Guess[str] | None:
     base = application.github[1].partition("/")[2] if application.github else repository.name
     why = "the repository's name" if application.github else "the folder's name"
     if application.image.other_folders and application.folder:
-        base, why = f"{base}-{PurePosixPath(application.folder).name}", f"{why} and the application's folder"
+        folder = PurePosixPath(application.folder).name
+        # The folder tells two applications of one repository apart, so it is what is kept.
+        base, why = f"{base[: max(limit - len(folder) - 1, 0)]}-{folder}", f"{why} and the application's folder"
     name = slug(base, limit)
     return Guess(name, why if name == base else f"{why}, shortened to what names in AWS allow") if name else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 import yaml
@@ -17,7 +17,7 @@ __all__ = ["COMPOSE_FILES", "Composed", "composed"]
 COMPOSE_FILES = ("compose.y*ml", "docker-compose.y*ml", "compose.*.y*ml", "docker-compose.*.y*ml")
 
 _STORES = ("postgres", "postgis", "timescale", "pgvector", "mysql", "mariadb", "redis", "valkey", "mongo", "rabbitmq")
-_SQL = ("postgres", "postgis", "timescale", "pgvector")
+_OF_DEVELOPMENT = re.compile(r"dev|override|test|local|ci\b|traefik", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -33,41 +33,59 @@ class Composed:
     variables: Mapping[str, str] = field(default_factory=dict)
     checked: tuple[int | None, str] | None = None
     stores: Mapping[str, str] = field(default_factory=dict)
-    """The data stores of the file by the name of their service, which is their host there."""
-
-    @property
-    def has_postgres(self) -> bool:
-        """Whether a Postgres runs beside it."""
-        return any(kind in _SQL for kind in self.stores.values())
+    """The data stores of the file by the name of their service."""
+    hosts: frozenset[str] = frozenset()
+    """The names of all services, by which they reach each other there and nowhere else."""
 
 
 def composed(repository: Repository, dockerfile: str) -> Composed | None:
-    """Return what the first compose file says of the service that is built from a Dockerfile; None if none does."""
-    for path in repository.named(*COMPOSE_FILES):
-        services = _mapping(_load(repository.texts.get(path, "")).get("services"))
-        folder = str(PurePosixPath(path).parent)
-        stores = {name: kind for name, given in services.items() if (kind := _store(_mapping(given)))}
-        for name, given in services.items():
-            service = _mapping(given)
-            build = service.get("build")
-            options = {"context": build} if isinstance(build, str) else _mapping(build)
-            if not options:
-                continue
-            context = joined(folder, str(options.get("context", ".")))
-            if joined(context, str(options.get("dockerfile", "Dockerfile"))) != dockerfile:
-                continue
-            target = options.get("target")
-            return Composed(
-                path=path,
-                service=name,
-                context=context,
-                target=str(target) if target else None,
-                arguments=_assignments(options.get("args")),
-                ports=tuple(dict.fromkeys(p for one in _list(service.get("ports")) if (p := _port(one)))),
-                variables=_assignments(service.get("environment")),
-                checked=url_in(_words(_mapping(service.get("healthcheck")).get("test"))),
-                stores=stores,
-            )
+    """Return what compose files say of the service that is built from a Dockerfile; None if none does.
+
+    The file that `docker compose up` reads goes before others, and those of development come last; what the first does
+    not say is taken from the next.
+    """
+    paths = sorted(repository.named(*COMPOSE_FILES), key=lambda path: (*_rank(path), path.count("/"), path))
+    found = [one for path in paths if (one := _in_file(path, repository.texts.get(path, ""), dockerfile))]
+    if not found:
+        return None
+    return replace(
+        found[0],
+        target=next((one.target for one in found if one.target), None),
+        ports=next((one.ports for one in found if one.ports), ()),
+        checked=next((one.checked for one in found if one.checked), None),
+        stores={name: kind for one in reversed(found) for name, kind in one.stores.items()},
+        hosts=frozenset(name for one in found for name in one.hosts),
+    )
+
+
+def _rank(path: str) -> tuple[bool, bool]:
+    name = PurePosixPath(path).name
+    return bool(_OF_DEVELOPMENT.search(name)), name.count(".") > 1
+
+
+def _in_file(path: str, text: str, dockerfile: str) -> Composed | None:
+    services = _mapping(_load(text).get("services"))
+    folder = str(PurePosixPath(path).parent)
+    for name, given in services.items():
+        service = _mapping(given)
+        build = service.get("build")
+        options = {"context": build} if isinstance(build, str) else _mapping(build)
+        context = joined(folder, str(options.get("context", ".")))
+        if not options or joined(context, str(options.get("dockerfile", "Dockerfile"))) != dockerfile:
+            continue
+        target = options.get("target")
+        return Composed(
+            path=path,
+            service=str(name),
+            context=context,
+            target=str(target) if target else None,
+            arguments=_assignments(options.get("args")),
+            ports=tuple(dict.fromkeys(port for one in _list(service.get("ports")) if (port := _port(one)))),
+            variables=_assignments(service.get("environment")),
+            checked=url_in(_words(_mapping(service.get("healthcheck")).get("test"))),
+            stores={str(other): kind for other, one in services.items() if (kind := _store(_mapping(one)))},
+            hosts=frozenset(map(str, services)),
+        )
     return None
 
 

@@ -43,6 +43,8 @@ class Setting:
             return ""
         # The account's number is asked for once, and is a part of these.
         of_account = FILL_IN not in written(self.value).replace(f"{FILL_IN}-ACCOUNT", "") and "account" not in self.key
+        if self.section == "service.variables":
+            return "FILL IN, or remove the line: "
         return "FILL IN the account's number: " if of_account else "FILL IN: "
 
     def lines(self) -> list[str]:

@@ -18,16 +18,18 @@ __all__ = ["SOURCES", "Routes", "listening_port", "mentions", "routes_in", "sour
 SOURCES = frozenset({".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".jsx", ".tsx", ".py", ".go", ".rb"})
 
 _SHALLOW = (
-    "healthz",
-    "livez",
-    "health/live",
-    "health/liveness",
-    "live",
-    "liveness",
-    "health",
-    "healthcheck",
-    "up",
-    "ping",
+    *(
+        "healthz",
+        "livez",
+        "health/live",
+        "health/liveness",
+        "live",
+        "liveness",
+        "health",
+        "healthcheck",
+        "health-check",
+    ),
+    *("health_check", "_health", "up", "ping"),
 )
 _DEEP = ("readyz", "health/ready", "health/readiness", "ready", "readiness")
 _NAMES = (*_SHALLOW, *_DEEP, "version")

@@ -152,9 +152,9 @@ def _default_port(app: Application) -> Guess[int] | None:
 def _health_path(app: Application) -> Guess[str]:
     built = app.image.built
     checked = built.checked or (app.compose.checked if app.compose else None)
-    if app.routes.shallow:
+    if app.routes.shallow and not (checked and checked[1].rstrip("/").endswith(app.routes.shallow.value.rstrip("/"))):
         return app.routes.shallow
-    if checked:
+    if checked:  # the whole path, with what routers put in front of it
         where = app.image.dockerfile.value if built.checked else app.compose.path if app.compose else ""
         return Guess(checked[1], f"the health check in {where}")
     if app.routes.deep:

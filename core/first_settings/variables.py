@@ -70,7 +70,8 @@ def assignments(text: str) -> dict[str, str]:
 def sorted_out(given: Mapping[str, Mapping[str, str]], hosts: frozenset[str], used: frozenset[str]) -> Variables:
     """Return what of the names in `given`, by the file that has them, is a variable, a secret, or not to be set.
 
-    `hosts` are the names of the data stores of the compose file; `used` are those names of `is_of_a_store` that the source mentions.
+    `hosts` are the services of the compose file; `used` are those names that `is_of_a_store` fits and
+    the source mentions.
     """
     found = Variables()
     for path, name, value in _once(given):

@@ -92,6 +92,14 @@ def test_a_shallow_route_is_the_health_check_and_a_deep_one_a_smoke_test() -> No
     assert value(files, "smoke.checks") == [{"path": "/healthz"}, {"path": "/readyz"}]
 
 
+def test_a_health_check_says_the_whole_path_of_a_route() -> None:
+    compose = "services: {a: {build: ., healthcheck: {test: [CMD, curl, 'http://localhost:80/api/v1/sys/health/']}}}"
+    files = {"Dockerfile": NODE, "app.py": 'APIRouter(prefix="/sys")\n"/health/"', "compose.deploy.yml": compose}
+    files["compose.override.yml"] = "services: {a: {build: ., ports: ['1:2']}, mail: {image: x}}"
+    assert value(files, "service.health_check_path") == "/api/v1/sys/health/"
+    assert value(files, "service.container_port") == 2
+
+
 @pytest.mark.parametrize(("source", "path"), [("'/version'", None), ("'/version' POINTSMAN_VERSION", "/version")])
 def test_a_version_is_asked_for_only_where_the_application_knows_ours(source: str, path: str | None) -> None:
     files = {"Dockerfile": NODE, "a.js": source}
