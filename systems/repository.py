@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from core.errors import Permanent, Refused
 from core.first_settings.compose import COMPOSE_FILES
-from core.first_settings.facts import Repository, is_aside
+from core.first_settings.facts import Repository, below, is_aside
 from core.first_settings.image import DOCKERFILES
 from core.first_settings.migrations import MIGRATION_FILES
 from core.first_settings.routes import SOURCES
@@ -44,12 +44,12 @@ def read_repository(folder: Path, environments: Path) -> Repository:
     root = Path(top[0]) if top else asked
     paths = tuple(_paths(root, in_git=bool(top)))
     origin = _git(root, "config", "--get", "remote.origin.url") if top else []
-    inner = str(PurePosixPath(asked.relative_to(root)))
+    inner = "" if asked == root else str(PurePosixPath(asked.relative_to(root)))
     return Repository(
         name=root.name,
         paths=paths,
-        texts=dict(_texts(root, paths)),
-        folder="" if inner == "." else inner,
+        texts=dict(_texts(root, paths, inner)),
+        folder=inner,
         origin=origin[0] if origin else None,
         branch=_default_branch(root) if top else None,
         environments={file.stem: file.read_text(errors="replace") for file in sorted(environments.glob("*.toml"))},
@@ -74,10 +74,11 @@ def _walked(root: Path) -> Iterator[str]:
             yield str(PurePosixPath((Path(where) / file).relative_to(root)))
 
 
-def _texts(root: Path, paths: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+def _texts(root: Path, paths: tuple[str, ...], folder: str) -> Iterator[tuple[str, str]]:
     known = [path for path in paths if _is_known(path)]
-    code = (p for p in paths if PurePosixPath(p).suffix in SOURCES and not is_aside(p) and p not in set(known))
-    nearest = sorted(code, key=lambda path: (path.count("/"), path))[:_MOST_SOURCES]
+    others = set(paths) - set(known)
+    code = (p for p in others if PurePosixPath(p).suffix in SOURCES and not is_aside(p, folder))
+    nearest = sorted(code, key=lambda path: (not below(path, folder), path.count("/"), path))[:_MOST_SOURCES]
     left = _LARGEST_IN_ALL
     for path in (*known, *nearest):
         size = (root / path).stat().st_size

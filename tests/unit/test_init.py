@@ -152,6 +152,13 @@ def test_a_folder_below_the_root_is_read_as_a_part_of_its_repository(tmp_path: P
     assert (seen.folder, "apps/api/Dockerfile" in seen.paths) == ("apps/web", True)
 
 
+def test_an_example_is_read_where_it_is_asked_for(tmp_path: Path, environments: Path) -> None:
+    cloned(lay_out(tmp_path, {"Dockerfile": NODE, "examples/a/Dockerfile": NODE, "examples/a/a.js": "'/livez'"}))
+    assert commands.main(["init", "production", "--checkout", str(tmp_path / "examples/a")]) == 0
+    settings = parse_settings("production", fill((environments / "production.toml").read_text()))
+    assert (settings.image.dockerfile, settings.service.health_check_path) == ("examples/a/Dockerfile", "/livez")
+
+
 def test_no_program_of_the_repository_s_own_configuration_is_started(tmp_path: Path) -> None:
     folder = cloned(lay_out(tmp_path / "shop", {"Dockerfile": NODE}))
     git(folder, "config", "core.fsmonitor", f"touch {tmp_path / 'started'}")
