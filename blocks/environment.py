@@ -22,6 +22,7 @@ __all__ = [
     "PROJECT",
     "ReleaseEnvironment",
     "environment_of_shell",
+    "environments_folder",
     "load_environment",
     "read_settings",
 ]
@@ -103,9 +104,14 @@ class ReleaseEnvironment(Block):
         return read_settings(self.stage)
 
 
+def environments_folder() -> Path:
+    """Return where the environments' files are: POINTSMAN_ENVIRONMENTS, or `environments/` of this checkout."""
+    return Path(os.environ.get("POINTSMAN_ENVIRONMENTS") or PROJECT / "environments")
+
+
 def read_settings(stage: str) -> EnvironmentSettings:
     """Return the settings of an environment; raise `Refused` for an unknown one, naming those that there are."""
-    folder = Path(os.environ.get("POINTSMAN_ENVIRONMENTS") or PROJECT / "environments")
+    folder = environments_folder()
     if not is_stage(stage):
         raise Refused(
             f"{stage!r} is not a valid environment name",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
@@ -22,6 +23,7 @@ from core.tag_pattern import TagPattern, fault_of_pattern
 
 __all__ = [
     "ACCOUNT",
+    "FILL_IN",
     "Approval",
     "Aws",
     "Docker",
@@ -44,6 +46,9 @@ __all__ = [
 
 ACCOUNT = "account"
 """What all environments of an account share; no environment can have this name."""
+
+FILL_IN = "FILL-IN"
+"""What a line has in it that a person must still write, as `init` leaves it: such a file is refused."""
 
 Branch = Annotated[str, Field(pattern=r"^(\*|\w[^\s:^~?*\[\\]*\*?)[^\s:^~?*\[\\]*$")]
 CheckName = Annotated[str, Field(min_length=1, max_length=256)]
@@ -449,7 +454,9 @@ def parse_settings(stage: str, text: str) -> EnvironmentSettings:
     """Return the settings in `text` (TOML); raise `Refused` naming each setting that is wrong."""
     where = f"environments/{stage}.toml"
     try:
-        settings = EnvironmentSettings.model_validate(tomllib.loads(text))
+        given = tomllib.loads(text)
+        _refuse_unfilled(where, given)
+        settings = EnvironmentSettings.model_validate(given)
     except tomllib.TOMLDecodeError as error:
         raise Refused(f"{where} is not valid TOML", why=str(error), do="Fix the file.") from error
     except ValidationError as error:
@@ -464,3 +471,25 @@ def parse_settings(stage: str, text: str) -> EnvironmentSettings:
             do=f"Set stage = {stage!r}, or rename the file.",
         )
     return settings
+
+
+def _refuse_unfilled(where: str, given: Mapping[str, object]) -> None:
+    """Raise `Refused` with the name of each setting that a person must still write."""
+    unfilled = list(_unfilled(given, ()))
+    if unfilled:
+        raise Refused(
+            f"{where} is not filled in yet",
+            why=f"{', '.join(unfilled)} still {'has' if len(unfilled) == 1 else 'have'} {FILL_IN}",
+            do="Write what the comment above each line says, then run `python -m flows preflight`.",
+        )
+
+
+def _unfilled(value: object, path: tuple[str, ...]) -> Iterator[str]:
+    if isinstance(value, str) and FILL_IN in value:
+        yield ".".join(path)
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _unfilled(inner, (*path, str(key)))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _unfilled(inner, (*path, str(number)))

@@ -17,6 +17,7 @@ from prefect.settings import PREFECT_API_URL
 
 from core.colour import Colour
 from core.errors import PointsmanError, Refused
+from core.first_settings import Asked
 from core.settings import ACCOUNT
 from deploy.environment import deploy
 from flows.destroy import destroy_account_from_shell, destroy_from_shell
@@ -28,6 +29,7 @@ from flows.status import describe_environment
 from flows.unfreeze import unfreeze
 from lifecycle.adopt import describe_adoption, examine_stack
 from lifecycle.dns import NameToMove, finish_name, move_name
+from lifecycle.first_file import write_first_file
 from lifecycle.run import open_run
 from lifecycle.run_command import run_command
 from lifecycle.unlock import unlock_state
@@ -124,6 +126,12 @@ def _adopt(asked: argparse.Namespace) -> int:
     return 1 if adoption.in_the_way else 0
 
 
+def _init(asked: argparse.Namespace) -> int:
+    given = Asked(asked.environment, asked.account, asked.region, asked.namespace, asked.dockerfile, asked.target)
+    print(write_first_file(given, asked.checkout))
+    return 0
+
+
 def _dns(asked: argparse.Namespace) -> int:
     if asked.finish == (asked.weight is not None):
         raise Refused("Either --weight or --finish says what to do with the name", do="Name one of the two.")
@@ -145,6 +153,20 @@ _KEEP = (
 )
 
 COMMANDS = (
+    Command(
+        "init",
+        "write a first environments/<environment>.toml from what the application's repository says",
+        _init,
+        [
+            Argument("--checkout", type=Path, default=Path(), help="a working copy of the application (default: here)"),
+            Argument("--account", help="the AWS account's number"),
+            Argument("--region", help="the AWS region"),
+            Argument("--namespace", help="who owns the application: the first part of every shared name"),
+            Argument("--dockerfile", help="which Dockerfile, from the repository's root, where there are several"),
+            Argument("--target", help="which stage of it to build (default: as the compose file says, or the last)"),
+        ],
+        needs_server=False,
+    ),
     Command("deploy", "create or update the environment's deployments in Prefect", _deploy),
     Command("status", "what is live, in flight and warm, and why the last attempt failed", _status),
     Command("drift", "compare AWS with Terraform's state and the release record: exit 1 if something differs", _drift),
