@@ -281,7 +281,7 @@ def begin(asked: Asked, *, pid: int | None) -> None:
 @pytest.mark.parametrize(
     ("rule", "pid", "patience", "runs"),
     [
-        ("its process works", os.getpid(), 0.0, 1),
+        pytest.param("its process works", os.getpid(), 0.0, 1, id="its process works"),
         ("its process is gone, whatever Prefect believes", GONE, 0.0, 2),
         ("it never said who it is", None, 0.0, 2),
         ("it may still say who it is", None, 600.0, 1),
