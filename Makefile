@@ -18,7 +18,7 @@ down: ## End the sandbox: no process and no container is left
 	@$(PYTHON) -m sandbox down
 
 test: setup lint ## All that CI runs: lint, unit, integration, end to end
-	@$(PYTHON) -m pytest -n 2 --dist loadgroup -m "not chaos and not long and not machine"
+	@$(PYTHON) -m pytest -m "not chaos and not long and not machine"
 
 unit: setup ## The tests that need no service
 	@$(PYTHON) -m pytest tests/unit

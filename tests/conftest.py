@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from sandbox.operator import Operator
 from sandbox.parts import Sandbox
 from sandbox.settings import CODE
-
-TESTS = Path(__file__).parent
 
 
 @pytest.fixture(scope="session")
@@ -38,10 +35,3 @@ def operator(sandbox: Sandbox) -> Operator:
         run = acting.provision()
         assert run.type == "COMPLETED", run.message
     return acting
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give what shares something to one worker: the sandbox, an account, what the units keep on the machine."""
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(TESTS).parts[0]))
