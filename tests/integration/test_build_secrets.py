@@ -11,6 +11,7 @@ import socket
 import subprocess
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,14 +46,15 @@ keyed = { secret = "team/keyed", key = "token" }
 """
 MOUNTS = " ".join(f"--mount=type=secret,id={id},required=true" for id in ("token", "npmrc", "whole", "keyed"))
 READ = "const fs = require('fs'); const read = (id) => fs.readFileSync('/run/secrets/' + id)"
-# The step prints every value, in two forms, and stays a while, so that command lines can be looked at.
+# The step prints every value, in two forms, and stays a while, so that command lines can be looked at. It is another
+# one each time: a step that ran before is not run again, whatever its secrets.
 READS = f"""\
 FROM pointsman/node:sandbox
 RUN {MOUNTS} node -e "{READ}; \\
   const all = Buffer.concat(['token', 'npmrc', 'whole', 'keyed'].map(read)); console.log(all.toString()); \\
   console.log(read('token').toString('base64')); \\
   fs.writeFileSync('/proof', require('crypto').createHash('sha256').update(all).digest('hex')); \\
-  setTimeout(() => 0, 2000)"
+  setTimeout(() => '{uuid.uuid4()}', 2000)"
 """
 
 
