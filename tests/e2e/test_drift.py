@@ -17,7 +17,7 @@ from sandbox.settings import CODE
 from tasks.drift import EVENT
 from tests.waiting import wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("something_live")]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.usefixtures("something_live")]
 
 
 def infrastructure(operator: Operator) -> Infrastructure:
