@@ -37,15 +37,13 @@ class BuildSecret:
     def forms(self) -> tuple[str, ...]:
         """The value, and what else betrays it: as JSON, in a URL, in base64, and each word of it that looks like a key.
 
-        A word of letters alone, or a path, is no key: a `.npmrc` names its registry, and so does every image.
+        A word of letters alone, a host or a path is no key: a `.npmrc` names its registry, and so does every image. Of
+        an address with a user and a password, both together count too, as HTTP's basic authentication sends them.
         """
         plain = self.value.strip()
-        words = [
-            word
-            for word in re.split(r"[\s=:,;\"']+", plain)
-            if len(word) >= _SHORTEST_WORD and re.fullmatch(r"(?=.*\d)(?=.*[A-Za-z])[\w.+~-]+", word)
-        ]
-        forms = [form for part in dict.fromkeys((plain, *words)) for form in _encoded(part)]
+        words = [word for word in re.split(r"[\s=:,;\"'<>/@{}()\[\]]+", plain) if _looks_like_a_key(word)]
+        pairs = re.findall(r"://([^/\s:@]+:[^/\s@]+)@", plain)
+        forms = [form for part in dict.fromkeys((plain, *words, *pairs)) for form in _encoded(part)]
         return tuple(sorted(dict.fromkeys(forms), key=len, reverse=True))
 
     @cached_property
@@ -93,9 +91,18 @@ class BuildSecrets:
         return tuple(sorted({text for secret in self.secrets for text in secret.hidden}, key=len, reverse=True))
 
 
-def refuse_unfit(secret: BuildSecret, where: str, build_args: Mapping[str, str]) -> BuildSecret:
-    """Return the secret; raise `Refused` for a value that cannot be handed over, or kept from being seen."""
-    setting = f"[image.secrets.{secret.id}]"
+def _looks_like_a_key(word: str) -> bool:
+    """Whether a word is long and mixed enough to be a key or a token; a host's name, which ends in letters, is none."""
+    mixed = re.fullmatch(r"(?=.*\d)(?=.*[A-Za-z])[\w.+~-]+", word)
+    host = re.fullmatch(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,24}", word)
+    return len(word) >= _SHORTEST_WORD and mixed is not None and host is None
+
+
+def refuse_unfit(
+    secret: BuildSecret, where: str, build_args: Mapping[str, str], setting: str | None = None
+) -> BuildSecret:
+    """Return the secret; raise `Refused`, naming `setting`, for a value that can't be given, or can't be hidden."""
+    setting = setting or f"[image.secrets.{secret.id}]"
     long = len(secret.value.encode())
     fault = None
     if len(secret.value.strip()) < _SHORTEST:
@@ -112,7 +119,7 @@ def refuse_unfit(secret: BuildSecret, where: str, build_args: Mapping[str, str])
         raise Refused(
             f"The build argument {', '.join(told)} holds the value of {setting}",
             why="arguments stay readable in the image's history and on the docker client's command line",
-            do="Remove it from image.build_args: RUN --mount=type=secret gives it to the step that needs it.",
+            do="Remove it from image.build_args: a step that needs it has RUN --mount=type=secret.",
         )
     return secret
 

@@ -87,7 +87,7 @@ def refuse_missing_mounts(dockerfile: str, image: Image) -> tuple[str, ...]:
         setting = f"[image.{kind}s]" if kind == "secret" else "[image.ssh]"
         mounted = mounted_ids(dockerfile, kind)
         missing = sorted(id for id, required in mounted.items() if required and id not in given)
-        if missing:
+        if missing and image.target is None:  # of several targets, the step may be another's
             raise Refused(
                 f"{image.dockerfile} needs the {kind} mount {', '.join(missing)}",
                 why=f"a RUN step requires it, and {setting} has no such id",

@@ -96,9 +96,14 @@ def refuse_foreign_api(source: str, api: str) -> None:
         )
 
 
+# https://docs.github.com/en/authentication/troubleshooting-ssh/using-ssh-over-the-https-port
+_OF_GITHUB = {"ssh.github.com": "github.com", "www.github.com": "github.com"}
+
+
 def _hostname(url: str) -> str | None:
+    host = None
     if "://" in url:
-        return urlsplit(url).hostname
-    if protocol_of(url) == "ssh":
-        return url.partition(":")[0].rpartition("@")[2].lower()
-    return None
+        host = urlsplit(url).hostname
+    elif protocol_of(url) == "ssh":
+        host = url.partition(":")[0].rpartition("@")[2].lower()
+    return _OF_GITHUB.get(host, host) if host else None

@@ -90,8 +90,10 @@ class Migration(Section):
     @classmethod
     def _nothing_is_fetched_at_deploy_time(cls, command: list[str]) -> list[str]:
         words = {word for part in command for word in part.split()}
-        fetching = sorted(words & {"dlx", "bunx", "uvx", "pipx"}) or (
-            sorted(words & {"--yes", "-y"}) if "npx" in words else []
+        fetching = sorted(words & {"dlx", "bunx", "uvx", "pipx", "npm_config_yes=true"}) or (
+            sorted(words & {"--yes", "-y"})
+            if "npx" in words or {"npm", "exec"} <= words or {"npm", "x"} <= words
+            else []
         )
         if fetching:
             raise ValueError(

@@ -39,7 +39,7 @@ def environment_variables(
         "permissions_boundary_arn": account.get("task_permissions_boundary_arn"),
         **_rights_of_tasks(settings),
         "build_secret_names": list(settings.image.build_secret_names),
-        "base_image_repositories": list(settings.image.base_repositories),
+        "base_image_repositories": sorted({*settings.image.base_repositories, *_sidecars_of_our_registry(settings)}),
         **settings.provision.environment,
     }
 
@@ -98,6 +98,13 @@ def _rights_of_tasks(settings: EnvironmentSettings) -> dict[str, Any]:
         "sidecar_repositories": sorted({repository_of(one.image) for one in settings.service.containers}),
         "secret_key_arns": sorted(settings.service.secret_keys),
     }
+
+
+def _sidecars_of_our_registry(settings: EnvironmentSettings) -> set[str]:
+    """Return the repositories, in this account's own registry, whose tags a release pins to their digests."""
+    registry = f"{settings.aws_account_number}.dkr.ecr.{settings.region}.amazonaws.com"
+    repositories = (repository_of(one.image) for one in settings.service.containers)
+    return {name for host, _, name in (r.partition("/") for r in repositories) if host.removesuffix(".cn") == registry}
 
 
 def initial_weights(record: EnvironmentRecord) -> Weights:

@@ -211,7 +211,8 @@ NOTES: dict[str, Note] = {
         "anything, and refuses if red. They need `POINTSMAN_SOURCE_TOKEN` with the right to read both.",
         ["build"],
         breaks="A name that no check has, or a GitHub that does not answer, keeps a release waiting for "
-        "`timing.checks`, and then refuses it.",
+        "`timing.checks`, and then refuses it. A job that was skipped counts as passed, also one skipped because what "
+        "it `needs` failed: name each job, or give the one that gathers them `if: always()`.",
     ),
     "source.github_api": Note(
         "GitHub's REST API; of an Enterprise Server `https://<host>/api/v3`.",

@@ -82,7 +82,10 @@ def _points_at(wanted: str, location: str) -> bool:
     """Whether a Location header names the address, or for a wanted path that path on whatever host."""
     if not wanted.startswith("/"):
         return location == wanted
-    parts = urlsplit(location)
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        return False
     return urlunsplit(("", "", parts.path, parts.query, parts.fragment)) == wanted
 
 

@@ -91,6 +91,8 @@ def fault_of_pattern(text: str) -> str | None:
         return f"{text!r} has no star, where the version stands"
     if not _ALLOWED.fullmatch(text) or ".." in text or "@{" in text or "//" in text or text[0] in "/-":
         return f"{text!r} fits no name that git allows for a tag; of wildcards there is only the star"
+    if head[-1:].isdigit():
+        return f"{text!r} has its star inside a number, so v12 would fit v1*: write {head}.*"
     if len(head) > _LONGEST_PREFIX:
         return f"the prefix of {text!r} is longer than {_LONGEST_PREFIX} characters"
     return None

@@ -266,6 +266,10 @@ def _told(error: Exception, failure: str) -> PointsmanError:
     return (Permanent if refused else Transient)(failure, why=str(error), do="Check the worker's Docker engine.")
 
 
+# https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes
+_NO_SUCH_IMAGE = ("denied", "manifest unknown", "name unknown", "repository unknown")
+
+
 def digest_of(host: DockerHost, image: str, login: Login | None = None) -> str | None:
     """Return the digest that an image's tag has in its registry; None where that knows no such image, or not for us.
 
@@ -276,7 +280,9 @@ def digest_of(host: DockerHost, image: str, login: Login | None = None) -> str |
         with host.get_client() as client:
             found = client.api.inspect_distribution(image, auth_config=credentials)
     except docker.errors.APIError as error:
-        if error.is_client_error() or "denied" in str(error.explanation) or "unknown" in str(error.explanation):
+        said = str(error.explanation).lower()
+        throttled = error.status_code == 429 or "toomanyrequests" in said
+        if not throttled and (error.is_client_error() or any(word in said for word in _NO_SUCH_IMAGE)):
             return None
         raise Transient(f"The registry of {image} did not answer", why=str(error.explanation)) from error
     except _BROKEN as error:

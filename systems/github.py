@@ -70,7 +70,7 @@ class GitHub:
             following = _NEXT.search(response.headers.get("Link", ""))
             if following is None:
                 return
-            if urlsplit(following[1]).netloc != urlsplit(self.api).netloc:
+            if urlsplit(following[1])[:2] != urlsplit(self.api)[:2]:  # scheme and host
                 raise Permanent(
                     "GitHub's answer leads to another host", why=following[1], do="Check source.github_api."
                 )

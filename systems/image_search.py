@@ -13,6 +13,9 @@ __all__ = ["Found", "find_texts"]
 
 _PART = 1024 * 1024
 
+_PACKING = 900.0
+"""Seconds that the engine may take to its first byte: it writes out all layers before, several GB of some images."""
+
 Found = tuple[str, str]
 """What was found, by its name, and where: a file of a layer, or the image's configuration."""
 
@@ -25,6 +28,7 @@ def find_texts(host: DockerHost, image: str, texts: Mapping[str, Iterable[str]])
     """
     needles = {name: tuple(text.encode() for text in wanted) for name, wanted in texts.items()}
     with engine_errors(host, f"{image} could not be looked through") as client:
+        client.api.timeout = _PACKING
         parts: Iterator[bytes] = client.api.get_image(image)
         found = list(_in_archive(_stream(parts), needles, "the image's configuration or history"))
     return tuple(dict.fromkeys(found))

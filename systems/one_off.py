@@ -98,8 +98,11 @@ class OneOffs:
                 return OneOff(None, "", tuple(log.lines))
             if stopped is not None:
                 log.listen_until_quiet(timing.log_arrival if task.says_its_end else timing.log_quiet, timing.poll)
-                container = (stopped.get("containers") or [{}])[0]
-                return OneOff(container.get("exitCode"), stop_reason(stopped), tuple(log.lines))
+                # Others may stand beside it: AWS puts agents of its own into tasks.
+                ours: dict[str, Any] = next(
+                    (c for c in stopped.get("containers", ()) if c.get("name") == task.of.container), {}
+                )
+                return OneOff(ours.get("exitCode"), stop_reason(stopped), tuple(log.lines))
         self.stop(started_by, [task.of])
         raise Permanent(f"The task {arn.rsplit('/', 1)[-1]} took longer than {task.timeout:g} s", why="it was stopped")
 

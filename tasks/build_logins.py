@@ -24,11 +24,10 @@ def read_logins(operation: Operation, bases: Iterable[str]) -> tuple[tuple[Regis
     settings = operation.settings.image
     logins = []
     for host, registry in settings.registries.items():
-        value = read_source(
-            registry.password, f"[image.registries.{host}]", lambda: operation.aws("secretsmanager")
-        ).strip()
-        # The id is for messages alone: a login is mounted nowhere.
-        refuse_unfit(BuildSecret(host, value), registry.password.name.replace(":", " ", 1), settings.build_args)
+        setting = f'[image.registries."{host}"]'
+        value = read_source(registry.password, setting, lambda: operation.aws("secretsmanager")).strip()
+        where = registry.password.name.replace(":", " ", 1)
+        refuse_unfit(BuildSecret(host, value), where, settings.build_args, setting)
         logins.append(RegistryLogin(host, registry.username, value))
     own = operation.infrastructure.ecr_repository_url.partition("/")[0]
     ours = {f"{own}/{repository}" for repository in settings.base_repositories}

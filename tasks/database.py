@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.errors import Permanent
+from core.errors import Permanent, Refused
 from core.history import State
-from core.migration import MigrationFile, MigrationPlan, Reading, digest_of, missing_in, plan_migrations
+from core.migration import MigrationFile, MigrationPlan, Reading, TableRow, digest_of, missing_in, plan_migrations
 from core.migration import refuse_disagreement as refuse
 from core.record import DatabaseReading, EnvironmentRecord
 from core.version import Version
@@ -121,8 +121,17 @@ def _remembered(record: EnvironmentRecord, engine: MigrationEngine) -> tuple[str
 
 
 def _expected(record: EnvironmentRecord, engine: MigrationEngine, wanted: Wanted) -> Expectation | None:
-    """Return what lets the first task migrate at once: the table as it was read last, and no floor to raise before."""
+    """Return what lets the first task migrate at once: the table as it was read last, and no floor to raise before.
+
+    What the tool itself would make of that table is asked before too: a task that migrates at once is judged too late.
+    """
     if record.database is None or not record.has_read_with(engine.name):
+        return None
+    known = {file.name: file.checksum for file in wanted.files}
+    rows = tuple(TableRow(name, known.get(name, ""), finished=True, rolled_back=False) for name in record.migrations)
+    try:
+        engine.refuse(wanted.files, Reading(image=None, rows=rows))
+    except Refused:
         return None
     plan = plan_migrations(wanted.files, wanted.version, record, record.migrations)
     if not plan.pending or plan.raises_floor:

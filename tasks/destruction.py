@@ -74,12 +74,12 @@ def plan_destruction(operation: Operation) -> Done[dict[str, Plan]]:
 
 def _slot_variables(operation: Operation, colour: Colour) -> dict[str, Any]:
     """Return variables that the slot's root takes: what it is made of plays no part in its end."""
-    infrastructure = operation.infrastructure
+    infrastructure, service = operation.infrastructure, operation.settings.service
     nothing = Release(
         version="v0.0.0",
         commit="0" * 40,
         image=f"{infrastructure.ecr_repository_url}@sha256:{'0' * 64}",
-        configuration=Configuration.of(operation.settings, infrastructure.secret_sources),
+        configuration=Configuration(container_port=service.container_port, cpu=service.cpu, memory=service.memory),
     )
     return slot_variables(operation.settings, infrastructure, colour, nothing)
 

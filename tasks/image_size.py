@@ -29,7 +29,10 @@ def note_size(operation: Operation) -> Done[None]:
     except PointsmanError as error:
         return skipped(f"not known: {error}")
     before = _live(operation)
-    _publish(operation, size.describe(f"{release.version} → {operation.environment}: image", before))
+    try:
+        _publish(operation, size.describe(f"{release.version} → {operation.environment}: image", before))
+    except Exception as error:  # noqa: BLE001 - whatever Prefect's client raises
+        run_logger().warning("The size of the image could not be published: %s", error)
     warning = growth_warning(size, before, operation.settings.image.warn_growth_bytes)
     if warning:
         run_logger().warning("%s: %s", release.version, warning)

@@ -55,9 +55,15 @@ def _secrets(ground: Ground) -> Judgement:
     references = sorted(ground.settings.secret_references, key=lambda reference: reference.source)
     if not references:
         return unknown("service.secrets names none")
-    seen = {reference.source: describe_source(ground.reader, reference) for reference in references}
+    seen, denied = {}, ""
+    for reference in references:
+        try:
+            seen[reference.source] = describe_source(ground.reader, reference)
+        except PointsmanError as error:  # the others are looked at all the same
+            denied = denied or str(error)
     infrastructure = ground.infrastructure()
-    return judge_secrets(tuple(seen.values()), infrastructure.secret_sources if infrastructure else None)
+    judged = judge_secrets(tuple(seen.values()), infrastructure.secret_sources if infrastructure else None)
+    return unknown(denied) if denied and judged.verdict is Verdict.PASS else judged
 
 
 def _form(ground: Ground) -> Judgement:

@@ -50,7 +50,7 @@ process.on('SIGTERM', () => process.exit(0));
 """
 
 
-def wait_for(what: Callable[[], Any], description: str, seconds: float = 15) -> Any:
+def wait_for(what: Callable[[], Any], description: str, seconds: float = 45) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := what():

@@ -234,7 +234,8 @@ def test_a_container_waits_for_another_to_be_healthy_and_ends_before_it(
         healthCheck=check,
     )
     app = node(
-        "process.on('SIGTERM', () => setTimeout(() => process.exit(0), 1500)); setInterval(() => {}, 1000);",
+        "process.on('SIGTERM', () => setTimeout(() => process.exit(0), 1500)); setInterval(() => {}, 1000);"
+        "require('fs').writeFileSync('/tmp/listens', '');",
         stopTimeout=10,
         dependsOn=[{"containerName": "proxy", "condition": "HEALTHY"}],
     )
@@ -249,7 +250,9 @@ def test_a_container_waits_for_another_to_be_healthy_and_ends_before_it(
             if "com.amazonaws.ecs.container-name" in c.labels
         }
         assert started["proxy"] < started["app"]
-        [kept] = [c for c in found if c.labels.get("com.amazonaws.ecs.container-name") == "proxy"]
+        by_name = {c.labels.get("com.amazonaws.ecs.container-name"): c for c in found}
+        kept, app_container = by_name["proxy"], by_name["app"]
+        wait_for(lambda: app_container.exec_run(["test", "-e", "/tmp/listens"]).exit_code == 0, "it heeds SIGTERM")
         stack.aws.ecs.stop_task(cluster=stack.name, task=arn)
         time.sleep(1)
         kept.reload()

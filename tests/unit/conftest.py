@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import hypothesis
 import pytest
 from prefect import Task
 from prefect.logging import disable_run_logger
@@ -15,6 +16,10 @@ from core.colour import Colour, Weights
 from operation.operation import Operation
 from tests.unit.facts import COMMIT, definition_of, environment, live, owner, release, settings_with
 from tests.unit.fakes import FakeAws, operation_of
+
+# A machine that is busy is no fault of what is tested.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 
 @pytest.fixture(autouse=True)

@@ -382,7 +382,8 @@ class Task:
             "desiredStatus": self.desired,
             "startedBy": self.started_by,
             "stoppedReason": "said so",
-            "containers": [{"exitCode": self.exit_code}],
+            # AWS may put an agent of its own beside it.
+            "containers": [{"name": "aws-agent", "exitCode": 0}, {"name": "shop", "exitCode": self.exit_code}],
         }
 
 

@@ -94,3 +94,32 @@ def test_a_key_that_a_secret_lacks_is_refused_by_the_names_of_those_that_it_has(
 
 def test_a_key_s_text_is_returned() -> None:
     assert json_key_of('{"key": "value"}', "key", "the secret s") == "value"
+
+
+HOST = "acme-123456789012.d.codeartifact.us-east-1.amazonaws.com"
+PASSWORD = "pypi-AgEIcHlwaS5vcmc2"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        f"machine {HOST} login aws password {PASSWORD}",
+        f"index-url = https://build:{PASSWORD}@{HOST}/simple",
+        f"<server><password>{PASSWORD}</password><url>https://{HOST}/</url></server>",
+    ],
+)
+def test_a_key_is_found_wherever_it_stands_and_a_host_is_none(value: str) -> None:
+    secret = BuildSecret("file", value)
+    assert PASSWORD in secret.forms
+    assert BuildSecrets((secret,)).mask(f"got {PASSWORD}") == "got ***"
+    assert refuse_unfit(secret, "file /x", {"REGISTRY": f"https://{HOST}/npm/"}) is secret
+
+
+def test_a_user_and_a_password_of_an_address_are_known_as_basic_authentication_sends_them() -> None:
+    sent = base64.b64encode(f"build:{PASSWORD}".encode()).decode()
+    assert sent in BuildSecret("pip", f"https://build:{PASSWORD}@{HOST}/simple").forms
+
+
+def test_the_setting_that_is_refused_is_named() -> None:
+    with pytest.raises(Refused, match=r'^\[image\.registries\."docker\.io"\] cannot be given'):
+        refuse_unfit(BuildSecret("docker.io", "short"), "variable X", {}, '[image.registries."docker.io"]')

@@ -143,3 +143,9 @@ CROSS = "FROM --platform=$BUILDPLATFORM go:1 AS build\nRUN go build\nFROM build 
 )
 def test_a_cross_compiling_dockerfile_runs_nothing_on_its_target(dockerfile: str, runs: bool) -> None:
     assert runs_on_target(dockerfile) is runs
+
+
+def test_of_several_targets_a_step_that_requires_a_mount_may_be_another_s() -> None:
+    text = "FROM a:1 AS dev\nRUN --mount=type=secret,id=dev,required=true x\nFROM a:1 AS prod\nRUN y\n"
+    said = refuse_missing_mounts(text, Image.model_validate({"target": "prod"}))
+    assert said == ("Dockerfile mounts the secret dev, which [image.secrets] lacks",)

@@ -10,8 +10,12 @@ import pytest
 from core.drizzle_journal import JournalEntry, parse_journal, refuse_passed_over
 from core.errors import Refused
 from core.migration import MigrationFile, Reading, TableRow, Tool, missing_in, refuse_disagreement
+from core.record import DatabaseReading
 from core.settings import Migration
+from core.version import Version
 from systems.migrations.drizzle import Drizzle, migration_failure, read_journal
+from tasks.database import Wanted, _expected
+from tests.unit.facts import NOON, environment
 
 ENGINE = Drizzle(Migration(engine="drizzle"))
 
@@ -167,3 +171,19 @@ def test_a_directory_without_a_journal_is_refused(tmp_path: Path) -> None:
 )
 def test_a_failure_is_told_in_the_databases_words(output: str, said: str) -> None:
     assert migration_failure(output.splitlines()) == said
+
+
+@pytest.mark.parametrize(
+    ("rule", "applied", "at_once"),
+    [
+        ("the youngest are new", ("0000_a",), True),
+        ("one merged late would be passed over by what is younger still", ("0000_a", "0002_c"), False),
+    ],
+)
+def test_a_task_migrates_at_once_only_where_nothing_would_be_passed_over(
+    rule: str, applied: tuple[str, ...], at_once: bool
+) -> None:
+    reading = DatabaseReading(at=NOON, table="a digest", engine="drizzle")
+    record = environment().with_reading(applied, reading)
+    wanted = Wanted(Version.parse("v1.1.0"), (*FILES, file("0003_d", 400)), newer_allowed=False)
+    assert (_expected(record, ENGINE, wanted) is not None) is at_once

@@ -155,3 +155,16 @@ def test_a_registry_that_does_not_answer_costs_the_table_and_no_release(
     assert outcome == "skipped"
     assert detail.startswith("not known: ")
     assert published == []
+
+
+def test_a_prefect_that_takes_no_artifact_costs_the_table_and_no_release(
+    operation: Operation, aws: FakeAws, published: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_given: Any) -> None:
+        raise ConnectionError("Prefect's server is away")
+
+    monkeypatch.setattr("tasks.image_size.create_markdown_artifact", refuse)
+    hold(aws, DIGEST, 5 * MB)
+    operation.pin_release(f"registry/team/shop@{DIGEST}")
+    note_size.fn(operation)
+    assert ended(operation) == ("done", "5.0 MB in 1 layers")

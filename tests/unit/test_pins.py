@@ -141,3 +141,23 @@ def test_of_several_containers_each_end_is_told_by_its_name() -> None:
     containers = [{"name": "proxy", "exitCode": 0}, {"name": "shop", "exitCode": 137, "reason": "OutOfMemoryError"}]
     told = stop_reason({"stoppedReason": "Essential container in task exited", "containers": containers})
     assert told == "Essential container in task exited, proxy: exit code 0, shop: exit code 137, shop: OutOfMemoryError"
+
+
+def answer(status: int, said: str) -> docker.errors.APIError:
+    response = requests.Response()
+    response.status_code = status
+    return docker.errors.APIError(said, response=response, explanation=said)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        answer(429, "toomanyrequests: You have reached your pull rate limit"),
+        answer(500, 'Get "https://registry/v2/": x509: certificate signed by unknown authority'),
+    ],
+)
+def test_a_registry_that_is_busy_or_not_trusted_is_no_registry_without_that_image(
+    pinning: Callable[..., dict[str, str]], error: Exception
+) -> None:
+    with pytest.raises(Transient, match="did not answer"):
+        pinning(FakeEngine(error=error), "nginx:1.27")

@@ -6,7 +6,7 @@ import pytest
 
 from core.errors import Refused
 from core.image import ImageInputs
-from core.tag_pattern import TagPattern
+from core.tag_pattern import TagPattern, fault_of_pattern
 from core.version import Version
 from tests.unit.facts import settings_with
 
@@ -81,3 +81,10 @@ def test_a_pattern_of_pre_releases_needs_an_environment_that_takes_them() -> Non
     with pytest.raises(Refused, match="fits pre-releases alone"):
         settings_with(**pattern)
     assert settings_with(state_bucket='"team-shop-state"\nprereleases = true', **pattern).source.tags.only_prereleases
+
+
+@pytest.mark.parametrize("text", ["v1*", "api/v12*", "v1.2*"])
+def test_a_star_inside_a_number_is_no_pattern(text: str) -> None:
+    fault = fault_of_pattern(text)
+    assert fault is not None
+    assert f"write {text[:-1]}.*" in fault

@@ -18,6 +18,8 @@ from core.record import EnvironmentRecord
 from core.release import Configuration, Pins, Release
 from core.root_variables import environment_variables, slot_variables
 from core.slot_shape import SlotPlan
+from operation.operation import Operation
+from tasks.destruction import _slot_variables as slot_variables_of_its_end
 from tests.unit.facts import INFRASTRUCTURE, release, settings_with
 from tests.unit.test_plan_guard import MIGRATION, TASKS, after, attribute, container, containers, load
 
@@ -372,3 +374,26 @@ def test_a_task_that_takes_longer_to_stop_than_a_slot_may_take_to_drain_is_refus
 )
 def test_sizes_are_those_of_fargate_s_table(cpu: int, memory: int, offered: bool) -> None:
     assert (fault_of_size(cpu, memory) is None) is offered
+
+
+SIDECARS = """
+[[service.containers]]
+name = "ours"
+image = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/proxy:1.2"
+
+[[service.containers]]
+name = "public"
+image = "public.ecr.aws/x/proxy:1.2"
+"""
+
+
+def test_the_pipeline_may_pull_the_sidecars_of_its_own_registry_which_it_pins() -> None:
+    given = environment_variables(settings_with(SIDECARS), EnvironmentRecord(environment="test"), {})
+    assert given["base_image_repositories"] == ["team/proxy"]
+
+
+def test_a_slot_s_end_asks_for_no_digest_of_a_sidecar(operation: Operation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(operation), "settings", settings_with(SIDECARS))
+    given = slot_variables_of_its_end(operation, Colour.BLUE)
+    assert given["sidecars"] == []
+    assert given["image"].endswith(f"@sha256:{'0' * 64}")
