@@ -58,7 +58,7 @@ def _prefect_settings() -> Iterator[None]:
         yield
 
 
-def with_runs(prefect: FakePrefect, use: Callable[[PrefectRuns], Any], *, deadline: float = 0.8) -> Any:
+def with_runs(prefect: FakePrefect, use: Callable[[PrefectRuns], Any], *, deadline: float = 30) -> Any:
     async def main() -> Any:
         async with open_prefect_runs("moon", "owner/app", deadline_seconds=deadline, transport=prefect) as runs:
             return await use(runs)
@@ -66,7 +66,7 @@ def with_runs(prefect: FakePrefect, use: Callable[[PrefectRuns], Any], *, deadli
     return asyncio.run(main())
 
 
-def create(prefect: FakePrefect, *, deadline: float = 0.8) -> CreatedRun:
+def create(prefect: FakePrefect, *, deadline: float = 30) -> CreatedRun:
     run: CreatedRun = with_runs(prefect, lambda runs: runs.create(RELEASE), deadline=deadline)
     return run
 
