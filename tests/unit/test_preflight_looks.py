@@ -72,14 +72,14 @@ def test_a_look_that_hangs_delays_no_other_and_fails_nothing(operation: Operatio
     forever = threading.Event()
 
     def hangs(_: Ground) -> Judgement:
-        forever.wait(30)
+        forever.wait(300)
         return passed("too late")
 
     began = time.monotonic()
-    seen = found(operation, {"hangs": hangs, "good": lambda _: passed("well")}, within=0.3)
-    assert time.monotonic() - began < 5
+    seen = found(operation, {"hangs": hangs, "good": lambda _: passed("well")}, within=2.0)
+    assert time.monotonic() - began < 60
     forever.set()
-    assert seen == {"hangs": (Verdict.UNKNOWN, "no answer within 0.3 s"), "good": (Verdict.PASS, "well")}
+    assert seen == {"hangs": (Verdict.UNKNOWN, "no answer within 2 s"), "good": (Verdict.PASS, "well")}
 
 
 def test_what_two_looks_need_is_read_once(operation: Operation) -> None:
