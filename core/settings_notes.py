@@ -212,7 +212,8 @@ NOTES: dict[str, Note] = {
         ["build"],
         breaks="A name that no check has, or a GitHub that does not answer, keeps a release waiting for "
         "`timing.checks`, and then refuses it. A job that was skipped counts as passed, also one skipped because what "
-        "it `needs` failed: name each job, or give the one that gathers them `if: always()`.",
+        "it `needs` failed: name each job, or give the one that gathers them `if: always()`. A release that waits "
+        "holds a place of the work pool: with as many of them as it has places, a rollback waits too.",
     ),
     "source.github_api": Note(
         "GitHub's REST API; of an Enterprise Server `https://<host>/api/v3`.",
