@@ -28,11 +28,14 @@ SLOW = fault("delay:0.3", "s3", "PutObject", "releases/sandbox")
 # Granted and not asked for in this life, with the reason; an entry that is asked for after all fails as well.
 _BOTH = {
     "elasticloadbalancing:DescribeLoadBalancers": "preflight compares the application's name with the load balancer's",
+    "elasticloadbalancing:ModifyTargetGroup": "a version with another health check than the slot's last sets its own",
+    "ecs:StopTask": "a migration that takes too long, or that a dead run left at work, is stopped",
 }
 UNUSED: dict[str, dict[str, str]] = {
     "pipeline": _BOTH,
     "reconciler": {
         **_BOTH,
+        "logs:GetLogEvents": "completing a cold rollback reads the last lines of a task that fails",
         "logs:DescribeLogStreams": "completing a cold rollback reads the last lines of a task that fails",
         "s3:GetObjectVersion": "completing a cold rollback looks whether the slot's state is lost",
     },
