@@ -40,6 +40,8 @@ UNUSED: dict[str, dict[str, str]] = {
         "s3:GetObjectVersion": "completing a cold rollback looks whether the slot's state is lost",
     },
 }
+BY_CHANCE = {"s3:GetObjectVersion", "logs:GetLogEvents", "logs:DescribeLogStreams", "ecs:StopTask"}
+"""What cleaning up needs depends on how far the dead run had come: used in one life, and not in the next."""
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +139,7 @@ def used(operator: Operator, role: str) -> set[str]:
 def test_what_a_role_is_granted_is_used_or_explained(life: Operator, role: str) -> None:
     explained = UNUSED[role].keys()
     assert granted(life, role) - used(life, role) - explained == set()
-    assert explained & used(life, role) == set(), "explained as unused, and used"
+    assert (explained & used(life, role)) - BY_CHANCE == set(), "explained as unused, and used"
 
 
 def test_nobody_was_refused_anything(life: Operator) -> None:
