@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import httpx
 import psycopg
 import pytest
@@ -97,4 +95,6 @@ def test_it_goes_on_and_back_and_fails_without_a_failed_request(notes: Operator)
 
 def test_what_proves_it_stands_in_the_summary(notes: Operator) -> None:
     found = notes.api.get("/artifacts/release-notes/latest").raise_for_status().json()
-    assert "healthy" in json.dumps(found["data"])
+    proofs = [line for line in found["data"].splitlines() if " seen by " in line]
+    assert [line.split("|")[1].strip() for line in proofs] == ["the candidate was seen by", "live was seen by"]
+    assert all("healthy targets are tasks of" in line for line in proofs), proofs
